@@ -1,0 +1,54 @@
+# bylaw's own commands. `make demo` and `make test` each set up all they need from nothing.
+PY ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+# On a machine with a GPU: `make TORCH_INDEX= setup` takes PyPI's CUDA build.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+XI := $(if $(strip $(TORCH_INDEX)),--extra-index-url $(TORCH_INDEX),)
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo test check bench docs constraints format
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $$(command -v $(PY) || command -v python3) -m venv $(VENV)
+	@echo "installing pinned packages into $(VENV) (about a minute, once)"
+	@$(BIN)/python -m pip install -q --retries 1 $(XI) torch==2.13.0
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[align,eval,dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/bylaw demo
+
+test: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not gpu'
+
+bench: setup
+	$(BIN)/python -m bench
+
+docs: setup
+	$(BIN)/python -m docs.build
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Every direct and transitive pin, from a fresh environment: run this after changing pyproject.toml.
+constraints:
+	rm -rf $(VENV).pins && $$(command -v $(PY) || command -v python3) -m venv $(VENV).pins
+	$(VENV).pins/bin/python -m pip install -q --retries 1 $(XI) torch==2.13.0
+	$(VENV).pins/bin/python -m pip install -q -e '.[align,eval,dev]'
+	$(VENV).pins/bin/python -m pip freeze --exclude-editable | sed 's/+cpu//' > constraints.txt
+	rm -rf $(VENV).pins

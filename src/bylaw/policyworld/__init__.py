@@ -1,0 +1,1 @@
+"""The embedded default: a small templated world in which every alignment method can be measured exactly."""
