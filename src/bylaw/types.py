@@ -103,7 +103,7 @@ class Clause:
     enforce: tuple[Rule, ...] = ()
     eval: EvalPlan | None = None
     refs: tuple[str, ...] = ()  # framework rows, e.g. `eu-ai-act:art-14.4.d`
-    extra: Mapping[str, Any] = EMPTY  # the x-* keys, digested like all else
+    extra: Mapping[str, Any] = field(default_factory=dict)  # the x-* keys, digested like all else
     place: Place = field(default=NOWHERE, compare=False)
 
 
@@ -148,11 +148,11 @@ class Policy:
     effective: str = ""  # ISO date
     owners: tuple[str, ...] = ()
     signoffs: tuple[SignOff, ...] = ()
-    glossary: Mapping[str, str] = EMPTY
+    glossary: Mapping[str, str] = field(default_factory=dict)
     styles: tuple[StyleRule, ...] = ()
-    tools: Mapping[str, Mapping[str, Any]] = EMPTY  # tool name -> JSON Schema of its arguments
+    tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # tool name -> JSON Schema of its arguments
     overlays: tuple[Overlay, ...] = ()
-    extra: Mapping[str, Any] = EMPTY
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def clause(self, clause_id: str) -> Clause | None:
         """The clause with this id, if there is one."""
@@ -180,11 +180,11 @@ class Event:
 
     surface: Surface
     tool: str = ""
-    args: Mapping[str, Any] = EMPTY
+    args: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""
-    principal: Mapping[str, Any] = EMPTY  # id, roles, tenant, jurisdiction
-    session: Mapping[str, Any] = EMPTY  # taint, calls, sums
-    env: Mapping[str, Any] = EMPTY
+    principal: Mapping[str, Any] = field(default_factory=dict)  # id, roles, tenant, jurisdiction
+    session: Mapping[str, Any] = field(default_factory=dict)  # taint, calls, sums
+    env: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +246,25 @@ class Prompt:
     request: str
     clauses: tuple[str, ...] = ()  # the category: ids of clauses that may apply
     user: str = ""
-    facts: Mapping[str, str] = EMPTY
+    facts: Mapping[str, str] = field(default_factory=dict)
     reference: str = ""  # an ideal answer, where one is known
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One training row: a conversation without the policy, and what the model should write after it.
+
+    `source` says where it comes from: `aligned` rows were synthesised under the policy, `replay` rows keep capabilities. A lesson
+    with `think` off asks for a bare answer, so its `thinking` is empty.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    thinking: str
+    answer: str
+    think: bool = True
+    clauses: tuple[str, ...] = ()
+    source: Literal["aligned", "replay"] = "aligned"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""How a model learns the policy: one file a method, each thin on TRL."""

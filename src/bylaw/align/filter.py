@@ -1,0 +1,70 @@
+"""The filter: what a judge approves of what was synthesised, one lesson a prompt.
+
+Malformed rows go first. A judge that knows the policy scores prompt, thinking and answer n times; the *minimum* counts, because any
+single reading may overlook an issue (Guan et al. 2024, section 2). One reading that cannot tell makes the row missing: neither
+kept nor failed, and counted.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bylaw.align.synthesize import Sample
+from bylaw.types import Dialect, Judge, Lesson, Reasoned, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Sieve:
+    """How strict the filter is."""
+
+    readings: int = 1  # n, how often the judge reads a row
+    threshold: float = 1.0  # the least minimum that passes
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """The lessons kept, and what became of every sample."""
+
+    lessons: tuple[Lesson, ...]
+    rows: tuple[Mapping[str, Any], ...]  # one a sample: id, kept, score, reason
+    counts: Mapping[str, int]  # kept, failed, malformed, missing, spare (passed, but its prompt had a lesson already)
+
+
+def lowest(readings: Sequence[Verdict]) -> Verdict:
+    """The reading with the lowest score; missing if there is none, or if any reading could not tell."""
+    if not readings:
+        return Verdict(None, "no reading")
+    unsure = next((verdict for verdict in readings if verdict.score is None), None)
+    return unsure or min(readings, key=lambda verdict: verdict.score or 0.0)
+
+
+def sift(samples: Sequence[Sample], judge: Judge, dialect: Dialect, sieve: Sieve) -> Sifted:
+    """Judge every well-formed sample and keep the first that passes of each prompt. The lesson's conversation has no policy in it."""
+    formed = [sample for sample in samples if not sample.fault]
+    reasoned = [Reasoned(sample.prompt, sample.thinking, sample.answer) for sample in formed]
+    readings = [judge.review(reasoned) for _ in range(sieve.readings)]
+    verdicts = iter([lowest(column) for column in zip(*readings, strict=True)])
+    kept: dict[str, Lesson] = {}
+    rows: list[Mapping[str, Any]] = []
+    counts: Counter[str] = Counter(kept=0, failed=0, malformed=0, missing=0, spare=0)
+    for sample in samples:
+        verdict = Verdict(0.0, sample.fault) if sample.fault else next(verdicts)
+        fate = _fate(sample, verdict, sieve, sample.prompt.id in kept)
+        counts[fate] += 1
+        if fate == "kept":
+            messages = dialect.prompt(sample.prompt)
+            clauses = verdict.clauses or sample.prompt.clauses
+            kept[sample.prompt.id] = Lesson(sample.prompt.id, messages, sample.thinking, sample.answer, clauses=clauses)
+        rows.append({"id": sample.prompt.id, "fate": fate, "score": verdict.score, "reason": verdict.reason, "clauses": list(verdict.clauses)})
+    return Sifted(tuple(kept.values()), tuple(rows), dict(counts))
+
+
+def _fate(sample: Sample, verdict: Verdict, sieve: Sieve, has_lesson: bool) -> str:
+    if sample.fault:
+        return "malformed"
+    if verdict.score is None:
+        return "missing"
+    if verdict.score < sieve.threshold:
+        return "failed"
+    return "spare" if has_lesson else "kept"

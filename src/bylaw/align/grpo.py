@@ -1,0 +1,145 @@
+"""RL by GRPO (Shao et al. 2024, arXiv 2402.03300): groups of answers to one prompt, scored by the judge. Thin on TRL's GRPOTrainer.
+
+The judge sees the prompt and the answer, never the thinking: a reward is a function of `Answered`, which has no such field, and the
+strict parser takes the completion apart before. Malformed completions score 0. A judge that cannot tell gives None, which TRL leaves
+out of the group's mean and the loss: a missing row. Advantages are not divided by the group's deviation (Liu et al. 2025,
+arXiv 2503.20783, difficulty bias).
+
+Capability replay stands among the prompts, with an exact-match reward: as long as nothing is forgotten its groups are all right and
+move nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+
+from bylaw.align import training
+from bylaw.align.training import Compute
+from bylaw.models import transcript
+from bylaw.models.local import LocalModel, decode, end_ids, render_prompt
+from bylaw.types import Answered, Judge, Message, Progress, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class GrpoPlan:
+    """How to reinforce."""
+
+    steps: int = 40
+    prompts: int = 24  # a step
+    samples: int = 8  # completions a prompt, one group
+    learning_rate: float = 4e-4
+    temperature: float = 1.0
+    max_new_tokens: int = 56
+    beta: float = 0.0  # weight of the KL penalty against the start
+    warmup_steps: int = 5
+    adam_beta2: float = 0.98
+    save_steps: int = 10
+    micro_rows: int = 192  # completions a forward pass
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One prompt of RL: scored by the judge, or, with `exact` set, by equality with it."""
+
+    messages: tuple[Message, ...]
+    prompt: Prompt
+    think: bool = True
+    exact: str = ""
+
+
+def rewards(tasks: Sequence[Task], written: Sequence[tuple[str, bool]], judge: Judge) -> list[float | None]:
+    """Score completions (text, whether it ended); each is taken apart strictly, and only its answer goes on."""
+    scores: list[float | None] = []
+    asked: list[tuple[int, Answered]] = []
+    for task, (text, ended) in zip(tasks, written, strict=True):
+        completion = transcript.parse(text, "stop" if ended else "length", task.think)
+        scores.append(0.0)
+        if completion.fault:
+            continue
+        if task.exact:
+            scores[-1] = float(completion.answer == task.exact)
+        else:
+            asked.append((len(scores) - 1, Answered(task.prompt, completion.answer)))
+    for (place, _), verdict in zip(asked, judge.grade([row for _, row in asked]), strict=True):
+        scores[place] = verdict.score
+    return scores
+
+
+def reward_function(student: LocalModel, tasks: Sequence[Task], judge: Judge) -> Callable[..., list[float | None]]:
+    """The function TRL calls: it looks tasks up by number and reads token ids, never TRL's own lenient parse."""
+    ends = end_ids(student.model, student.tokenizer)
+
+    def reward(*, completion_ids: Sequence[Sequence[int]], task: Sequence[int], log_metric: Callable[[str, float], None], **_: Any) -> list[float | None]:
+        chosen = [tasks[number] for number in task]
+        opened = [transcript.OPEN if one.think and _opens(student, one) else "" for one in chosen]
+        texts = [decode(student.tokenizer, ids, ends) for ids in completion_ids]
+        written = [(head + text, finish == "stop") for head, (text, finish) in zip(opened, texts, strict=True)]
+        scores = rewards(chosen, written, judge)
+        log_metric("missing", float(sum(score is None for score in scores)))
+        log_metric("aligned_reward", _mean([s for s, t in zip(scores, chosen, strict=True) if s is not None and not t.exact]))
+        return scores
+
+    return reward
+
+
+def grpo(student: LocalModel, tasks: Sequence[Task], judge: Judge, plan: GrpoPlan, folder: Path, progress: Progress | None = None) -> Compute:
+    """Reinforce the student; `folder` holds checkpoints to go on from. Tasks are taken in order, `plan.prompts` a step."""
+    training.offline_trainers()
+    rows = [{"prompt": _bare(student, task), "task": number} for number, task in enumerate(tasks)]
+    batch = plan.prompts * plan.samples
+    micro = min(plan.micro_rows, batch)
+    trainer = GRPOTrainer(
+        model=student.model,
+        processing_class=student.tokenizer,
+        reward_funcs=reward_function(student, tasks, judge),
+        train_dataset=Dataset.from_list(rows),
+        args=GRPOConfig(
+            **training.arguments(folder, plan.seed),
+            max_steps=plan.steps,
+            per_device_train_batch_size=micro,
+            gradient_accumulation_steps=batch // micro,
+            num_generations=plan.samples,
+            max_completion_length=plan.max_new_tokens,
+            temperature=plan.temperature,
+            top_k=0,
+            learning_rate=plan.learning_rate,
+            lr_scheduler_type="linear",
+            warmup_steps=min(plan.warmup_steps, max(1, plan.steps // 4)),
+            adam_beta2=plan.adam_beta2,
+            beta=plan.beta,
+            scale_rewards="none",
+            loss_type="grpo",
+            shuffle_dataset=False,
+            save_steps=plan.save_steps,
+        ),
+    )
+    log = training.fit(trainer, folder, progress)
+    training.write_log(folder / "log.jsonl", log)
+    return Compute(student.parameters, int(trainer.state.num_input_tokens_seen), int(trainer.state.global_step))
+
+
+def _bare(student: LocalModel, task: Task) -> str:
+    """The rendered prompt, less the start token that TRL's tokenizer call adds again."""
+    text = render_prompt(student.tokenizer, task.messages, task.think)
+    start = student.tokenizer.bos_token
+    adds = bool(start) and student.tokenizer("")["input_ids"][:1] == [student.tokenizer.bos_token_id]
+    return text.removeprefix(start) if adds else text
+
+
+def _opens(student: LocalModel, task: Task) -> bool:
+    return render_prompt(student.tokenizer, task.messages, task.think).rstrip().endswith(transcript.OPEN)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def mean_reward(log: Sequence[Mapping[str, Any]]) -> float | None:
+    """The mean reward on aligned prompts over the last five logged steps."""
+    found = [float(row["aligned_reward"]) for row in log if "aligned_reward" in row]
+    return _mean(found[-5:]) if found else None

@@ -1,0 +1,66 @@
+"""SFT: the student learns thinking and answer after the bare prompt. Thin on TRL's SFTTrainer.
+
+What carries loss: the completion, think tags and end token included; never the prompt. Rows come ready-made as token ids, the
+same ids that generation and GRPO use, so no template is applied twice.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
+from bylaw.align import training
+from bylaw.align.training import Compute
+from bylaw.models.local import LocalModel, completion_ids, prompt_ids, render_prompt
+from bylaw.types import Lesson, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class SftPlan:
+    """How to fine-tune."""
+
+    learning_rate: float = 2e-3
+    batch_rows: int = 32
+    warmup_steps: int = 10
+    weight_decay: float = 0.01
+    adam_beta2: float = 0.98
+    max_length: int = 512  # tokens
+    save_steps: int = 50  # at most this many are lost by a kill
+    seed: int = 0
+
+
+def tokenize(model: LocalModel, lesson: Lesson) -> dict[str, list[int]]:
+    """One row of token ids (T) with a mask that is 1 where the completion is."""
+    prompt = prompt_ids(model.tokenizer, render_prompt(model.tokenizer, lesson.messages, lesson.think))
+    completion = completion_ids(model.tokenizer, lesson.thinking, lesson.answer)
+    return {"input_ids": prompt + completion, "completion_mask": [0] * len(prompt) + [1] * len(completion)}
+
+
+def sft(student: LocalModel, lessons: Sequence[Lesson], plan: SftPlan, folder: Path, progress: Progress | None = None) -> Compute:
+    """Fine-tune the student on the lessons, once through, in order; `folder` holds checkpoints to go on from."""
+    training.offline_trainers()
+    rows = [tokenize(student, lesson) for lesson in lessons]
+    trainer = SFTTrainer(
+        model=student.model,
+        processing_class=student.tokenizer,
+        train_dataset=Dataset.from_list(rows),
+        args=SFTConfig(
+            **training.arguments(folder, plan.seed),
+            per_device_train_batch_size=plan.batch_rows,
+            num_train_epochs=1,
+            learning_rate=plan.learning_rate,
+            lr_scheduler_type="linear",
+            warmup_steps=min(plan.warmup_steps, math.ceil(len(rows) / plan.batch_rows / 4)),
+            weight_decay=plan.weight_decay,
+            adam_beta2=plan.adam_beta2,
+            max_length=plan.max_length,
+            save_steps=plan.save_steps,
+            completion_only_loss=True,
+        ),
+    )
+    log = training.fit(trainer, folder, progress)
+    training.write_log(folder / "log.jsonl", log)
+    return Compute(student.parameters, sum(len(row["input_ids"]) for row in rows), int(trainer.state.global_step))

@@ -1,0 +1,1 @@
+"""Who can say what is right: judges that read a policy and score answers."""

@@ -1,0 +1,1 @@
+"""Who answers: the one syntax for models, and the models themselves."""

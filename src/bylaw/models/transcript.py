@@ -1,0 +1,44 @@
+"""The strict parser of thinking and answer: exactly one leading think block, else malformed.
+
+A lenient parser lets a model hide text from a judge: a second block that overwrites the first, an unclosed block, a stray tag in
+the answer. Here every one of these is a fault, and a completion with a fault has neither thinking nor answer.
+"""
+
+import re
+from typing import Final
+
+from bylaw.types import Completion, Finish
+
+OPEN: Final = "<think>"
+CLOSE: Final = "</think>"
+# Anything that looks like a think tag: other case, spaces, attributes, full-width brackets. More than one pair is a fault.
+_TAG: Final = re.compile(r"[<\uff1c\u2039\u3008]\s*/?\s*think(?:ing)?\b[^>\uff1e]{0,64}[>\uff1e\u203a\u3009]?", re.IGNORECASE)
+
+
+def parse(raw: str, finish: Finish = "stop", thinking: bool = True) -> Completion:
+    """Take a completion apart; `thinking` says whether a think block was asked for, and then it must be there."""
+    if finish != "stop":
+        return Completion("", "", raw, finish, {"length": "cut off", "refused": "refused by the server", "error": "no reply"}[finish])
+    tags = [match.group() for match in _TAG.finditer(raw)]
+    if not thinking:
+        return Completion("", raw.strip(), raw, finish) if not tags else _faulty(raw, "a think tag where none was asked for")
+    if not tags:
+        return _faulty(raw, "no think block")
+    if tags != [OPEN, CLOSE]:
+        return _faulty(raw, "not exactly one think block")
+    before, rest = raw.split(OPEN)
+    inside, after = rest.split(CLOSE)
+    if before.strip():
+        return _faulty(raw, "text before the think block")
+    if not after.strip():
+        return _faulty(raw, "no answer after the think block")
+    return Completion(inside.strip(), after.strip(), raw, finish)
+
+
+def render(thinking: str, answer: str) -> str:
+    """Write thinking and answer as a model should; `parse(render(t, a))` gives them back."""
+    return f"{OPEN}\n{thinking}\n{CLOSE}\n\n{answer}" if thinking else answer
+
+
+def _faulty(raw: str, fault: str) -> Completion:
+    return Completion("", "", raw, "stop", fault)

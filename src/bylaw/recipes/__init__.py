@@ -1,0 +1,1 @@
+"""Whole stories, one page each: which step follows which, and why."""

@@ -1,0 +1,152 @@
+"""What we did to a model: a directory of plain files, the manifest written last, finished steps skipped on restart.
+
+    runs/<id>/
+      run.json            what was asked; a restart must ask the same
+      steps/<step>.json   one record a finished step, written after everything the step made
+      rows/ models/ work/ what the steps make; work/ holds what a killed step can go on from
+      results.json        the measured rates
+      manifest.json       times, versions, digests of the files above; written last
+
+A file is written beside its place and renamed into it, so a reader meets all of it or nothing. One process works on a run at a time.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bylaw.canonical import digest_bytes
+from bylaw.errors import RunError
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run's directory."""
+
+    path: Path
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was asked of this run."""
+        return read_json(self.path / "run.json")
+
+    def file(self, *parts: str) -> Path:
+        """A path inside the run; its folder exists afterwards."""
+        found = self.path.joinpath(*parts)
+        found.parent.mkdir(parents=True, exist_ok=True)
+        return found
+
+    def done(self, step: str) -> bool:
+        """Whether a step has finished."""
+        return (self.path / "steps" / f"{step}.json").is_file()
+
+    def record(self, step: str) -> dict[str, Any]:
+        """What a finished step recorded."""
+        return read_json(self.path / "steps" / f"{step}.json")
+
+    def finish(self, step: str, record: Json) -> None:
+        """Mark a step finished; everything it made must lie in place already."""
+        write_json(self.file("steps", f"{step}.json"), record)
+
+
+def start(path: Path, asked: Json) -> Run:
+    """Open a run, new or begun; raises RunError if it was begun with other settings."""
+    file = path / "run.json"
+    if file.is_file():
+        before = read_json(file)
+        changed = sorted(key for key in before.keys() | dict(asked).keys() if before.get(key) != asked.get(key))
+        if changed:
+            raise RunError(f"{path} was started with other settings: {', '.join(changed)}", "choose another --out, or ask for the same again")
+    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(f"{path} exists and is no run", "choose an empty or a new folder with --out")
+    else:
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(file, asked)
+    return Run(path)
+
+
+def open_run(path: Path) -> Run:
+    """Open a run for reading."""
+    if not (path / "run.json").is_file():
+        raise RunError(f"{path} is no run: it has no run.json", "name a folder that `bylaw align` or `bylaw demo` wrote")
+    return Run(path)
+
+
+@contextmanager
+def alone(run: Run) -> Iterator[None]:
+    """Hold a run's lock; raises RunError while another process works on it. The lock dies with the process."""
+    with (run.path / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError(f"another process is working on {run.path}", "wait for it, or choose another --out") from error
+        yield
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a whole file or nothing of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(file: Path, value: Json) -> None:
+    """Write a JSON file a person can read."""
+    write_text(file, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a JSON file; raises RunError when it is missing or broken."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RunError(f"{file} cannot be read: {error}", "if a run is broken, start it anew with another --out") from error
+    if not isinstance(value, dict):
+        raise RunError(f"{file} holds no JSON object", "if a run is broken, start it anew with another --out")
+    return value
+
+
+def write_rows(file: Path, rows: Iterable[Json]) -> None:
+    """Write rows as JSON lines."""
+    write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """Read JSON lines; raises RunError with the line that is broken."""
+    rows: list[dict[str, Any]] = []
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{file} cannot be read: {error}", "name a file of JSON lines") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line) if line.strip() else None
+        except json.JSONDecodeError as error:
+            raise RunError(f"{file}:{number}: not JSON: {error.msg}", "each line is one JSON object") from error
+        if row is not None and not isinstance(row, dict):
+            raise RunError(f"{file}:{number}: not a JSON object", "each line is one JSON object")
+        if row is not None:
+            rows.append(row)
+    return rows
+
+
+def write_manifest(run: Run, facts: Json) -> None:
+    """Close a run: its facts, and the digest of every file a person may rely on."""
+    names = sorted(p for p in run.path.rglob("*") if p.is_file() and "work" not in p.relative_to(run.path).parts)
+    skipped = {"lock", "manifest.json"}
+    files = {str(p.relative_to(run.path)): digest_bytes(p.read_bytes()) for p in names if p.name not in skipped}
+    write_json(run.path / "manifest.json", {**facts, "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "files": files})
