@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.reference import stats as literal
 
 from bylaw.evals.stats import Interval, paired_bootstrap, wilson
-from tests.reference import stats as literal
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def wilson(successes: int, n: int, confidence: float) -> Interval:
     share = successes / n
 
     def kept(p: float) -> bool:
-        return abs(share - p) <= z * (p * (1 - p) / n) ** 0.5
+        return bool(abs(share - p) <= z * (p * (1 - p) / n) ** 0.5)
 
     def edge(outside: float) -> float:
         inside = share
