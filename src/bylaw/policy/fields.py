@@ -1,0 +1,149 @@
+"""Typed reading of one YAML map: each key by its kind, unknown keys refused with a suggestion."""
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from difflib import get_close_matches
+from typing import Any, Final, TypeVar, get_args
+
+from bylaw.policy.notation import Node, plain, wrong
+from bylaw.types import EMPTY, Place
+
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,6})([smhd])")
+MAX_DURATION_S: Final = 366 * 86400
+
+C = TypeVar("C")
+
+
+class Fields:
+    """One map of a policy file, read key by key; `done` refuses what nobody read."""
+
+    def __init__(self, node: Node, what: str) -> None:
+        if not isinstance(node.value, dict):
+            raise wrong(node.place, f"{what} must be a map of `key: value` lines", "Write for example `severity: high`.")
+        self.what = what
+        self.place = node.place
+        self.nodes: dict[str, Node] = node.value
+        self.read: dict[str, None] = {}
+
+    def node(self, key: str) -> Node | None:
+        """The node under a key, marked as read; a key without a value counts as absent."""
+        self.read[key] = None
+        node = self.nodes.get(key)
+        return None if node is None or node.value is None else node
+
+    def need(self, key: str, hint: str) -> Node:
+        """The node under a key that must be there."""
+        node = self.node(key)
+        if node is None:
+            at = self.nodes[key].place if key in self.nodes else self.place
+            raise wrong(at, f"{self.what} has no {key}", hint)
+        return node
+
+    def text(self, key: str, default: str = "") -> str:
+        """Text under a key."""
+        node = self.node(key)
+        return default if node is None else as_text(node, key)
+
+    def choice(self, key: str, kind: Any, default: C) -> C:
+        """One of the words of a Literal."""
+        node = self.node(key)
+        return default if node is None else as_choice(node, key, kind)
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """A list of texts, or a single text."""
+        node = self.node(key)
+        return () if node is None else tuple(as_text(item, key) for item in as_list(node))
+
+    def whole(self, key: str, low: int, high: int) -> int | None:
+        """A whole number within bounds."""
+        node = self.node(key)
+        if node is None:
+            return None
+        if type(node.value) is not int or not low <= node.value <= high:
+            raise wrong(node.place, f"{key} must be a whole number from {low} to {high}", f"Write for example `{key}: {max(low, 1)}`.")
+        return node.value
+
+    def share(self, key: str) -> float | None:
+        """A share from 0 to 1."""
+        node = self.node(key)
+        if node is None:
+            return None
+        if type(node.value) not in (int, float) or not 0 <= node.value <= 1:
+            raise wrong(node.place, f"{key} must be a share from 0 to 1", f"Write for example `{key}: 0.99`.")
+        return float(node.value)
+
+    def day(self, key: str) -> str:
+        """An ISO date, as text."""
+        node = self.node(key)
+        if node is None:
+            return ""
+        text = as_text(node, key)
+        try:
+            if not _DATE.fullmatch(text):
+                raise ValueError(text)
+            date.fromisoformat(text)
+        except ValueError as error:
+            raise wrong(node.place, f"{key} must be a date, not {text!r}", f"Write `{key}: 2026-12-01`.") from error
+        return text
+
+    def seconds(self, key: str) -> int | None:
+        """A duration such as `30m`, in seconds."""
+        node = self.node(key)
+        if node is None:
+            return None
+        match = _DURATION.fullmatch(node.value) if isinstance(node.value, str) else None
+        found = int(match[1]) * _UNIT_S[match[2]] if match else 0
+        if not 0 < found <= MAX_DURATION_S:
+            raise wrong(node.place, f"{key} must be a duration of at most 366d", f"Write `{key}: 30m`; units are s, m, h, d.")
+        return found
+
+    def extra(self) -> Mapping[str, Any]:
+        """The x-* keys, as plain values."""
+        found = {key: plain(node) for key, node in self.nodes.items() if key.startswith("x-")}
+        self.read.update(dict.fromkeys(found))
+        return found or EMPTY
+
+    def done(self) -> None:
+        """Refuse keys that nobody read."""
+        for key, node in self.nodes.items():
+            if key not in self.read:
+                near = get_close_matches(key, list(self.read), n=1)
+                known = ", ".join(self.read)
+                hint = f"Did you mean `{near[0]}`?" if near else f"Known keys: {known}; your own keys start with `x-`."
+                raise wrong(node.place, f"{self.what} has an unknown key {key!r}", hint)
+
+
+def as_text(node: Node, what: str) -> str:
+    """The node's text."""
+    if not isinstance(node.value, str):
+        raise wrong(node.place, f"{what} must be text", "Put the value in quotes.")
+    return node.value.strip()
+
+
+def as_list(node: Node) -> list[Node]:
+    """The node's items; a single value counts as a list of one."""
+    return node.value if isinstance(node.value, list) else [node]
+
+
+def as_choice(node: Node, what: str, kind: Any) -> Any:
+    """The node's word, which must be one of a Literal's."""
+    words = get_args(kind)
+    if node.value not in words:
+        near = get_close_matches(str(node.value), words, n=1)
+        hint = f"Did you mean `{near[0]}`?" if near else f"Use one of: {', '.join(words)}."
+        raise wrong(node.place, f"{what} cannot be {node.value!r}", hint)
+    return node.value
+
+
+def duration(seconds: int) -> str:
+    """Seconds as the shortest duration text: 1800 is `30m`."""
+    unit = next(unit for unit in ("d", "h", "m", "s") if seconds % _UNIT_S[unit] == 0)
+    return f"{seconds // _UNIT_S[unit]}{unit}"
+
+
+def where(node: Node | None, otherwise: Place) -> Place:
+    """The place of a node that may be absent."""
+    return node.place if node else otherwise

@@ -1,0 +1,238 @@
+"""A Markdown file taken apart: sections under headings, and inside a clause its block, norm, rationale and examples.
+
+Only what policies need: ATX headings, fenced code, block quotes and plain lines. Every part keeps its source text, so that an
+unchanged part is printed back byte by byte.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, get_args
+
+from bylaw.policy.notation import read_json, wrong
+from bylaw.types import Effect, Example, Place, Side, Split, Surface, Turn
+
+CLAUSE: Final = "yaml clause"
+EVENT: Final = "json event"
+EVENT_KEYS: Final = ("on", "tool", "args", "text", "principal", "session", "env", "found")
+INDENT: Final = "    "  # continuation lines of a turn
+
+_HEADING: Final = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*")
+_ANCHOR: Final = re.compile(r"(.*?)[ \t]*\{#([^}]*)\}")
+_FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*([^`]*)")
+_MARKER: Final = re.compile(r"\*\*(Good|Bad)\*\*(?:[ \t]*\{([^}]*)\})?[ \t]*(.*)")
+_NEAR_MARKER: Final = re.compile(r"\*\*\s*(good|bad)\b", re.IGNORECASE)
+_RATIONALE: Final = re.compile(r">[ \t]*\*\*Rationale\.?\*\*\.?[ \t]*(.*)")
+_QUOTE: Final = re.compile(r">[ \t]?(.*)")
+_ROLE: Final = re.compile(r"(system|user|assistant|tool):(?:[ \t]+(.*))?")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class Line(NamedTuple):
+    """One line without its end, and where it stands."""
+
+    place: Place
+    text: str
+
+
+class Fence(NamedTuple):
+    """One fenced block: where it opens, the words behind the fence, its lines, and the same with its fences."""
+
+    place: Place
+    words: str
+    lines: tuple[Line, ...]
+    whole: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and all up to the next one; text before the first heading is a section without a title."""
+
+    place: Place
+    source: str
+    title: str = ""
+    anchor: str = ""  # the id in `{#id}`
+    parts: tuple[Line | Fence, ...] = ()
+
+    @property
+    def block(self) -> Fence | None:
+        """The `yaml clause` block, if there is one."""
+        blocks = [part for part in self.parts if isinstance(part, Fence) and part.words == CLAUSE]
+        if len(blocks) > 1:
+            raise wrong(blocks[1].place, "a second `yaml clause` block under one heading", "Give it a heading with its own `{#id}`.")
+        return blocks[0] if blocks else None
+
+
+def sections(source: str, file: str) -> list[Section]:
+    """Split a file at its headings. The sources of all sections, joined, are the file."""
+    found: list[Section] = []
+    start, parts, title, anchor, place = 0, [], "", "", Place(file, 1)
+    pieces = source.split("\n")
+    for part in _parts(pieces, file):
+        heading = _HEADING.fullmatch(part.text) if isinstance(part, Line) else None
+        if not heading:
+            parts.append(part)
+            continue
+        if part.place.line > 1:
+            found.append(Section(place, "\n".join(pieces[start : part.place.line - 1]) + "\n", title, anchor, tuple(parts)))
+        start, parts, place = part.place.line - 1, [], part.place
+        title, anchor = _title(heading[2] or "")
+    found.append(Section(place, "\n".join(pieces[start:]), title, anchor, tuple(parts)))
+    return found
+
+
+def _title(text: str) -> tuple[str, str]:
+    match = _ANCHOR.fullmatch(text)
+    return (match[1].strip(), match[2].strip()) if match else (text.strip(), "")
+
+
+def _parts(pieces: Sequence[str], file: str) -> Iterator[Line | Fence]:
+    opened: list[Line] = []
+    mark = words = ""
+    for number, piece in enumerate(pieces, 1):
+        line = Line(Place(file, number), piece.removesuffix("\r").removeprefix("\ufeff" if number == 1 else "").rstrip(" \t"))
+        if _CONTROL.search(line.text):
+            raise wrong(line.place, "the line holds a control character", "Remove it; only plain text, tabs and line ends are read.")
+        fence = _FENCE.fullmatch(line.text)
+        if not opened and fence:
+            opened, mark, words = [line], fence[1], " ".join(fence[2].split())
+        elif not opened:
+            yield line
+        else:
+            opened.append(line)
+            if fence and fence[1].startswith(mark) and not fence[2]:
+                yield Fence(opened[0].place, words, tuple(opened[1:-1]), tuple(opened))
+                opened = []
+    if opened:
+        raise wrong(opened[0].place, "a fenced block is never closed", f"End it with a line `{mark}`.")
+
+
+@dataclass(slots=True)
+class Body:
+    """What stands under a clause's heading besides its block."""
+
+    norm: list[str] = field(default_factory=list)
+    rationale: list[str] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+
+
+def body(section: Section) -> Body:
+    """Read a clause's norm, rationale and examples."""
+    found = Body()
+    parts = [part for part in section.parts if not (isinstance(part, Fence) and part.words == CLAUSE)]
+    index = 0
+    while index < len(parts):
+        part = parts[index]
+        end = index + 1
+        if isinstance(part, Fence):
+            _norm_fence(found, part)
+        elif _NEAR_MARKER.match(part.text):
+            while end < len(parts) and not _ends_example(parts[end]):
+                end += 1
+            found.examples.append(_example(part, parts[index + 1 : end]))
+        elif rationale := _RATIONALE.fullmatch(part.text):
+            if found.rationale:
+                raise wrong(part.place, "a second rationale in one clause", "Join the two.")
+            while end < len(parts) and isinstance(parts[end], Line) and parts[end].text.startswith(">"):  # type: ignore[union-attr]  # a Line
+                end += 1
+            found.rationale = [rationale[1], *(_unquoted(line) for line in parts[index + 1 : end])]
+        elif part.text or (found.norm and found.norm[-1]):
+            if part.text and found.examples:
+                raise wrong(
+                    part.place, "prose after an example", "Move it above the examples; a turn goes on in lines indented by four spaces."
+                )
+            found.norm.append(part.text)
+        index = end
+    return found
+
+
+def _norm_fence(found: Body, fence: Fence) -> None:
+    if fence.words == EVENT:
+        raise wrong(fence.place, "an event outside an example", "Write `**Good**` or `**Bad**` on the line above it.")
+    if found.examples:
+        raise wrong(fence.place, "a fenced block after an example", "Move it above the examples; indent code inside a turn by four spaces.")
+    blank = [""] if found.norm and found.norm[-1] else []
+    found.norm += [*blank, *(line.text for line in fence.whole), ""]
+
+
+def _unquoted(part: Line | Fence) -> str:
+    match = _QUOTE.fullmatch(part.text) if isinstance(part, Line) else None
+    return match[1] if match else ""
+
+
+def _ends_example(part: Line | Fence) -> bool:
+    return isinstance(part, Line) and bool(_NEAR_MARKER.match(part.text) or _RATIONALE.fullmatch(part.text))
+
+
+def _example(marker: Line, parts: Sequence[Line | Fence]) -> Example:
+    match = _MARKER.fullmatch(marker.text)
+    if not match:
+        raise wrong(
+            marker.place, "an example marker that cannot be read", "Write `**Good**` or `**Bad**`, then `{split=train}` and a note."
+        )
+    side: Side = "good" if match[1] == "Good" else "bad"
+    split = _split(match[2], marker.place)
+    content = [part for part in parts if isinstance(part, Fence) or part.text]
+    if not content:
+        hint = "Follow it with a `json event` block or with `user:` and `assistant:` lines."
+        raise wrong(marker.place, f"this {side} example is empty", hint)
+    first = content[0]
+    if isinstance(first, Fence) and first.words == EVENT:
+        if len(content) > 1:
+            raise wrong(content[1].place, "text after an event", "Move it above the examples, or start another example.")
+        event, expect = _event(first)
+        return Example(side, split, match[3].strip(), event=event, expect=expect, place=marker.place)
+    return Example(side, split, match[3].strip(), turns=_turns(parts), place=marker.place)
+
+
+def _split(attributes: str | None, place: Place) -> Split:
+    if not attributes or attributes.strip() == "split=train":
+        return "train"
+    if attributes.strip() == "split=eval":
+        return "eval"
+    raise wrong(place, f"unknown attributes {{{attributes}}}", "Write {split=train} or {split=eval}.")
+
+
+def _event(fence: Fence) -> tuple[dict[str, object], Effect | None]:
+    first = fence.lines[0].place if fence.lines else fence.place
+    event = read_json("\n".join(line.text for line in fence.lines), first)
+    if not isinstance(event, dict):
+        raise wrong(first, "an event must be a JSON object", 'Write {"on": "tool_call", "tool": "...", "args": {...}}.')
+    expect = event.pop("expect", None)
+    if expect is not None and expect not in get_args(Effect):
+        raise wrong(first, f"expect cannot be {expect!r}", f"Use one of: {', '.join(get_args(Effect))}.")
+    check_event(event, first)
+    return event, expect
+
+
+def check_event(event: dict[str, object], place: Place) -> None:
+    """Refuse an event with unknown keys or values of the wrong kind."""
+    kinds = {"tool": str, "text": str, "args": dict, "principal": dict, "session": dict, "env": dict, "found": list}
+    if event.get("on") not in get_args(Surface):
+        raise wrong(place, "an event needs `on`", f"Use one of: {', '.join(get_args(Surface))}.")
+    for key, value in event.items():
+        if key not in EVENT_KEYS:
+            raise wrong(place, f"an event has an unknown key {key!r}", f"Known keys: {', '.join(EVENT_KEYS)}, expect.")
+        if key != "on" and not isinstance(value, kinds[key]):
+            raise wrong(place, f"the event's {key} has the wrong kind", f"It must be a JSON {kinds[key].__name__}.")
+    if not all(isinstance(name, str) for name in event.get("found", ())):  # type: ignore[attr-defined]  # a list, checked above
+        raise wrong(place, "the event's found must be a list of rail names", 'Write "found": ["pii.card"].')
+
+
+def _turns(parts: Sequence[Line | Fence]) -> tuple[Turn, ...]:
+    turns: list[tuple[str, list[str]]] = []
+    blank = False
+    for part in parts:
+        if isinstance(part, Fence):
+            raise wrong(part.place, "a fenced block inside a dialogue", "Indent it by four spaces, or use a `json event` block alone.")
+        role = _ROLE.fullmatch(part.text)
+        if role:
+            turns.append((role[1], [(role[2] or "").strip()]))
+        elif part.text and (not turns or (blank and not part.text.startswith("  "))):
+            raise wrong(
+                part.place, "prose after an example", "Write `user:` or `assistant:` first, and indent what goes on by four spaces."
+            )
+        elif turns:
+            turns[-1][1].append(part.text.removeprefix(INDENT if part.text.startswith(INDENT) else "  "))
+        blank = not part.text
+    return tuple(Turn(role, "\n".join(lines).strip("\n")) for role, lines in turns)  # type: ignore[arg-type]  # the pattern's words
