@@ -5,9 +5,9 @@ import xml.etree.ElementTree as ET
 from typing import Any
 
 import pytest
+from tests.evals import sample
 
 from bylaw.evals import plots, scorers
-from tests.evals import sample
 
 ROWS = sample.rows(repeat=1)
 FOUND = scorers.results(sample.policy(), 0, ROWS)
@@ -45,7 +45,7 @@ def test_any_subset_of_arms_draws(arms: tuple[str, ...]) -> None:
 
 def test_arms_that_share_a_point_still_get_their_own_labels() -> None:
     best = FOUND["arms"]["sft_rl"]
-    found = FOUND | {"arms": {arm: best for arm in scorers.ARMS} | {"base": FOUND["arms"]["base"]}}
+    found = FOUND | {"arms": dict.fromkeys(scorers.ARMS, best) | {"base": FOUND["arms"]["base"]}}
 
     assert plots.frontier(found).startswith("data:")
 

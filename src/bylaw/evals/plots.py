@@ -40,6 +40,7 @@ CELL_LABELS: Final = {
 }
 _COLOURS: Final = ("#6b6b6b", "#e69f00", "#cc79a7", "#56b4e9", "#d55e00", "#0072b2", "#b8a000", "#009e73", "#332288")
 _MARKERS: Final = ("s", "D", "v", "o", "X", "o", "^", "^", "P")
+_NAME: Final = 26  # characters of a name that a figure has room for
 _INK: Final = "#22262b"
 _FAINT: Final = "#d9dce0"
 _STYLE: Final[dict[Any, Any]] = {
@@ -54,6 +55,7 @@ _STYLE: Final[dict[Any, Any]] = {
     "axes.titlelocation": "left",
     "xtick.color": "#4a4f55",
     "ytick.color": "#4a4f55",
+    "text.parse_math": False,  # a `$` in a name is a dollar
     "svg.fonttype": "path",
     "svg.hashsalt": "bylaw",
 }
@@ -61,7 +63,11 @@ _STYLE: Final[dict[Any, Any]] = {
 
 def label(arm: str) -> str:
     """An arm's name for people."""
-    return LABELS.get(arm, arm.replace("_", " "))
+    return LABELS.get(arm) or _short(arm.replace("_", " "))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME else name[: _NAME - 1] + "…"
 
 
 def _look(arm: str) -> tuple[str, str]:
@@ -279,7 +285,7 @@ def wrapper_map(found: Mapping[str, Any], groups: Mapping[str, str], metric: str
                 axes.text(column, row, text, ha="center", va="center", fontsize=9, color=ink)
         _group_titles(axes, [groups[name] for name in names])
         axes.set(xticks=range(len(names)), yticks=range(len(arms)))
-        axes.set_xticklabels(names, rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_xticklabels([_short(name) for name in names], rotation=40, ha="right", rotation_mode="anchor")
         axes.set_yticklabels([label(arm) for arm in arms])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
