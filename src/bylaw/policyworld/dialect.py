@@ -55,6 +55,12 @@ class WorldDialect:
         """The policy as the world knows it."""
         return tuple(self.clauses.values())
 
+    def unquoted(self, thinking: str) -> str:
+        """A thought without the text of any clause: the control that asks what quoting is worth."""
+        for clause in self.policy:
+            thinking = thinking.replace(clause.quote(), f"topic {clause.topic} .")
+        return thinking
+
     def id_of(self, label: str) -> str:
         """The clause id behind a label; a label that names no clause stays as it is."""
         return next((i for i, clause in self.clauses.items() if clause.label == label), label)

@@ -115,8 +115,8 @@ def rate(plan: Pretraining, step: int) -> float:
     return min(1.0, (step + 1) / plan.warmup_steps) * (1.0 if done < 0.5 else max(0.02, 2 * (1 - done)))
 
 
-def pretrain(plan: Pretraining) -> Lfm2ForCausalLM:
-    """Train the base model from nothing, printing a line every hundred steps."""
+def pretrain(plan: Pretraining) -> tuple[Lfm2ForCausalLM, int]:
+    """Train the base model from nothing, printing a line every hundred steps; return it and the tokens it read."""
     torch.manual_seed(plan.seed)
     torch.set_num_threads(1)
     rng = Random(f"policyworld-stage0-{plan.seed}")
@@ -138,14 +138,15 @@ def pretrain(plan: Pretraining) -> Lfm2ForCausalLM:
         tokens += sum(len(ids) for ids, _ in batch)
         if step % 100 == 99:
             print(f"step {step + 1:5d}  loss {smooth:.3f}  {tokens / time.process_time():,.0f} tokens per CPU s", flush=True)
-    return model
+    return model, tokens
 
 
-def save(model: Lfm2ForCausalLM, plan: Pretraining, out: Path) -> None:
+def save(model: Lfm2ForCausalLM, tokens: int, plan: Pretraining, out: Path) -> None:
     """Write the checkpoint in half precision with its tokenizer, and the plan that made it."""
+    parameters = sum(p.numel() for p in model.parameters())
+    made_by = {"plan": asdict(plan), "mix": asdict(stage0.STAGE0), "parameters": parameters, "tokens": tokens, "flop": 6 * parameters * tokens}
     model.half().save_pretrained(out)
     tokenizer.build().save_pretrained(out)
-    made_by = {"plan": asdict(plan), "mix": {k: dict(v) if k == "excused" else v for k, v in asdict(stage0.STAGE0).items()}}
     (out / "stage0.json").write_text(json.dumps(made_by, indent=2) + "\n")
 
 
@@ -157,7 +158,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=Pretraining().steps)
     args = parser.parse_args()
     plan = Pretraining(seed=args.seed, steps=args.steps, quiz_steps=args.steps // 5)
-    save(pretrain(plan), plan, args.out)
+    model, tokens = pretrain(plan)
+    save(model, tokens, plan, args.out)
 
 
 if __name__ == "__main__":
