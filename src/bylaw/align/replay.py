@@ -1,0 +1,24 @@
+"""Capability rows from a file, mixed into alignment so that what the model could before it can after."""
+
+from pathlib import Path
+from random import Random
+
+from bylaw import runs
+from bylaw.errors import RunError
+from bylaw.types import Lesson, Message
+
+
+def from_file(file: Path) -> tuple[Lesson, ...]:
+    """Read JSON lines `{"prompt": …, "thinking": …, "answer": …}`; thinking may be left out."""
+    rows = []
+    for number, row in enumerate(runs.read_rows(file), 1):
+        prompt, thinking, answer = row.get("prompt"), row.get("thinking", ""), row.get("answer")
+        if not isinstance(prompt, str) or not isinstance(answer, str) or not isinstance(thinking, str):
+            raise RunError(f"{file}:{number}: not a capability row", 'each line is {"prompt": "…", "thinking": "…", "answer": "…"}')
+        rows.append(Lesson(f"{file.name}:{number}", (Message("user", prompt),), thinking, answer, think=bool(thinking), source="replay"))
+    return tuple(rows)
+
+
+def take(rows: tuple[Lesson, ...], seed: str, n: int) -> tuple[Lesson, ...]:
+    """Draw `n` rows, the same for the same seed; all of them where there are fewer."""
+    return tuple(Random(f"replay-{seed}").sample(rows, min(n, len(rows))))

@@ -1,0 +1,86 @@
+"""Start or go on with a run: check what was asked, keep a copy of the policy, take the steps, close the books."""
+
+import platform
+import resource
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bylaw import runs
+from bylaw._version import __version__
+from bylaw.errors import PolicyError
+from bylaw.models import targets
+from bylaw.policy import parse
+from bylaw.policyworld import dialect as world
+from bylaw.recipes.book import Deliberative
+from bylaw.recipes.deliberative import Asked
+from bylaw.recipes.steps import Narrator, take_all
+from bylaw.runs import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run, begun or begun before."""
+
+    run: Run
+    asked: Asked
+
+
+def check(policy_path: Path, asked: Asked) -> None:
+    """Refuse what cannot work, before anything is loaded or written."""
+    policy = parse.load(policy_path)
+    for text in (asked.model, asked.generator, asked.judge):
+        if text:
+            targets.parse(text)
+    if world.speaks(policy):
+        world.dialect(policy)
+    elif "embedded" in (asked.model, asked.generator):
+        raise PolicyError(
+            f"{policy_path}: the embedded model cannot read this policy: no clause has {world.KEY}",
+            "name a real model with --model, or start from policies/policyworld",
+        )
+    for file in (asked.prompts, asked.replay, asked.helpful):
+        if file:
+            runs.read_rows(Path(file))
+
+
+def start(policy_path: Path, asked: Asked, out: Path) -> Started:
+    """Check and open a run; the policy is copied into it, so that a later edit does not change what is resumed."""
+    check(policy_path, asked)
+    run = runs.start(out, asked.to_json())
+    kept = run.path / "policy"
+    if not kept.is_dir():
+        beside = run.path / ".policy"
+        shutil.rmtree(beside, ignore_errors=True)
+        if policy_path.is_dir():
+            shutil.copytree(policy_path, beside)
+        else:
+            beside.mkdir()
+            shutil.copy2(policy_path, beside / policy_path.name)
+        beside.replace(kept)
+    return Started(run, asked)
+
+
+def go(started: Started, narrator: Narrator, workers: int) -> Mapping[str, Any]:
+    """Take every step that is left, write the manifest, return it."""
+    run = started.run
+    began = time.time()
+    with runs.alone(run):
+        take_all(run, Deliberative(), narrator, workers)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        steps = {step.name: run.record(step.name) for step in Deliberative().steps(run)}
+        facts = {
+            "bylaw": __version__,
+            "python": platform.python_version(),
+            "machine": platform.platform(),
+            "policy": started.asked.policy,
+            "workers": workers,
+            "wall_s": round(time.time() - began, 1),  # of this start; a resumed run has earlier ones too
+            "cpu_s": round(used.ru_utime + used.ru_stime, 1),
+            "steps_cpu_s": round(sum(float(record["cpu_s"]) for record in steps.values()), 1),
+        }
+        runs.write_manifest(run, facts)
+    return facts

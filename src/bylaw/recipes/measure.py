@@ -1,0 +1,37 @@
+"""Measure any target against a policy: `bylaw eval`."""
+
+from pathlib import Path
+from typing import Any
+
+from bylaw import runs
+from bylaw.errors import RunError
+from bylaw.evals import report, runner, scorers
+from bylaw.judge.rubric import RubricJudge
+from bylaw.models import loading, targets
+from bylaw.policy import parse
+from bylaw.policyworld import dialect as world
+from bylaw.recipes import setting as settings
+from bylaw.recipes.sizes import SIZES, Dial
+from bylaw.types import Judge, Progress
+
+
+def measure(target_text: str, policy_path: Path, judge_text: str, size: Dial, out: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Ask the target every test prompt of the policy; write rows, results.json and report.html into `out`; return the results."""
+    policy = parse.load(policy_path)
+    target = targets.parse(target_text)
+    judge: Judge | None = RubricJudge(policy, loading.open_model(targets.parse(judge_text))) if judge_text else None
+    setting = settings.reads(policy, judge, 0, None, None)
+    if target.embedded and not world.speaks(policy):
+        raise RunError("the embedded model cannot read this policy", "name a real model with --target")
+    prompts = setting.tests(SIZES[size].per_cell)
+    if not prompts:
+        raise RunError(f"{policy_path} has nothing to test with", "mark some dialogue examples {split=eval}")
+    arm = target.arm or "target"
+    test = runner.Test(policy, setting.dialect, setting.marker, prompts)
+    asking = runner.Asking(setting.max_new_tokens, thinking=arm != "imitation")
+    rows = {arm: runner.run(loading.open_model(target), test, asking, progress)}
+    results = scorers.results(policy, 0, rows)
+    runs.write_rows(out / "rows" / "measured" / f"{arm}.jsonl", (row.to_json() | {"policy": policy.digest} for row in rows[arm]))
+    runs.write_json(out / "results.json", results)
+    report.write(out, results, rows, policy, {"Target": target_text, "Judge": judge_text or "exact (PolicyWorld's truth)"})
+    return results

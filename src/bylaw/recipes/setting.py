@@ -1,0 +1,100 @@
+"""What a policy is aligned *in*: dialect, judge, prompts, tests and replay. PolicyWorld and prose differ here and nowhere else."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bylaw.align import prompts as align_prompts
+from bylaw.align import replay as align_replay
+from bylaw.align.grpo import Task
+from bylaw.errors import RunError
+from bylaw.evals.marking import ExactMarker, JudgedMarker, Marker
+from bylaw.policy.prose import ProseDialect
+from bylaw.policyworld import dialect as world
+from bylaw.policyworld import replay, scenarios
+from bylaw.policyworld.language import SYNONYMS
+from bylaw.policyworld.truth import ExactJudge
+from bylaw.types import Dialect, Judge, Lesson, Policy, Prompt
+
+DEV_PROMPTS: Final = 190  # never trained on, never tested on: for choosing a learning rate
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Everything of a run that depends on what its policy is written for. The same seed draws the same."""
+
+    dialect: Dialect
+    judge: Judge
+    marker: Marker  # how tests are scored
+    train: Callable[[int, int], tuple[Prompt, ...]]  # (from, n): prompts to learn from
+    dev: tuple[Prompt, ...]
+    tests: Callable[[int], tuple[Prompt, ...]]  # (n per cell)
+    replay: Callable[[str, int], tuple[Lesson, ...]]  # (seed, n): capability rows
+    replay_tasks: Callable[[str, int], tuple[Task, ...]]  # the same for RL, with exact answers
+    unquoted: Callable[[str], str] | None = None  # takes the clause text out of a thought, where that can be done
+    lines: tuple[str, ...] = ()  # clause lines that no training prompt may carry
+    excerpt_tokens: int = 2048
+    whole_tokens: int = 16384
+    max_new_tokens: int = 1024
+
+
+def policyworld(policy: Policy, seed: int, judge: Judge | None = None) -> Setting:
+    """The setting of a PolicyWorld policy: everything is drawn, everything is known."""
+    words = world.dialect(policy)
+    exact = ExactJudge(words)
+
+    def train(start: int, n: int) -> tuple[Prompt, ...]:
+        drawn = scenarios.training_set(seed, DEV_PROMPTS + start + n)[DEV_PROMPTS + start :]
+        return tuple(world.as_prompt(scenario, words) for scenario in drawn)
+
+    def replay_tasks(name: str, n: int) -> tuple[Task, ...]:
+        return tuple(_task(row) for row in replay.checked_lessons(words, name, n))
+
+    return Setting(
+        dialect=words,
+        judge=judge or exact,
+        marker=ExactMarker(exact),
+        train=train,
+        dev=tuple(world.as_prompt(scenario, words) for scenario in scenarios.training_set(seed, DEV_PROMPTS)),
+        tests=lambda per_cell: tuple(world.as_prompt(scenario, words) for scenario in scenarios.test_set(per_cell)),
+        replay=lambda name, n: replay.lessons(words, name, n),
+        replay_tasks=replay_tasks,
+        unquoted=words.unquoted,
+        lines=tuple(clause.line(word) for clause in words.policy for word in SYNONYMS[clause.action]),
+        excerpt_tokens=world.LINE_TOKENS * 7,
+        whole_tokens=world.LINE_TOKENS * len(words.policy),
+        max_new_tokens=56,
+    )
+
+
+def prose(policy: Policy, judge: Judge, prompts_file: Path | None = None, replay_file: Path | None = None) -> Setting:
+    """The setting of a policy in prose: its own examples, a file of prompts, a file of capability rows, a judge that reads cards."""
+    tests = align_prompts.from_examples(policy, "eval")
+    given = align_prompts.from_file(prompts_file, policy) if prompts_file else ()
+    known = align_prompts.without((*align_prompts.from_examples(policy, "train"), *given), tests)
+    rows = align_replay.from_file(replay_file) if replay_file else ()
+    dialect = ProseDialect(policy)
+    return Setting(
+        dialect=dialect,
+        judge=judge,
+        marker=JudgedMarker(policy, dialect, judge),
+        train=lambda start, n: known[start : start + n] or known[:n],  # a small set is met again in RL
+        dev=known[:DEV_PROMPTS],
+        tests=lambda per_cell: tests[: 5 * per_cell],
+        replay=lambda name, n: align_replay.take(rows, name, n),
+        replay_tasks=lambda name, n: tuple(_task(row) for row in align_replay.take(rows, name, n)),
+    )
+
+
+def reads(policy: Policy, judge: Judge | None, seed: int, prompts_file: Path | None, replay_file: Path | None) -> Setting:
+    """Choose the setting by what the policy is written for."""
+    if world.speaks(policy):
+        return policyworld(policy, seed, judge)
+    if judge is None:
+        raise RunError("a policy in prose needs a judge", "name a model that can judge with --judge")
+    return prose(policy, judge, prompts_file, replay_file)
+
+
+def _task(row: Lesson) -> Task:
+    return Task(row.messages, Prompt(row.id, row.messages[-1].content), row.think, row.answer)

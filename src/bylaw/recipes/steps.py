@@ -1,0 +1,154 @@
+"""Steps of a run, and the processes that take them: each waits for what it needs, finished ones are skipped, progress is told.
+
+Two worker processes share a CPU machine, each with one thread, so a result depends on seeds and inputs and never on who ran beside
+it. On a GPU one worker has it alone. Workers die with their parent: nobody writes into a run that nobody waits for.
+"""
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol
+
+from bylaw.errors import BylawError, RunError
+from bylaw.runs import Run
+from bylaw.types import Progress
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: its name on disk, what a person reads, the steps it needs, and what does it."""
+
+    name: str
+    says: str
+    needs: tuple[str, ...]
+    do: Callable[[Any, Progress], Record]  # (context, progress) -> what is recorded
+
+
+class Book(Protocol):
+    """A recipe that a worker can open again from its run: `context(run)` and `steps(run)`."""
+
+    def context(self, run: Run) -> Any: ...
+
+    def steps(self, run: Run) -> Sequence[Step]: ...
+
+
+class Narrator(Protocol):
+    """Who tells a person what happens."""
+
+    def began(self, step: Step) -> None: ...
+
+    def moved(self, step: Step, done: int, total: int) -> None: ...
+
+    def ended(self, step: Step, record: Record) -> None: ...
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: Any
+    pipe: Connection
+    busy: Step | None = None
+    taken: list[str] = field(default_factory=list)
+
+
+def take_all(run: Run, book: Book, narrator: Narrator, workers: int) -> None:
+    """Take every step of a recipe that is not done yet; raises what the first failing step raised."""
+    steps = {step.name: step for step in book.steps(run)}
+    left = [step for step in steps.values() if not run.done(step.name)]
+    if not left:
+        return
+    spawn = multiprocessing.get_context("spawn")
+    crew = [_hire(spawn, run, book) for _ in range(min(workers, len(left)))]
+    try:
+        while left or any(worker.busy for worker in crew):
+            for worker in crew:
+                ready = next((step for step in left if all(run.done(need) for need in step.needs)), None)
+                if worker.busy is None and ready:
+                    left.remove(ready)
+                    worker.busy = ready
+                    worker.pipe.send(ready.name)
+                    narrator.began(ready)
+            _listen(crew, run, narrator)
+    finally:
+        for worker in crew:
+            worker.process.kill()
+            worker.process.join()
+
+
+def _hire(spawn: Any, run: Run, book: Book) -> _Worker:
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=work, args=(theirs, run, book), daemon=True)
+    process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _listen(crew: Sequence[_Worker], run: Run, narrator: Narrator) -> None:
+    """Wait for news from a busy worker and pass it on."""
+    busy = {worker.pipe: worker for worker in crew if worker.busy}
+    for pipe in wait(list(busy)):
+        worker = busy[pipe]  # type: ignore[index]  # wait returns what it was given
+        step = worker.busy
+        if step is None:
+            continue
+        try:
+            news = worker.pipe.recv()
+        except EOFError as error:
+            raise RunError(f"the process that took the step {step.name} died", "start the same command again: it goes on from there") from error
+        if isinstance(news, BylawError | OSError):
+            raise news
+        if news[0] == "moved":
+            narrator.moved(step, news[1], news[2])
+        else:
+            worker.busy = None
+            narrator.ended(step, run.record(step.name))
+
+
+def work(pipe: Connection, run: Run, book: Book) -> None:
+    """A worker's life: open the recipe, take the steps it is told to, die with its parent."""
+    _die_with_parent()
+    one_thread()
+    context = None
+    steps = {step.name: step for step in book.steps(run)}
+    while True:
+        step = steps[pipe.recv()]
+        try:
+            context = context or book.context(run)
+            take(run, step, context, lambda done, total: pipe.send(("moved", done, total)))
+        except (BylawError, OSError) as error:
+            pipe.send(error)
+            return
+        pipe.send(("done",))
+
+
+def take(run: Run, step: Step, context: Any, progress: Progress) -> None:
+    """Take one step and record it, with the CPU seconds it cost."""
+    began = time.process_time()
+    record = step.do(context, progress)
+    run.finish(step.name, {**record, "cpu_s": round(time.process_time() - began, 2)})
+
+
+def one_thread() -> None:
+    """One thread a process: two processes on two cores, and the same sums in the same order whoever runs beside."""
+    import torch  # noqa: PLC0415  # the parent process narrates and needs no torch
+
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
+
+
+def _die_with_parent() -> None:
+    """Exit as soon as the parent is gone, even if it was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RunError("a worker was started without a parent", "start runs through `bylaw align` or `bylaw demo`")
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
