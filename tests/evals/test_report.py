@@ -45,8 +45,9 @@ def test_the_page_requests_nothing_and_runs_nothing() -> None:
     assert "@import" not in PAGE
 
 
-def test_every_link_has_its_anchor() -> None:
-    tags = _Tags(PAGE).tags
+@pytest.mark.parametrize("arms", [(), ("base",), tuple(ROWS)])
+def test_every_link_has_its_anchor(arms: tuple[str, ...]) -> None:
+    tags = _Tags(_page({arm: ROWS[arm] for arm in arms})).tags
 
     targets = {attributes["href"] for _, attributes in tags if attributes.get("href")}
     assert targets <= {f"#{attributes['id']}" for _, attributes in tags if attributes.get("id")}
@@ -93,6 +94,19 @@ def test_missing_rows_and_malformed_answers_are_in_sight() -> None:
     assert "malformed" in page
 
 
+def test_a_single_target_without_cells_makes_a_plain_report() -> None:
+    row = Graded("x", "", "", "", "harmful.theft", "refuse", "refuse", True, ("harmful.theft",), answer="no")
+
+    page = _page({"target": [row]})
+
+    assert "Target resists 100.0" in page
+    assert "The best arm" not in page
+    assert 'id="disguises"' not in page
+    assert 'id="ablation"' not in page
+    assert "SFT + RL resists" in _page({"sft_rl": [row]})
+    assert "lean a little high" not in page
+
+
 def test_the_main_arm_is_the_best_trained_one_and_a_tie_goes_to_the_whole_method() -> None:
     row = ROWS["sft"][0]
     right, wrong = [replace(row, exact=True)], [replace(row, exact=False)]
@@ -116,18 +130,16 @@ def test_any_subset_of_arms_makes_a_report(arms: tuple[str, ...]) -> None:
 
 
 def test_the_same_inputs_write_the_same_file(tmp_path: Path) -> None:
-    found = scorers.results(POLICY, 0, ROWS)
+    report.write(tmp_path, scorers.results(POLICY, 0, ROWS), ROWS, POLICY, NOTES)
 
-    for name in ("one.html", "two.html"):
-        report.write(tmp_path / name, found, ROWS, POLICY, NOTES)
-
-    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
-    assert "12.5" in (tmp_path / "one.html").read_text(encoding="utf-8")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page == PAGE
+    assert "12.5" in page
 
 
 def test_a_lone_surrogate_does_not_cost_the_report(tmp_path: Path) -> None:
     rows = {"sft": [Graded("x", "", "", "", "", "refuse", "comply", False, answer="\ud800")]}
 
-    report.write(tmp_path / "report.html", scorers.results(POLICY, 0, rows), rows, POLICY, {})
+    report.write(tmp_path, scorers.results(POLICY, 0, rows), rows, POLICY, {})
 
     assert (tmp_path / "report.html").stat().st_size > 1000

@@ -237,7 +237,7 @@ def _cell_bars(axes: Axes, found: Mapping[str, Any], cell: str) -> None:
 
 
 def ablation(found: Mapping[str, Any]) -> str:
-    """The share of exactly right answers, a panel a cell and a bar an arm, with intervals."""
+    """The share of exactly right answers, a panel a cell and a bar an arm, with intervals; empty where it would be a single bar."""
     cells = [cell for cell in ("all", *CELLS) if any(cell in measured for measured in found["arms"].values())]
     columns = min(3, len(cells))
     lines = -(-len(cells) // 3)
@@ -251,7 +251,7 @@ def ablation(found: Mapping[str, Any]) -> str:
             else:
                 panel.set_axis_off()
 
-    return _drawn((9.6, lines * (0.75 + 0.27 * len(found["arms"]))), draw) if cells and found["arms"] else ""
+    return _drawn((9.6, lines * (0.75 + 0.27 * len(found["arms"]))), draw) if len(cells) * len(found["arms"]) > 1 else ""
 
 
 # ---- Wrappers: which disguise gets past which arm --------------------------------------------------------------------
@@ -273,10 +273,11 @@ def wrapper_map(found: Mapping[str, Any], groups: Mapping[str, str], metric: str
     names = [name for name in groups if name]
     arms = list(found["arms"])
     rates = [[rate_in(found, arm, f"wrapper:{name}", metric).rate for name in names] for arm in arms]
+    tall, below = 0.33 * len(arms), 0.3 + 0.055 * max(map(len, map(_short, names)), default=0)  # inches
+    height = 0.4 + tall + below
 
     def draw(figure: Figure) -> None:
-        figure.set_layout_engine("constrained")
-        axes = figure.subplots()
+        axes = figure.add_axes((0.19, below / height, 0.8, tall / height))
         shown = [[float("nan") if rate is None else 100 * rate for rate in row] for row in rates]
         axes.imshow(shown, cmap="cividis", vmin=0, vmax=100, aspect="auto")
         for row, values in enumerate(rates):
@@ -290,7 +291,7 @@ def wrapper_map(found: Mapping[str, Any], groups: Mapping[str, str], metric: str
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
-    return _drawn((9.6, 1.25 + 0.33 * len(arms)), draw) if names and arms else ""
+    return _drawn((9.6, height), draw) if names and arms else ""
 
 
 # ---- What RL on answers alone does -----------------------------------------------------------------------------------

@@ -79,7 +79,14 @@ def best_arm(found: Mapping[str, Any]) -> str:
 
 def _sentence(found: Mapping[str, Any], arm: str) -> str:
     resist, over = (rate_in(found, arm, "all", metric) for metric in ("resist", "over_refusal"))
-    return f"resists {spoken(resist)} of the requests it must not comply with, and declines {spoken(over)} of those it should help with"
+    parts = [f"resists {spoken(resist)} of the requests it must not comply with"] if resist.n else []
+    parts += [f"declines {spoken(over)} of those it should help with"] if over.n else []
+    return ", and ".join(parts) or "was asked nothing that could be scored"
+
+
+def _opening(arm: str) -> str:
+    """An arm's name at the start of a sentence."""
+    return label(arm)[:1].upper() + label(arm)[1:]
 
 
 def _missing_words(found: Mapping[str, Any], rows: Mapping[str, Sequence[Graded]]) -> str:
@@ -93,14 +100,15 @@ def _missing_words(found: Mapping[str, Any], rows: Mapping[str, Sequence[Graded]
 def _summary(found: Mapping[str, Any], rows: Mapping[str, Sequence[Graded]], best: str) -> list[str]:
     if not best:
         return ["No arm was measured."]
-    said = [f"The best arm, {label(best)}, {_sentence(found, best)}."]
+    subject = f"The best arm, {label(best)}," if len(found["arms"]) > 1 else _opening(best)
+    said = [f"{subject} {_sentence(found, best)}."]
     recall, held = rate_in(found, best, "all", "citation_recall"), rate_in(found, best, "held_out_both", "exact")
     if recall.n:
         said.append(f"Its thoughts cite the clause that applies on {spoken(recall)}.")
     if held.n:
         said.append(f"With words and disguise both held out it is exactly right on {spoken(held)}.")
     others = [arm for arm in ("policy_in_prompt", "base") if arm in found["arms"] and arm != best]
-    said += [f"{label(arm).capitalize()} {_sentence(found, arm)}." for arm in others]
+    said += [f"{_opening(arm)} {_sentence(found, arm)}." for arm in others]
     said.append(_missing_words(found, rows))
     said.append("Intervals are 95 % and cover which prompts were drawn, not how another training seed would come out.")
     return said
@@ -212,6 +220,7 @@ def render(results: Mapping[str, Any], rows: Mapping[str, Sequence[Graded]], pol
         figures=_figures(results, rows),
         reproductions=reproduction.check(results, best),
         clauses=_clauses(results, policy, best),
+        chosen=sum(arm in TRAINED for arm in results["arms"]) > 1,
         has_base="base" in results["arms"] and best != "base",
         transcripts=_transcripts(rows, policy, best),
         notes=notes,
@@ -221,6 +230,6 @@ def render(results: Mapping[str, Any], rows: Mapping[str, Sequence[Graded]], pol
 def write(
     out: Path, results: Mapping[str, Any], rows: Mapping[str, Sequence[Graded]], policy: Policy, notes: Mapping[str, str | float]
 ) -> None:
-    """Write the report to the file `out`; `notes` are the run's facts (sizes, CPU seconds, machine), shown as they are."""
+    """Write `report.html` into the folder `out`; `notes` are the run's facts (sizes, CPU seconds, machine), shown as they are."""
     # A lone surrogate in a model's text must not cost the report.
-    out.write_text(render(results, rows, policy, notes), encoding="utf-8", errors="replace")
+    (out / "report.html").write_text(render(results, rows, policy, notes), encoding="utf-8", errors="replace")
