@@ -30,6 +30,7 @@ MAX_VALUES: Final = 20_000  # values in an event
 
 _PROTO: Final = descriptor_pb2.FieldDescriptorProto
 _SCALARS: Final = {"string": _PROTO.TYPE_STRING, "number": _PROTO.TYPE_DOUBLE, "integer": _PROTO.TYPE_INT64, "boolean": _PROTO.TYPE_BOOL}
+_KINDS: Final[dict[str, tuple[type, ...]]] = {"string": (str,), "number": (int, float), "integer": (int, float), "boolean": (bool,)}
 _STRINGS: Final = {"type": "array", "items": {"type": "string"}}
 _NUMBERS: Final = {"type": "object", "additionalProperties": {"type": "number"}}
 _TEXT: Final = {"type": "string"}
@@ -43,6 +44,9 @@ _WORDS: Final = ("surface", "tool", "text")
 _MAP: Final = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
 _RUN: Final = cel.NewEnv(variables={**dict.fromkeys(_WORDS, cel.Type.STRING), **dict.fromkeys(("args", *OWN), _MAP)})
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LITERAL: Final = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
+_CONVERSION: Final = re.compile(r"\bdouble\s*\(")
+_DIVISION: Final = re.compile(r"/(?!\s*[0-9.]*[1-9])")
 _REGEX: Final = re.compile(r"""matches\(\s*(?:[\w.]+\s*,\s*)?(r?"(?:[^"\\]|\\.)*"|r?'(?:[^'\\]|\\.)*')\s*\)""")
 
 
@@ -106,11 +110,16 @@ class When:
             raise PolicyError(f"a condition of {len(source)} characters, the limit is {MAX_SOURCE_CHARS}", "Write several rules.")
         self.source = source
         self.schema = schema
+        _refuse_nan(source)
         try:
             kind = (types or Types()).env(schema).compile(source).return_type()
-            self._program = _RUN.compile(source)
         except (RuntimeError, TypeError, ValueError) as error:
             raise _refused(source, str(error)) from error
+        try:
+            self._program = _RUN.compile(source)
+        except RuntimeError as error:  # CEL takes the sum of two values of unknown kind for a whole number
+            hint = "Start a sum with `0.0 +`, or move one part to the other side: `args.amount > 200.0 - session.sums[...]`."
+            raise PolicyError(_refused(source, str(error)).what, hint) from error
         if kind != cel.Type.BOOL:
             raise PolicyError(f"`when: {source}` is not a yes-or-no condition", "Compare something: `args.amount > 200.0`.")
         for pattern in _REGEX.findall(source):
@@ -131,6 +140,16 @@ class When:
             return "true" if value.value() is True else "false"
         except Exception:  # noqa: BLE001  # CEL's wrapper is outside code: whatever it throws, the answer is "cannot tell", and the caller denies
             return "undecidable"
+
+
+def _refuse_nan(source: str) -> None:
+    """Refuse what can make a number that is none: every comparison with it is false, so a rule would silently not match."""
+    bare = _LITERAL.sub('""', source)
+    if _CONVERSION.search(bare):
+        raise PolicyError(f"`when: {source}`: double() can turn text into no number", "Compare the field itself; the schema says its kind.")
+    if _DIVISION.search(bare):
+        hint = "Multiply instead: `args.total > 100.0 * args.count`. A number other than zero may stand below."
+        raise PolicyError(f"`when: {source}`: dividing by a value can give no number", hint)
 
 
 class _Unsafe(Exception):  # noqa: N818  # never leaves this module
@@ -156,14 +175,17 @@ def _safe(value: Any, schema: Any, depth: int, budget: list[int]) -> Any:
     if depth > MAX_DEPTH or budget[0] < 0:
         raise _Unsafe
     kind = type(value)
+    shape: Mapping[str, Any] = schema if isinstance(schema, dict) else EMPTY
+    due = shape.get("type")
+    if isinstance(due, str) and kind not in _KINDS.get(due, (kind,)):
+        raise _Unsafe
     if kind is str or value is None or kind is bool:
         return value
-    shape: Mapping[str, Any] = schema if isinstance(schema, dict) else EMPTY
-    if kind is int or kind is float:
-        return _number(value, shape.get("type"))
+    if isinstance(value, int | float):
+        return _number(value, due)
     if kind is list or kind is tuple:
         return [_safe(item, shape.get("items"), depth + 1, budget) for item in value]
-    if kind is not dict and kind is not MappingProxyType:
+    if not isinstance(value, dict | MappingProxyType):
         raise _Unsafe
     fields, others = shape.get("properties"), shape.get("additionalProperties")
     known: Mapping[str, Any] = fields if isinstance(fields, dict) else EMPTY
