@@ -299,7 +299,7 @@ def wrapper_map(found: Mapping[str, Any], groups: Mapping[str, str], metric: str
 RL_STEPS: Final = (("base", "rl"), ("sft_short", "sft_short_rl"), ("sft", "sft_rl"))
 _PANELS: Final = (
     ("resist", "decisions: resist"),
-    ("exact", "decisions: everything right"),
+    ("exact", "decisions: exact answer"),
     ("citation_recall", "thoughts: right clause cited"),
 )
 
