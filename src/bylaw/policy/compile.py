@@ -4,10 +4,11 @@ Token counts are approximate on purpose (four characters a token, rounded up), s
 Examples marked `split=eval` are never compiled into anything a model or a judge reads.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from bylaw.errors import PolicyError
 from bylaw.policy.digest import meaning
@@ -149,18 +150,19 @@ def rules_by(policy: Policy, overlays: Sequence[str] = ()) -> dict[tuple[Surface
     return {key: tuple(rules) for key, rules in found.items()}
 
 
-def compile_policy(policy: Policy) -> dict[str, Any]:
-    """Everything that follows from a policy, as JSON values."""
+def compile_policy(policy: Policy, clause_id: str = "", budget: int | None = None) -> dict[str, Any]:
+    """Everything that follows from a policy, or from one of its clauses, as JSON values."""
+    chosen = [clause for clause in policy.clauses if not clause_id or clause.id == clause_id]
     return {
         "policy": policy.id,
         "version": policy.version,
         "digest": policy.digest,
-        "clauses": [compile_clause(policy, clause) for clause in policy.clauses],
+        "clauses": [compile_clause(policy, clause, budget) for clause in chosen],
     }
 
 
 def compile_clause(policy: Policy, clause: Clause, budget: int | None = None) -> dict[str, Any]:
-    """Everything that follows from one clause, as JSON values; the excerpt is as long as it needs to be without a budget."""
+    """Everything that follows from one clause, as JSON values; without a budget its excerpt is as long as it needs to be."""
     room = max(DEFAULT_BUDGET, approx_tokens(full_text(clause)) + 100) if budget is None else budget
     return {
         "id": clause.id,
@@ -170,3 +172,16 @@ def compile_clause(policy: Policy, clause: Clause, budget: int | None = None) ->
         "eval": meaning(clause.eval) if clause.eval else None,
         "page": page(clause),
     }
+
+
+def printed(compiled: dict[str, Any], target: Literal["excerpt", "card", "rules", "all"]) -> str:
+    """What was compiled, as text for people."""
+    targets = ("excerpt", "card", "rules") if target == "all" else (target,)
+    blocks = []
+    for clause in compiled["clauses"]:
+        for name in targets:
+            value = clause[name]
+            text = value if isinstance(value, str) else "\n".join(json.dumps(row, ensure_ascii=False) for row in value) or "none"
+            tokens = f", about {approx_tokens(value)} tokens" if isinstance(value, str) else ""
+            blocks.append(f"---- {clause['id']}: {name}{tokens}\n{text}")
+    return "\n\n".join(blocks)

@@ -31,7 +31,8 @@ def meaning(value: Any) -> Any:
 
 
 def _is_default(field: Any, value: Any) -> bool:
-    return field.default is not MISSING and bool(field.default == value)
+    default = field.default_factory() if field.default_factory is not MISSING else field.default
+    return default is not MISSING and bool(default == value)
 
 
 def digest_of(policy: Policy) -> str:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any, Final, TypeVar, get_args
 
 from bylaw.policy.notation import Node, plain, wrong
-from bylaw.types import EMPTY, Place
+from bylaw.types import Place
 
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -104,7 +104,7 @@ class Fields:
         """The x-* keys, as plain values."""
         found = {key: plain(node) for key, node in self.nodes.items() if key.startswith("x-")}
         self.read.update(dict.fromkeys(found))
-        return found or EMPTY
+        return found
 
     def done(self) -> None:
         """Refuse keys that nobody read."""

@@ -21,10 +21,15 @@ CONFIDENCE: Final = 0.05  # chance that a policy below its threshold still shows
 
 
 def lint(folder: Path, today: date | None = None) -> list[Finding]:
-    """Every finding about a policy, in the order of its files; lints about dates run only where `today` is given."""
+    """Every finding about a policy, in the order of its files; lints about dates run only where `today` is given.
+
+    Raises PolicyError only where there is no such file or folder.
+    """
     try:
         document = read(folder)
     except PolicyError as error:
+        if not folder.exists():
+            raise
         return [unreadable(error)]
     found = [unreadable(fault) for fault in document.faults]
     policy = document.policy

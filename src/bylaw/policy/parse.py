@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,7 +18,7 @@ from bylaw.policy.digest import digest_of
 from bylaw.policy.manifest import POLICY_ID, Tool, read_manifest, read_overlay, read_tool
 from bylaw.policy.markdown import sections
 from bylaw.policy.notation import read_json, wrong
-from bylaw.types import EMPTY, Clause, Overlay, Place, Policy
+from bylaw.types import Clause, Overlay, Place, Policy
 
 MANIFEST: Final = "policy.yaml"
 OVERLAY: Final = "overlay.yaml"
@@ -60,6 +61,16 @@ def load(path: Path) -> Policy:
 def every_clause(policy: Policy) -> tuple[Clause, ...]:
     """The clauses of the policy and of all its overlays."""
     return (*policy.clauses, *(clause for overlay in policy.overlays for clause in overlay.clauses))
+
+
+def pick(policy: Policy, clause_id: str) -> Clause:
+    """The clause with this id; raises PolicyError with the nearest id where there is none."""
+    clause = policy.clause(clause_id)
+    if clause is None:
+        near = get_close_matches(clause_id, [one.id for one in policy.clauses], n=1)
+        hint = f"Did you mean `{near[0]}`?" if near else "`bylaw policy show` lists the clause ids."
+        raise PolicyError(f"no clause {clause_id!r} in policy {policy.id}", hint)
+    return clause
 
 
 def read(path: Path) -> Document:
@@ -165,7 +176,7 @@ class _Reading:
             overlays.append(replace(overlay, clauses=self.sorted(own)))
         tools = {tool.name: tool.schema for _, tool in self.others.values() if isinstance(tool, Tool)}
         everything = (*base, *(clause for overlay in overlays for clause in overlay.clauses))
-        policy = replace(self.policy, clauses=self.sorted(base), overlays=tuple(overlays), tools=tools or EMPTY)
+        policy = replace(self.policy, clauses=self.sorted(base), overlays=tuple(overlays), tools=tools)
         if not self.faults and not everything:
             where = next(iter(self.parts), MANIFEST)
             hint = "Write a heading with `{#an.id}` and under it a `yaml clause` block with severity and response."
