@@ -23,7 +23,7 @@ MAX_INT: Final = 2**53 - 1  # the largest integer that every JSON reader keeps e
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_FLOAT: Final = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_FLOAT: Final = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _NON_FINITE: Final = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)")
 _BARE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*([ :][A-Za-z0-9_./-]+)*")
 _NULLS: Final = ("", "~", "null")
