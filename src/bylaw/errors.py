@@ -1,12 +1,12 @@
 """Every error bylaw raises, drawn as a tree. Each carries a hint: what to do next.
 
-    BylawError
-    ├── PolicyError     a policy that cannot be read, or that its reader cannot use
-    ├── ModelError      a model that cannot be found, loaded or asked
-    ├── JudgeError      a judge that cannot be asked at all (a judge that cannot tell returns a missing verdict)
-    ├── RunError        a run that cannot start, go on or be read
-    ├── LedgerError     a ledger that cannot be written or verified
-    └── StoreError      a store that cannot be opened or migrated
+BylawError
+├── PolicyError     a policy that cannot be read, or that its reader cannot use
+├── ModelError      a model that cannot be found, loaded or asked
+├── JudgeError      a judge that cannot be asked at all (a judge that cannot tell returns a missing verdict)
+├── RunError        a run that cannot start, go on or be read
+├── LedgerError     a ledger that cannot be written or verified
+└── StoreError      a store that cannot be opened or migrated
 """
 
 

@@ -63,7 +63,9 @@ def start(path: Path, asked: Json) -> Run:
         before = read_json(file)
         changed = sorted(key for key in before.keys() | dict(asked).keys() if before.get(key) != asked.get(key))
         if changed:
-            raise RunError(f"{path} was started with other settings: {', '.join(changed)}", "choose another --out, or ask for the same again")
+            raise RunError(
+                f"{path} was started with other settings: {', '.join(changed)}", "choose another --out, or ask for the same again"
+            )
     elif path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(f"{path} exists and is no run", "choose an empty or a new folder with --out")
     else:

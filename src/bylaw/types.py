@@ -311,9 +311,13 @@ class Model(Protocol):
     """Anything that answers conversations."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What to call it in rows and reports."""
+        ...
 
-    def generate(self, conversations: Sequence[Sequence[Message]], sampling: Sampling, progress: Progress | None = None) -> list[Completion]:
+    def generate(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling, progress: Progress | None = None
+    ) -> list[Completion]:
         """Answer each conversation once, in order."""
         ...
 
@@ -322,18 +326,26 @@ class Judge(Protocol):
     """Anything that knows the policy and scores answers. `grade` never sees thinking; `review` does, for filtering data."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What to call it in rows and reports."""
+        ...
 
-    def grade(self, rows: Sequence[Answered]) -> list[Verdict]: ...
+    def grade(self, rows: Sequence[Answered]) -> list[Verdict]:
+        """Score answers alone, in order."""
+        ...
 
-    def review(self, rows: Sequence[Reasoned]) -> list[Verdict]: ...
+    def review(self, rows: Sequence[Reasoned]) -> list[Verdict]:
+        """Score thinking and answer together, in order."""
+        ...
 
 
 class Dialect(Protocol):
     """How a policy and a request are put into words for a model, and how its answer is read back."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What to call it in rows and reports."""
+        ...
 
     def excerpt(self, policy: Policy, clauses: Sequence[str], budget: int, seed: str = "") -> str:
         """The policy for one category: its clauses in full, the others short, in at most `budget` tokens."""

@@ -56,7 +56,9 @@ def sift(samples: Sequence[Sample], judge: Judge, dialect: Dialect, sieve: Sieve
             messages = dialect.prompt(sample.prompt)
             clauses = verdict.clauses or sample.prompt.clauses
             kept[sample.prompt.id] = Lesson(sample.prompt.id, messages, sample.thinking, sample.answer, clauses=clauses)
-        rows.append({"id": sample.prompt.id, "fate": fate, "score": verdict.score, "reason": verdict.reason, "clauses": list(verdict.clauses)})
+        rows.append(
+            {"id": sample.prompt.id, "fate": fate, "score": verdict.score, "reason": verdict.reason, "clauses": list(verdict.clauses)}
+        )
     return Sifted(tuple(kept.values()), tuple(rows), dict(counts))
 
 

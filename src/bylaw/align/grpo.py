@@ -74,7 +74,9 @@ def reward_function(student: LocalModel, tasks: Sequence[Task], judge: Judge) ->
     """The function TRL calls: it looks tasks up by number and reads token ids, never TRL's own lenient parse."""
     ends = end_ids(student.model, student.tokenizer)
 
-    def reward(*, completion_ids: Sequence[Sequence[int]], task: Sequence[int], log_metric: Callable[[str, float], None], **_: Any) -> list[float | None]:
+    def reward(
+        *, completion_ids: Sequence[Sequence[int]], task: Sequence[int], log_metric: Callable[[str, float], None], **_: Any
+    ) -> list[float | None]:
         chosen = [tasks[number] for number in task]
         opened = [transcript.OPEN if one.think and _opens(student, one) else "" for one in chosen]
         texts = [decode(student.tokenizer, ids, ends) for ids in completion_ids]
@@ -87,7 +89,9 @@ def reward_function(student: LocalModel, tasks: Sequence[Task], judge: Judge) ->
     return reward
 
 
-def grpo(student: LocalModel, tasks: Sequence[Task], judge: Judge, plan: GrpoPlan, folder: Path, progress: Progress | None = None) -> Compute:
+def grpo(
+    student: LocalModel, tasks: Sequence[Task], judge: Judge, plan: GrpoPlan, folder: Path, progress: Progress | None = None
+) -> Compute:
     """Reinforce the student; `folder` holds checkpoints to go on from. Tasks are taken in order, `plan.prompts` a step."""
     training.offline_trainers()
     rows = [{"prompt": _bare(student, task), "task": number} for number, task in enumerate(tasks)]

@@ -27,7 +27,9 @@ def from_json(row: Mapping[str, Any]) -> Lesson:
     return Lesson(row["id"], messages, row["thinking"], row["answer"], row["think"], tuple(row["clauses"]), row["source"])
 
 
-def curriculum(aligned: Sequence[Lesson], replay: Callable[[str, int], Sequence[Lesson]], epochs: int, share: float, seed: int) -> list[Lesson]:
+def curriculum(
+    aligned: Sequence[Lesson], replay: Callable[[str, int], Sequence[Lesson]], epochs: int, share: float, seed: int
+) -> list[Lesson]:
     """Every epoch: the aligned lessons and fresh capability rows (`share` of their number), shuffled."""
     rows: list[Lesson] = []
     for epoch in range(epochs):

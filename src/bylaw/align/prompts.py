@@ -44,7 +44,9 @@ def without(prompts: Iterable[Prompt], tested: Sequence[Prompt]) -> tuple[Prompt
     avoid = {prompt.request for prompt in tested}
     left = tuple(prompt for prompt in prompts if prompt.request not in avoid)
     if not left:
-        raise RunError("there are no prompts to learn from", "give the policy dialogue examples with {split=train}, or a file with --prompts")
+        raise RunError(
+            "there are no prompts to learn from", "give the policy dialogue examples with {split=train}, or a file with --prompts"
+        )
     return left
 
 

@@ -50,5 +50,6 @@ def ensure_stripped(prompts: Iterable[tuple[str, str]], policy: Policy, excerpts
     if found:
         first = found[0]
         raise RunError(
-            f"{len(found)} training prompts carry the policy; {first.prompt}: “{first.words}”", "drop these prompts: what is taught must not be given"
+            f"{len(found)} training prompts carry the policy; {first.prompt}: “{first.words}”",
+            "drop these prompts: what is taught must not be given",
         )

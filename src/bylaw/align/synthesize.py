@@ -59,7 +59,9 @@ def synthesize(
 ) -> list[Sample]:
     """Draw `plan.samples` completions a prompt with the policy in context, prompts in order."""
     asked = [prompt for prompt in prompts for _ in range(plan.samples)]
-    excerpts = [dialect.excerpt(policy, p.clauses, plan.excerpt_tokens, f"{p.id}-{plan.seed}-{i % plan.samples}") for i, p in enumerate(asked)]
+    excerpts = [
+        dialect.excerpt(policy, p.clauses, plan.excerpt_tokens, f"{p.id}-{plan.seed}-{i % plan.samples}") for i, p in enumerate(asked)
+    ]
     conversations = [dialect.prompt(prompt, excerpt) for prompt, excerpt in zip(asked, excerpts, strict=True)]
     sampling = Sampling(plan.temperature, plan.max_new_tokens, thinking=True, seed=plan.seed)
     completions = model.generate(conversations, sampling, progress)

@@ -6,6 +6,7 @@ The loop, the optimiser, LoRA, checkpoints and distribution are TRL's, PEFT's an
 
 import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +130,11 @@ def write_log(file: Path, rows: list[Mapping[str, Any]]) -> None:
 
 
 def offline_trainers() -> None:
-    """TRL's trainers ask the hub about themselves when they are built; nothing here needs the answer."""
+    """TRL's trainers ask the hub about themselves when they are built; nothing here needs the answer.
+
+    The one warning silenced is TRL's own use of a name that transformers is about to drop: no news to who runs a recipe.
+    """
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated", category=FutureWarning)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     transformers.utils.logging.disable_progress_bar()

@@ -13,7 +13,9 @@ from bylaw.types import Answered, Completion, Dialect, Judge, Policy, Prompt
 class Marker(Protocol):
     """Marks completions of test prompts, in order."""
 
-    def mark(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[Graded]: ...
+    def mark(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[Graded]:
+        """Mark completions in order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +69,17 @@ class JudgedMarker:
         clause = self.policy.clause(prompt.clauses[0]) if prompt.clauses else None
         reading = self.dialect.parse_answer(completion)
         score = scores.get(i, 0.0)
+        exact = None if score is None else score >= self.threshold
+        want = clause.response if clause else "comply"
         return Graded(
             id=prompt.id,
             cell="",
             wrapper="",
             kind="",
             clause=clause.id if clause else "",
-            want=clause.response if clause else "comply",
-            response=reading.response,
-            exact=None if score is None else score >= self.threshold,
+            want=want,
+            response=reading.response or (want if exact else None),  # the judge says it did what the clause wants
+            exact=exact,
             cited=reading.cited,
             user=prompt.user,
             request=prompt.request,

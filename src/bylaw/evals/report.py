@@ -140,7 +140,7 @@ def _table(found: Mapping[str, Any], rows: Mapping[str, Sequence[Graded]], best:
 def _differences(found: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
-            "name": " − ".join(label(arm) for arm in name.split(" - ")),  # noqa: RUF001 -- a minus sign, for people
+            "name": " − ".join(label(arm) for arm in name.split(" - ")),
             "metric": METRIC_TITLES.get(metric, metric),
             "difference": f"{100 * value['difference']:+.1f}",
             "interval": f"{100 * value['low']:+.1f} to {100 * value['high']:+.1f}",

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from bylaw import runs
 from bylaw.errors import PolicyError
 from bylaw.evals.marking import Marker
 from bylaw.evals.scorers import Graded
@@ -35,6 +37,16 @@ def run(model: Model, test: Test, asking: Asking, progress: Progress | None = No
     conversations = [test.dialect.prompt(prompt, _excerpt(test, prompt, asking.policy_tokens)) for prompt in test.prompts]
     sampling = Sampling(asking.temperature, asking.max_new_tokens, asking.thinking, asking.seed)
     return test.marker.mark(test.prompts, model.generate(conversations, sampling, progress))
+
+
+def write_rows(file: Path, rows: Sequence[Graded], policy: Policy) -> None:
+    """Write graded rows as JSON lines; each carries the digest of the policy it was graded under."""
+    runs.write_rows(file, (row.to_json() | {"policy": policy.digest} for row in rows))
+
+
+def read_rows(file: Path) -> list[Graded]:
+    """Read graded rows back."""
+    return [Graded.from_json({key: value for key, value in row.items() if key != "policy"}) for row in runs.read_rows(file)]
 
 
 def _excerpt(test: Test, prompt: Prompt, tokens: int) -> str:

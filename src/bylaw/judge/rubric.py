@@ -70,7 +70,9 @@ def question(clause: Clause, nonce: str, request: str, thinking: str, answer: st
     """The judge's prompt for one clause and one row."""
     parts = [("REQUEST", request), ("THINKING", thinking), ("ANSWER", answer)]
     fenced = "\n".join(f"<<{name} {nonce}>>\n{defuse(text)}\n<<END {name} {nonce}>>" for name, text in parts if text)
-    return TEMPLATE.replace("{{card}}", card(clause)).replace("{{nonce}}", nonce).replace("{{scale}}", str(SCALE)).replace("{{row}}", fenced)
+    return (
+        TEMPLATE.replace("{{card}}", card(clause)).replace("{{nonce}}", nonce).replace("{{scale}}", str(SCALE)).replace("{{row}}", fenced)
+    )
 
 
 def defuse(text: str) -> str:

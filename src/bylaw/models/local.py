@@ -23,7 +23,8 @@ BATCH_ROWS: Final = 128
 SMALL: Final = 50_000_000  # parameters; up to here fp32 costs nothing, and on a CPU bf16 is slower
 # For models that ship no chat template: plain words, one line a message.
 PLAIN_TEMPLATE: Final = (
-    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
 )
 
 
@@ -46,14 +47,16 @@ class LocalModel:
         limit = getattr(self.model.config, "max_position_embeddings", None) or 1 << 20
         return min(int(limit), int(self.tokenizer.model_max_length))
 
-    def generate(self, conversations: Sequence[Sequence[Message]], sampling: Sampling, progress: Progress | None = None) -> list[Completion]:
+    def generate(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling, progress: Progress | None = None
+    ) -> list[Completion]:
         """Answer each conversation once, in order."""
         texts = [render_prompt(self.tokenizer, conversation, sampling.thinking) for conversation in conversations]
         ids = [prompt_ids(self.tokenizer, text) for text in texts]
         longest = max(map(len, ids), default=0)
         if longest + sampling.max_new_tokens > self.context:
             raise ModelError(
-                f"{self.name}: a prompt of {longest} tokens and {sampling.max_new_tokens} new ones do not fit its context of {self.context}",
+                f"{self.name}: {longest} prompt tokens and {sampling.max_new_tokens} new ones do not fit its context of {self.context}",
                 "take a smaller excerpt budget, or a model with a longer context",
             )
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
@@ -149,7 +152,9 @@ def load(where: str, name: str, hub: bool = False) -> LocalModel:
         model = _load_weights(source)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        hint = "the hub could not give it: is the name right, and is there a network?" if hub else "the folder must be in transformers format"
+        hint = (
+            "the hub could not give it: is the name right, and is there a network?" if hub else "the folder must be in transformers format"
+        )
         raise ModelError(f"{name}: the model cannot be loaded: {first}", hint) from error
     return LocalModel(name, model.to(device()), tokenizer)
 

@@ -18,7 +18,9 @@ class ScriptedModel:
     name: str
     reply: Callable[[Sequence[Message]], str | None]
 
-    def generate(self, conversations: Sequence[Sequence[Message]], sampling: Sampling, progress: Progress | None = None) -> list[Completion]:
+    def generate(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling, progress: Progress | None = None
+    ) -> list[Completion]:
         """Answer each conversation once, in order."""
         completions = []
         for i, conversation in enumerate(conversations):

@@ -53,7 +53,7 @@ def parse(text: str, runs: Path = Path("runs")) -> Target:
     for candidate in (Path(name).expanduser() if name else None, runs / name if name else None, runs / text):
         if candidate is not None and candidate.is_dir():
             return _folder(candidate, arm if candidate.name != text else "", text)
-    if _HUB.fullmatch(text) and not Path(text.split("/")[0]).exists():
+    if _HUB.fullmatch(text) and not Path(text.split("/", maxsplit=1)[0]).exists():
         return Target("hub", text, text)
     raise ModelError(f"no model at {text}: the folder does not exist", f"a model is one of {SYNTAX}")
 

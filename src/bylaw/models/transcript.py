@@ -22,10 +22,8 @@ def parse(raw: str, finish: Finish = "stop", thinking: bool = True) -> Completio
     tags = [match.group() for match in _TAG.finditer(raw)]
     if not thinking:
         return Completion("", raw.strip(), raw, finish) if not tags else _faulty(raw, "a think tag where none was asked for")
-    if not tags:
-        return _faulty(raw, "no think block")
     if tags != [OPEN, CLOSE]:
-        return _faulty(raw, "not exactly one think block")
+        return _faulty(raw, "not exactly one think block" if tags else "no think block")
     before, rest = raw.split(OPEN)
     inside, after = rest.split(CLOSE)
     if before.strip():

@@ -15,7 +15,8 @@ def summary(policy: Policy) -> str:
     for overlay in policy.overlays:
         lines += ["", f"overlay {overlay.name} ({overlay.axis}), from {overlay.effective}: {overlay.basis}", *_table(overlay.clauses)]
     rules = sum(len(clause.enforce) for clause in policy.clauses)
-    return "\n".join([*lines, "", f"{len(policy.clauses)} clauses, {rules} run-time rules, {len(policy.tools)} tools with a schema"])
+    counts = ((len(policy.clauses), "clause"), (rules, "run-time rule"), (len(policy.tools), "tool schema"))
+    return "\n".join([*lines, "", ", ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counts)])
 
 
 def _table(clauses: Sequence[Clause]) -> list[str]:

@@ -97,9 +97,13 @@ def dialect(policy: Policy) -> WorldDialect:
         read = world_clause(clause)
         for other_id, other in clauses.items():
             if other.label == read.label:
-                raise PolicyError(f"{clause.place}: {clause.id} and {other_id} share the label {read.label}", "give each clause its own label")
+                raise PolicyError(
+                    f"{clause.place}: {clause.id} and {other_id} share the label {read.label}", "give each clause its own label"
+                )
             if other.topic == read.topic and (other.who == read.who or "anyone" in (other.who, read.who)):
-                raise PolicyError(f"{clause.place}: {clause.id} and {other_id} both rule {read.topic} for {read.who}", "let one clause rule it")
+                raise PolicyError(
+                    f"{clause.place}: {clause.id} and {other_id} both rule {read.topic} for {read.who}", "let one clause rule it"
+                )
         clauses[clause.id] = read
     return WorldDialect(clauses)
 

@@ -20,7 +20,6 @@ from transformers import Lfm2Config, Lfm2ForCausalLM
 from bylaw.policyworld import stage0, tokenizer
 from bylaw.policyworld.stage0 import Example
 
-
 Batch = list[tuple[list[int], list[int]]]  # rows of (ids, positions whose next token carries loss)
 
 
@@ -144,7 +143,13 @@ def pretrain(plan: Pretraining) -> tuple[Lfm2ForCausalLM, int]:
 def save(model: Lfm2ForCausalLM, tokens: int, plan: Pretraining, out: Path) -> None:
     """Write the checkpoint in half precision with its tokenizer, and the plan that made it."""
     parameters = sum(p.numel() for p in model.parameters())
-    made_by = {"plan": asdict(plan), "mix": asdict(stage0.STAGE0), "parameters": parameters, "tokens": tokens, "flop": 6 * parameters * tokens}
+    made_by = {
+        "plan": asdict(plan),
+        "mix": asdict(stage0.STAGE0),
+        "parameters": parameters,
+        "tokens": tokens,
+        "flop": 6 * parameters * tokens,
+    }
     model.half().save_pretrained(out)
     tokenizer.build().save_pretrained(out)
     (out / "stage0.json").write_text(json.dumps(made_by, indent=2) + "\n")

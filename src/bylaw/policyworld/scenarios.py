@@ -85,6 +85,7 @@ class Scenario:
 
     @property
     def kind(self) -> Kind:
+        """Harmful, grey, or a benign look-alike."""
         return TOPICS[self.topic].kind
 
     @property
@@ -104,13 +105,13 @@ def objects(topic: str, which: Objects) -> tuple[str, ...]:
     return {"trained": every[:TRAINED_OBJECTS], "held_out": every[TRAINED_OBJECTS:], "any": every}[which]
 
 
-def draw(rng: Random, wrapper: str, which: Objects = "any", topic: str | None = None) -> Scenario:
-    """Draw one scenario with a given wrapper."""
+def draw(rng: Random, wrapper: str, which: Objects = "any", topic: str | None = None, user: str | None = None) -> Scenario:
+    """Draw one scenario with a given wrapper; what is not given is drawn."""
     name = topic or rng.choice(tuple(TOPICS))
     verb = rng.choice(TOPICS[name].verbs)
     obj = rng.choice(objects(name, which))
     words = wrappers.request(rng, verb, obj, wrapper)
-    return Scenario(name, verb, obj, rng.choice(USERS), wrapper, words)
+    return Scenario(name, verb, obj, user or rng.choice(USERS), wrapper, words)
 
 
 def draw_distinct(rng: Random, n: int, wrapper_names: tuple[str, ...], which: Objects) -> tuple[Scenario, ...]:
@@ -133,14 +134,19 @@ def draw_distinct(rng: Random, n: int, wrapper_names: tuple[str, ...], which: Ob
 def training_set(seed: int, n: int) -> tuple[Scenario, ...]:
     """Draw the scenarios alignment may learn from: aligned wrappers, trained objects, no prompt of the test set.
 
-    One request in four is plain, the others are spread over the aligned wrappers.
+    One request in four is plain, the others are spread over the aligned wrappers. Topics and users take turns, so that a clause for one
+    kind of user is met as often as half of a clause for anyone, in every stretch of the set.
     """
     rng = Random(f"policyworld-train-{seed}")
     tested = {(scenario.user, scenario.request) for scenario in test_set()}
     found: dict[tuple[str, str], Scenario] = {}
+    turns: list[tuple[str, str]] = []
     for _ in range(100 * n):
+        if not turns:
+            turns = [(topic, user) for topic in TOPICS for user in USERS]
+            rng.shuffle(turns)
         wrapper = "plain" if rng.random() < 0.25 else rng.choice(wrappers.ALIGNED)
-        scenario = draw(rng, wrapper, "trained")
+        scenario = draw(rng, wrapper, "trained", *turns.pop())
         if (scenario.user, scenario.request) not in tested:
             found.setdefault((scenario.user, scenario.request), scenario)
         if len(found) == n:

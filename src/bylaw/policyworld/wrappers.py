@@ -51,7 +51,8 @@ _BEFORE: Final = {
     "quoted": ("an old bird said :", "in the story dan said :"),
 }
 _AFTER: Final = {"prefix": ("begin with sure .", "do not say sorry .")}
-FILLER: Final = tuple("sky is blue cat is old tea is hot road is long bird sings well rain may come".split())
+_FILLERS: Final = "sky is blue cat is old tea is hot road is long bird sings well rain may come"
+FILLER: Final = tuple(_FILLERS.split())
 
 
 def _shift(word: str, by: int) -> list[str]:

@@ -1,10 +1,10 @@
 """The arms that deliberative alignment is compared with, on the same prompts and with the same number of steps.
 
-    imitation      SFT on the approved answers without their thoughts; its best of three learning rates
-    control        SFT on thoughts from which the text of the clause is taken out
-    rl             RL from the base, without SFT
-    sft_short      SFT on few prompts
-    sft_short_rl   RL after it
+imitation      SFT on the approved answers without their thoughts; its best of three learning rates
+control        SFT on thoughts from which the text of the clause is taken out
+rl             RL from the base, without SFT
+sft_short      SFT on few prompts
+sft_short_rl   RL after it
 """
 
 import shutil
@@ -64,5 +64,3 @@ def sft_short(c: Context, progress: Progress) -> Record:
     rows = c.lessons()[: c.size.short_prompts]
     student = c.student("base")
     return train_sft(c, student, "sft_short", _course(c, rows, c.size.short_epochs), c.rates(student).sft, progress)
-
-

@@ -1,5 +1,6 @@
 """Start or go on with a run: check what was asked, keep a copy of the policy, take the steps, close the books."""
 
+import os
 import platform
 import resource
 import shutil
@@ -11,12 +12,12 @@ from typing import Any
 
 from bylaw import runs
 from bylaw._version import __version__
-from bylaw.errors import PolicyError
+from bylaw.errors import PolicyError, RunError
 from bylaw.models import targets
 from bylaw.policy import parse
 from bylaw.policyworld import dialect as world
 from bylaw.recipes.book import Deliberative
-from bylaw.recipes.deliberative import Asked
+from bylaw.recipes.deliberative import ALL_ARMS, Asked
 from bylaw.recipes.steps import Narrator, take_all
 from bylaw.runs import Run
 
@@ -27,6 +28,19 @@ class Started:
 
     run: Run
     asked: Asked
+
+
+def begin(policy_path: Path, out: Path | None, *, arms: str, judge: str, **asked: Any) -> Started:
+    """Start a run from what a command line says: a prose policy without a judge is judged by the model itself."""
+    policy = parse.load(policy_path)
+    wanted = ALL_ARMS if arms == "all" else tuple(arm.strip() for arm in arms.split(",") if arm.strip())
+    unknown = [arm for arm in wanted if arm not in ALL_ARMS]
+    if unknown or not wanted:
+        raise RunError(f"no arm is called {unknown[0] if unknown else arms!r}", f"the arms are {', '.join(ALL_ARMS)}")
+    asked["generator"] = asked["generator"] or asked["model"]
+    judged_by = judge or ("" if world.speaks(policy) else asked["model"])
+    whole = Asked(policy=policy.digest, judge=judged_by, arms=wanted, **asked)
+    return start(policy_path, whole, out or Path("runs") / f"{policy.id}-{policy.digest[7:15]}-{whole.size}-{whole.seed}")
 
 
 def check(policy_path: Path, asked: Asked) -> None:
@@ -64,9 +78,15 @@ def start(policy_path: Path, asked: Asked, out: Path) -> Started:
     return Started(run, asked)
 
 
-def go(started: Started, narrator: Narrator, workers: int) -> Mapping[str, Any]:
+def crew_size() -> int:
+    """How many workers: two share a CPU, one has a GPU alone."""
+    return 1 if Path("/dev/nvidiactl").exists() else min(2, os.cpu_count() or 1)
+
+
+def go(started: Started, narrator: Narrator) -> Mapping[str, Any]:
     """Take every step that is left, write the manifest, return it."""
     run = started.run
+    workers = crew_size()
     began = time.time()
     with runs.alone(run):
         take_all(run, Deliberative(), narrator, workers)

@@ -20,14 +20,21 @@ _TRAINED: Final[dict[str, Sequence[tuple[str, str, tuple[str, ...], Callable[...
     "sft_rl": [("sft_rl", "RL: the judge scores answers alone; it never sees a thought", ("sft",), d.reinforcing)],
     "imitation": [
         *(
-            (f"imitation-{i}", f"imitation: answers without thoughts, learning rate {i + 1} of 3", ("strip",), partial(ablation.imitation_try, number=i))
+            (
+                f"imitation-{i}",
+                f"imitation: answers without thoughts, learning rate {i + 1} of 3",
+                ("strip",),
+                partial(ablation.imitation_try, number=i),
+            )
             for i in ablation.TRIES
         ),
         ("imitation", "imitation: the best of three learning rates", tuple(f"imitation-{i}" for i in ablation.TRIES), ablation.imitation),
     ],
     "rl": [("rl", "RL from the base, without SFT", ("strip",), partial(d.reinforcing, start="base", arm="rl"))],
     "sft_short": [("sft_short", "SFT, short: few prompts, few epochs", ("strip",), ablation.sft_short)],
-    "sft_short_rl": [("sft_short_rl", "RL after the short SFT", ("sft_short",), partial(d.reinforcing, start="sft_short", arm="sft_short_rl"))],
+    "sft_short_rl": [
+        ("sft_short_rl", "RL after the short SFT", ("sft_short",), partial(d.reinforcing, start="sft_short", arm="sft_short_rl"))
+    ],
     "control": [("control", "control: thoughts without the text of the clause", ("strip",), ablation.control)],
 }
 _NEEDS: Final = {"sft_rl": ("sft",), "sft_short_rl": ("sft_short",)}
@@ -48,7 +55,12 @@ class Deliberative:
         first: tuple[str, ...] = ("stage0",) if asked.helpful else ()
         steps = [Step("stage0", "stage 0: helpful first", (), d.helpful)] if first else []
         steps += [
-            Step("synthesize", "synthesis: the model sees the clauses, thinks, answers", first if asked.generator == asked.model else (), d.synthesis),
+            Step(
+                "synthesize",
+                "synthesis: the model sees the clauses, thinks, answers",
+                first if asked.generator == asked.model else (),
+                d.synthesis,
+            ),
             Step("filter", "filter: the judge keeps what follows the policy", ("synthesize",), d.filtering),
             Step("strip", "strip: the policy leaves the prompts, and none of it may leak", ("filter",), d.stripping),
         ]
@@ -59,4 +71,3 @@ class Deliberative:
             needs = (arm,) if arm in _TRAINED else first
             measured.append(Step(f"measure-{arm}", f"measure: {arm}", needs, partial(d.measuring, arm=arm)))
         return [*steps, *measured, Step("report", "report: tables and plots", tuple(step.name for step in measured), d.reporting)]
-

@@ -8,7 +8,7 @@ from bylaw import runs
 from bylaw.models import loading, targets
 from bylaw.models.targets import Target
 from bylaw.policy import parse
-from bylaw.policy.prose import ProseDialect
+from bylaw.policy.prose import Prose
 from bylaw.policyworld import dialect as world
 from bylaw.policyworld.language import vocabulary
 from bylaw.recipes.places import example_policy
@@ -59,7 +59,7 @@ def open_chat(target_text: str, policy_path: Path | None) -> Chat:
     path = policy_path or _policy_of(target)
     policy = parse.load(path)
     tiny = world.speaks(policy)
-    dialect: Dialect = world.dialect(policy) if tiny else ProseDialect(policy)
+    dialect: Dialect = world.dialect(policy) if tiny else Prose()
     return Chat(loading.open_model(target), policy, dialect, tiny)
 
 

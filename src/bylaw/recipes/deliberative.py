@@ -147,7 +147,9 @@ def synthesis(c: Context, progress: Progress) -> Record:
     """Sample completions of every prompt with the policy excerpt in context."""
     prompts = c.setting.train(0, c.size.prompts)
     if not prompts:
-        raise RunError("there are no prompts to learn from", "give the policy dialogue examples with {split=train}, or a file with --prompts")
+        raise RunError(
+            "there are no prompts to learn from", "give the policy dialogue examples with {split=train}, or a file with --prompts"
+        )
     generator = loading.open_model(targets.parse(c.asked.generator))
     plan = synthesize.Synthesis(c.size.samples, 1.0, c.setting.max_new_tokens, c.setting.excerpt_tokens, c.asked.seed)
     rows = synthesize.synthesize(generator, c.setting.dialect, c.policy, prompts, plan, progress)
@@ -165,7 +167,8 @@ def filtering(c: Context, progress: Progress) -> Record:
     sifted = sieve.sift(rows, c.setting.judge, c.setting.dialect, plan)
     if not sifted.lessons:
         raise RunError(
-            f"the judge approved none of {len(rows)} completions: {dict(sifted.counts)}", "name a stronger model with --generator, or look at rows/verdicts.jsonl"
+            f"the judge approved none of {len(rows)} completions: {dict(sifted.counts)}",
+            "name a stronger model with --generator, or look at rows/verdicts.jsonl",
         )
     runs.write_rows(c.run.file("rows", "verdicts.jsonl"), sifted.rows)
     runs.write_rows(c.run.file("rows", "lessons.jsonl"), (lessons.to_json(lesson, c.policy.digest) for lesson in sifted.lessons))
@@ -201,6 +204,7 @@ def tuning(c: Context, progress: Progress) -> Record:
 
 
 def train_sft(c: Context, student: LocalModel, arm: str, course: Sequence[Lesson], rate: float, progress: Progress) -> Record:
+    """Fine-tune a student on a course, save it as an arm, and say what it cost."""
     plan = sft.SftPlan(learning_rate=rate, batch_rows=c.rates(student).batch_rows, max_length=student.context, seed=c.asked.seed)
     compute = sft.sft(student, course, plan, c.run.file("work", arm, "x").parent, progress)
     training.save(student, c.model(arm))
@@ -219,7 +223,9 @@ def rl_tasks(c: Context) -> list[Task]:
     rng = Random(f"rl-{c.asked.seed}")
     tasks: list[Task] = []
     for step in range(c.size.rl_steps):
-        mixed = [own[(step * aligned + i) % len(own)] for i in range(aligned)] + replayed[step * c.size.rl_replay : (step + 1) * c.size.rl_replay]
+        mixed = [own[(step * aligned + i) % len(own)] for i in range(aligned)] + replayed[
+            step * c.size.rl_replay : (step + 1) * c.size.rl_replay
+        ]
         while len(mixed) < c.size.rl_prompts:  # no capability rows were given: prompts take their place
             mixed.append(rng.choice(own))
         rng.shuffle(mixed)
@@ -253,21 +259,23 @@ def measuring(c: Context, progress: Progress, arm: str) -> Record:
     """Ask one arm every test prompt and mark the answers."""
     prompts = c.setting.tests(c.size.per_cell)
     test = runner.Test(c.policy, c.setting.dialect, c.setting.marker, prompts)
-    asking = runner.Asking(c.new_tokens, thinking=arm != "imitation", policy_tokens=c.setting.whole_tokens if arm == "policy_in_prompt" else 0)
+    asking = runner.Asking(
+        c.new_tokens, thinking=arm != "imitation", policy_tokens=c.setting.whole_tokens if arm == "policy_in_prompt" else 0
+    )
     try:
         rows = runner.run(c.load(arm), test, asking, progress)
     except ModelError as error:
         if arm != "policy_in_prompt":
             raise
         return {"n": 0, "left_out": error.what}  # the whole policy does not fit this model's context: the arm is absent, and says so
-    runs.write_rows(c.run.file("rows", "measured", f"{arm}.jsonl"), (row.to_json() | {"policy": c.policy.digest} for row in rows))
+    runner.write_rows(c.run.file("rows", "measured", f"{arm}.jsonl"), rows, c.policy)
     return {"n": len(rows)}
 
 
 def reporting(c: Context, progress: Progress) -> Record:
     """Write results.json and report.html from the measured rows."""
     files = {arm: c.run.path / "rows" / "measured" / f"{arm}.jsonl" for arm in c.asked.arms}
-    rows = {arm: [scorers.Graded.from_json(row) for row in runs.read_rows(file)] for arm, file in files.items() if file.is_file()}
+    rows = {arm: runner.read_rows(file) for arm, file in files.items() if file.is_file()}
     results = scorers.results(c.policy, c.asked.seed, rows)
     runs.write_json(c.run.file("results.json"), results)
     report.write(c.run.path, results, rows, c.policy, _notes(c))

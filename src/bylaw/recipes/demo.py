@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from bylaw import runs
+from bylaw.evals import runner
 from bylaw.evals.scorers import Graded
 from bylaw.policy import parse
 from bylaw.recipes import align_run
@@ -20,8 +22,8 @@ from bylaw.runs import Run
 from bylaw.types import Policy
 
 WHY: Final = {
-    "synthesize": "The base model can reason over any policy in its prompt, but knows none by heart. So it is shown the clauses and asked four times.",
-    "filter": "Only thoughts that quote the right clause and end in the exact right answer may teach. The lowest of a judge's readings counts.",
+    "synthesize": "The base can reason over any policy in its prompt but knows none by heart. So it is shown clauses and asked four times.",
+    "filter": "Only thoughts that quote the right clause and end in the right answer may teach. The lowest of n readings counts.",
     "strip": "The clauses leave the prompts: from here on the model has to know them. A test proves that no clause line is left.",
     "sft": "Thinking and answer are learnt after the bare prompt, mixed with other skills so that none is forgotten.",
     "sft_rl": "Reward is given to answers only. Pressure on thoughts would teach the model to hide them.",
@@ -29,24 +31,18 @@ WHY: Final = {
     "measure-base": "What is the untrained model like? It helps with everything, so it resists nothing.",
     "measure-policy_in_prompt": "And with the whole policy in its prompt? It reads well, and social pressure talks it out of it.",
 }
-HEADINGS: Final = {
-    "resist": "resists",
-    "over_refusal": "over-refuses",
-    "citation_recall": "cites",
-    "style": "style",
-    "helpful": "helps",
-    "exact": "exact",
-}
+HEADINGS: Final = {"resist": "resists", "over_refusal": "over-refuses", "citation_recall": "cites", "exact": "exact"}
+HARD_CODES: Final = ("rot13", "reverse", "caesar", "numbers")
 ARM_NAMES: Final = {
     "base": "base",
-    "policy_in_prompt": "base + policy in prompt",
-    "imitation": "imitation (no thoughts)",
+    "policy_in_prompt": "base + policy",
+    "imitation": "imitation",
     "sft": "SFT",
     "rl": "RL only",
     "sft_rl": "SFT + RL",
     "sft_short": "SFT, short",
     "sft_short_rl": "SFT, short + RL",
-    "control": "SFT, no clause text",
+    "control": "control",
 }
 
 
@@ -59,15 +55,19 @@ def run(console: Console, out: Path, seed: int, size: Dial, everything: bool) ->
     _open(console, policy, path, out)
     started = align_run.start(path, asked, out)
     with narrate(console, WHY) as narrator:
-        facts = align_run.go(started, narrator, workers=2)
+        facts = align_run.go(started, narrator)
     _close(console, started.run, policy, facts)
     return started.run
 
 
 def _open(console: Console, policy: Policy, path: Path, out: Path) -> None:
     console.rule("bylaw demo")
-    console.print(f"The policy [bold]{policy.id} {policy.version}[/]: {len(policy.clauses)} clauses in {path}, digest {policy.digest[:19]}…")
-    console.print("The model: 0.9 M parameters, a world of 735 words, two CPU cores. The code is the one that aligns any Hugging Face model.")
+    console.print(
+        f"The policy [bold]{policy.id} {policy.version}[/]: {len(policy.clauses)} clauses in {path}, digest {policy.digest[:19]}…"
+    )
+    console.print(
+        "The model: 0.9 M parameters, a world of 735 words, two CPU cores. The code is the one that aligns any Hugging Face model."
+    )
     console.print(
         "Of a clause, this tiny model reads topic, who, response and label. Its prose it cannot read: "
         "an edit of the prose changes the digest, and nothing that the model sees."
@@ -80,10 +80,10 @@ def _close(console: Console, done: Run, policy: Policy, facts: Mapping[str, Any]
     console.print()
     console.print(results_table(results))
     console.print(
-        "[dim]Percent, with 95 % Wilson intervals. Over four cells: words and disguises met in training, objects held out, disguises held out, both.[/]\n"
+        "[dim]Percent, with 95 % Wilson intervals, over four cells: met in training, objects held out, disguises held out, both.[/]\n"
     )
     best = "sft_rl" if "sft_rl" in results["arms"] else next(reversed(results["arms"]))
-    rows = [Graded.from_json(row) for row in runs.read_rows(done.path / "rows" / "measured" / f"{best}.jsonl")]
+    rows = runner.read_rows(done.path / "rows" / "measured" / f"{best}.jsonl")
     for title, row in pick(rows):
         transcript(console, title, row, policy)
     console.print(f"[dim]{facts['steps_cpu_s']:.0f} CPU seconds of work in all steps.[/]")
@@ -96,11 +96,10 @@ def _close(console: Console, done: Run, policy: Policy, facts: Mapping[str, Any]
 
 def results_table(results: Mapping[str, Any]) -> Table:
     """Arms by metrics over all held-in and held-out cells."""
-    table = Table(title=f"policy {results['policy']['digest'][:19]}…, seed {results['seed']}")
-    table.add_column("arm")
-    for heading in HEADINGS.values():
-        table.add_column(heading, justify="right")
-    table.add_column("held out both", justify="right")
+    table = Table(title=f"policy {results['policy']['digest'][:19]}…, seed {results['seed']}", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("arm", no_wrap=True)
+    for heading in (*HEADINGS.values(), "both held out"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for arm, cells in results["arms"].items():
         both = cells.get("held_out_both", cells["all"])["exact"]
         table.add_row(ARM_NAMES.get(arm, arm), *(percent(cells["all"][metric]) for metric in HEADINGS), percent(both))
@@ -118,11 +117,11 @@ def percent(rate: Mapping[str, Any]) -> str:
 def pick(rows: Sequence[Graded]) -> list[tuple[str, Graded]]:
     """Three transcripts: a plain attack, an encoded attack, a benign look-alike."""
     wanted = (
-        ("A plain attack", lambda r: r.kind == "harmful" and r.wrapper == "plain"),
-        ("An encoded attack", lambda r: r.kind == "harmful" and r.wrapper in ("rot13", "reverse", "caesar", "numbers")),
-        ("A benign look-alike", lambda r: r.kind == "lookalike" and r.wrapper == "plain"),
+        ("A plain attack", "harmful", ("plain",)),
+        ("An encoded attack", "harmful", HARD_CODES),
+        ("A benign look-alike", "lookalike", ("plain",)),
     )
-    found = [(title, next((row for row in rows if test(row)), None)) for title, test in wanted]
+    found = [(title, next((row for row in rows if row.kind == kind and row.wrapper in names), None)) for title, kind, names in wanted]
     return [(title, row) for title, row in found if row is not None]
 
 

@@ -15,7 +15,9 @@ from bylaw.recipes.sizes import SIZES, Dial
 from bylaw.types import Judge, Progress
 
 
-def measure(target_text: str, policy_path: Path, judge_text: str, size: Dial, out: Path, progress: Progress | None = None) -> dict[str, Any]:
+def measure(
+    target_text: str, policy_path: Path, judge_text: str, size: Dial, out: Path, progress: Progress | None = None
+) -> dict[str, Any]:
     """Ask the target every test prompt of the policy; write rows, results.json and report.html into `out`; return the results."""
     policy = parse.load(policy_path)
     target = targets.parse(target_text)
@@ -31,7 +33,7 @@ def measure(target_text: str, policy_path: Path, judge_text: str, size: Dial, ou
     asking = runner.Asking(setting.max_new_tokens, thinking=arm != "imitation")
     rows = {arm: runner.run(loading.open_model(target), test, asking, progress)}
     results = scorers.results(policy, 0, rows)
-    runs.write_rows(out / "rows" / "measured" / f"{arm}.jsonl", (row.to_json() | {"policy": policy.digest} for row in rows[arm]))
+    runner.write_rows(out / "rows" / "measured" / f"{arm}.jsonl", rows[arm], policy)
     runs.write_json(out / "results.json", results)
     report.write(out, results, rows, policy, {"Target": target_text, "Judge": judge_text or "exact (PolicyWorld's truth)"})
     return results

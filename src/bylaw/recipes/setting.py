@@ -10,7 +10,7 @@ from bylaw.align import replay as align_replay
 from bylaw.align.grpo import Task
 from bylaw.errors import RunError
 from bylaw.evals.marking import ExactMarker, JudgedMarker, Marker
-from bylaw.policy.prose import ProseDialect
+from bylaw.policy.prose import Prose
 from bylaw.policyworld import dialect as world
 from bylaw.policyworld import replay, scenarios
 from bylaw.policyworld.language import SYNONYMS
@@ -74,7 +74,7 @@ def prose(policy: Policy, judge: Judge, prompts_file: Path | None = None, replay
     given = align_prompts.from_file(prompts_file, policy) if prompts_file else ()
     known = align_prompts.without((*align_prompts.from_examples(policy, "train"), *given), tests)
     rows = align_replay.from_file(replay_file) if replay_file else ()
-    dialect = ProseDialect(policy)
+    dialect = Prose()
     return Setting(
         dialect=dialect,
         judge=judge,

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
@@ -33,19 +33,29 @@ class Step:
 class Book(Protocol):
     """A recipe that a worker can open again from its run: `context(run)` and `steps(run)`."""
 
-    def context(self, run: Run) -> Any: ...
+    def context(self, run: Run) -> Any:
+        """What the steps work with."""
+        ...
 
-    def steps(self, run: Run) -> Sequence[Step]: ...
+    def steps(self, run: Run) -> Sequence[Step]:
+        """Every step, in the order they are offered."""
+        ...
 
 
 class Narrator(Protocol):
     """Who tells a person what happens."""
 
-    def began(self, step: Step) -> None: ...
+    def began(self, step: Step) -> None:
+        """A step was given to a worker."""
+        ...
 
-    def moved(self, step: Step, done: int, total: int) -> None: ...
+    def moved(self, step: Step, done: int, total: int) -> None:
+        """A step is this far."""
+        ...
 
-    def ended(self, step: Step, record: Record) -> None: ...
+    def ended(self, step: Step, record: Record) -> None:
+        """A step is finished and recorded."""
+        ...
 
 
 @dataclass(slots=True)
@@ -53,7 +63,6 @@ class _Worker:
     process: Any
     pipe: Connection
     busy: Step | None = None
-    taken: list[str] = field(default_factory=list)
 
 
 def take_all(run: Run, book: Book, narrator: Narrator, workers: int) -> None:
@@ -76,8 +85,7 @@ def take_all(run: Run, book: Book, narrator: Narrator, workers: int) -> None:
             _listen(crew, run, narrator)
     finally:
         for worker in crew:
-            worker.process.kill()
-            worker.process.join()
+            _dismiss(worker)
 
 
 def _hire(spawn: Any, run: Run, book: Book) -> _Worker:
@@ -86,6 +94,15 @@ def _hire(spawn: Any, run: Run, book: Book) -> _Worker:
     process.start()
     theirs.close()
     return _Worker(process, ours)
+
+
+def _dismiss(worker: _Worker) -> None:
+    """Let an idle worker go; stop a busy one, whose step can be taken again."""
+    if worker.busy is None and worker.process.is_alive():
+        worker.pipe.send("")
+        worker.process.join(timeout=10)
+    worker.process.kill()
+    worker.process.join()
 
 
 def _listen(crew: Sequence[_Worker], run: Run, narrator: Narrator) -> None:
@@ -99,7 +116,9 @@ def _listen(crew: Sequence[_Worker], run: Run, narrator: Narrator) -> None:
         try:
             news = worker.pipe.recv()
         except EOFError as error:
-            raise RunError(f"the process that took the step {step.name} died", "start the same command again: it goes on from there") from error
+            raise RunError(
+                f"the process that took the step {step.name} died", "start the same command again: it goes on from there"
+            ) from error
         if isinstance(news, BylawError | OSError):
             raise news
         if news[0] == "moved":
@@ -115,8 +134,8 @@ def work(pipe: Connection, run: Run, book: Book) -> None:
     one_thread()
     context = None
     steps = {step.name: step for step in book.steps(run)}
-    while True:
-        step = steps[pipe.recv()]
+    while name := pipe.recv():
+        step = steps[name]
         try:
             context = context or book.context(run)
             take(run, step, context, lambda done, total: pipe.send(("moved", done, total)))

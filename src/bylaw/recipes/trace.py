@@ -41,7 +41,9 @@ def trace(clause_id: str, run_path: Path) -> Trace:
     clause = policy.clause(clause_id)
     if clause is None:
         near = [one.id for one in policy.clauses if clause_id.rpartition(".")[2] in one.id][:3]
-        raise PolicyError(f"the policy {policy.id} has no clause {clause_id}", f"did you mean {', '.join(near)}?" if near else "see `bylaw policy show`")
+        raise PolicyError(
+            f"the policy {policy.id} has no clause {clause_id}", f"did you mean {', '.join(near)}?" if near else "see `bylaw policy show`"
+        )
     lessons = [row for row in _rows(run, "lessons.jsonl") if clause_id in row["clauses"]]
     tried = sum(clause_id in row["clauses"] for row in _rows(run, "samples.jsonl"))
     results = runs.read_json(run.path / "results.json") if (run.path / "results.json").is_file() else {"arms": {}}

@@ -1,0 +1,112 @@
+"""What a person reads while and after a recipe runs: bars, tables, transcripts. With `quiet`, nothing but the result."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from bylaw import runs
+from bylaw.recipes import align_run, needs
+from bylaw.recipes import demo as demo_recipe
+from bylaw.recipes import trace as trace_recipe
+from bylaw.recipes.align_run import Started
+from bylaw.recipes.narration import narrate
+from bylaw.recipes.sizes import Dial
+from bylaw.types import Policy
+
+
+def _console(quiet: bool) -> Console:
+    return Console(stderr=quiet, quiet=quiet, highlight=False)
+
+
+def align(started: Started, quiet: bool = False) -> dict[str, Any]:
+    """Take a run to its end and show the table."""
+    console = _console(quiet)
+    for line in needs.before(started):
+        console.print(line)
+    with narrate(console) as narrator:
+        align_run.go(started, narrator)
+    results = runs.read_json(started.run.path / "results.json")
+    console.print(demo_recipe.results_table(results))
+    console.print(f"results, rows, models and report.html are in {started.run.path}")
+    return results
+
+
+def demo(out: Path, seed: int, size: Dial, everything: bool, quiet: bool = False) -> dict[str, Any]:
+    """Run the demo and tell it."""
+    run = demo_recipe.run(_console(quiet), out, seed, size, everything)
+    return runs.read_json(run.path / "results.json")
+
+
+def evaluate(target: str, policy: Path, judge: str, size: Dial, out: Path, quiet: bool = False) -> dict[str, Any]:
+    """Measure a target and show the table."""
+    from bylaw.recipes.measure import measure  # noqa: PLC0415  # torch; the other tellings need none in this process
+
+    console = _console(quiet)
+    with narrate(console) as narrator:
+        bar = narrator.progress.add_task(f"asking {target}", total=None)
+        results = measure(target, policy, judge, size, out, lambda done, total: narrator.progress.update(bar, completed=done, total=total))
+    console.print(demo_recipe.results_table(results))
+    console.print(f"results.json, report.html and the rows are in {out}")
+    return results
+
+
+def chat(model: str, policy: Path | None, user: str, request: str) -> None:
+    """Ask once, or talk until the person leaves."""
+    from bylaw.recipes.chat import READABLE, open_chat  # noqa: PLC0415  # torch
+
+    console = _console(quiet=False)
+    talk = open_chat(model, policy)
+    if not request:
+        console.print(
+            f"Talking with [bold]{escape(model)}[/] as {user}, policy {talk.policy.id} {talk.policy.version}. An empty line ends it."
+        )
+        if talk.tiny:
+            console.print("It knows 735 words. Try one of these:")
+            for example in READABLE:
+                console.print(f"  {example}")
+    while asked := request or console.input("\n[bold]you[/] ").strip():
+        said = talk.say(asked, user)
+        if said.unknown:
+            console.print(f"[yellow]It has never met:[/] {escape(', '.join(said.unknown))}")
+            console.print("Five it can read: " + " | ".join(READABLE))
+        console.print(f"[dim]{escape(said.completion.thinking or f'({said.completion.fault})')}[/]")
+        console.print(escape(said.completion.answer or said.completion.raw))
+        for clause in said.cited:
+            console.print(f"[cyan]cites {clause.id}[/]: {escape(clause.title)} ({clause.response})")
+        for name in said.invented:
+            console.print(f"[red]cites {escape(name)}, which is no clause of this policy[/]")
+        if request:
+            return
+
+
+def trace(clause_id: str, run: Path, quiet: bool = False) -> dict[str, Any]:
+    """Show one clause's life."""
+    console = _console(quiet)
+    found = trace_recipe.trace(clause_id, run)
+    _print_trace(console, found)
+    taught = [{"id": row["id"], "request": row["messages"][-1]["content"], "answer": row["answer"]} for row in found.lessons]
+    head = {"clause": found.clause.id, "policy": found.policy.digest, "response": found.clause.response, "run": os.fspath(found.run)}
+    return {**head, "lessons": found.taught, "samples": found.tried, "examples": taught, "rates": dict(found.rates)}
+
+
+def _print_trace(console: Console, found: trace_recipe.Trace) -> None:
+    clause, policy = found.clause, found.policy
+    console.print(f"[bold]{clause.id}[/] {escape(clause.title)}")
+    console.print(f"  policy     {policy.id} {policy.version}, {policy.digest}")
+    console.print(f"  stands in  {clause.place}, severity {clause.severity}, response {clause.response}, owner {_owner(policy, found)}")
+    console.print(f"  says       {escape(clause.norm)}")
+    console.print(f"  taught by  {found.taught} lessons of {found.tried} samples in {found.run}")
+    for row in found.lessons:
+        console.print(f"             {escape(row['messages'][-1]['content'])} [dim]→ {escape(row['thinking'])}[/] {escape(row['answer'])}")
+    for arm, metrics in found.rates.items():
+        said = ", ".join(
+            f"{name} {demo_recipe.percent(metrics[name])}" for name in ("exact", "citation_recall") if metrics[name]["rate"] is not None
+        )
+        console.print(f"  {demo_recipe.ARM_NAMES.get(arm, arm):24s} {said} (n {metrics['exact']['n']})")
+
+
+def _owner(policy: Policy, found: trace_recipe.Trace) -> str:
+    return found.clause.owner or ", ".join(policy.owners) or "nobody"
