@@ -78,7 +78,7 @@ class Example:
     split: Split = "train"
     note: str = ""  # the words after **Good** or **Bad**
     turns: tuple[Turn, ...] = ()
-    event: Mapping[str, Any] | None = None  # surface, tool, args, session, ...
+    event: Mapping[str, Any] | None = None  # on, tool, args, text, principal, session, env, found (what rails would find)
     expect: Effect | None = None
     place: Place = field(default=NOWHERE, compare=False)
 
