@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,7 @@ def test_a_clause_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path) 
         ("layer: law-ish\n", 6, "layer cannot be", "Did you mean `law`?"),
         ("authority: sytem\n", 6, "authority cannot be", "Did you mean `system`?"),
         ("severity: low\n", 6, "written twice", "Remove"),
+        ("authority: [root]\n", 6, "authority cannot be \"['root']\"", "Use one of"),
         ("owner: [a]\n", 6, "owner must be text", "quotes"),
         ("owner: &a x\n", 6, "anchors", "Write the value out"),
         ("x-a: !!python/object:os.system x\n", 6, "tag", "plain value"),
@@ -197,7 +199,7 @@ def test_a_fault_in_the_text_has_its_line(tmp_path: Path, markdown: str, line: i
     ("manifest", "line", "said"),
     [
         ("id: p\n", 1, "no version"),
-        ("id: p\nversion: 1.10\n", 2, "version 1.1 is not semantic"),
+        ("id: p\nversion: 1.10\n", 2, "version '1.1' is not semantic"),
         ("id: p\nversion: 1.0\n", 2, "not semantic"),
         ("id: P!\nversion: 1.0.0\n", 1, "not a policy id"),
         ("id: p\nversion: 1.0.0\neffective: tomorrow\n", 3, "must be a date"),
@@ -258,6 +260,18 @@ def test_all_faults_of_a_folder_are_gathered(tmp_path: Path) -> None:
     found = read(folder_of(tmp_path, HEAD + "owner: [x]\n" + END + broken, **{"tools__x.json": "{"}))
 
     assert [fault.what.split(": ")[0] for fault in found.faults] == ["a.md:6", "a.md:15", "tools/x.json:1"]
+
+
+@pytest.mark.parametrize(
+    "line", ["# a{}b", "# {}{{#a.b", "```{}`", "~~~{}`", "**Bad** {}", "> **Rationale.**{}x", "user:{}x", "# a {}#{}#b"]
+)
+@pytest.mark.parametrize("filler", [" ", "#", "~", "{#", "`"])
+def test_a_long_line_is_read_in_linear_time(tmp_path: Path, line: str, filler: str) -> None:
+    (tmp_path / "a.md").write_text(line.replace("{}", filler * 200_000) + "\n")
+    began = time.process_time()
+    read(tmp_path / "a.md")
+
+    assert time.process_time() - began < 2
 
 
 SOURCE = (ROOT / "policies" / "refunds" / "money.md").read_text()

@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from bylaw.policy.fields import Fields, as_choice, as_list, as_text, where
+from bylaw.policy.fields import Fields, as_choice, as_list, as_text, shown, where
 from bylaw.policy.markdown import Section, body
 from bylaw.policy.notation import Node, plain, read_yaml, wrong
 from bylaw.types import Authority, Clause, Effect, EvalPlan, Layer, Place, Response, Rule, Severity, Surface
@@ -61,7 +61,11 @@ def _check_heading(section: Section) -> None:
     if not section.anchor:
         raise wrong(section.place, "a clause without an id", "End the heading above the block with an id such as `{#money.refund-limit}`.")
     if not CLAUSE_ID.fullmatch(section.anchor) or len(section.anchor) > MAX_ID_CHARS:
-        raise wrong(section.place, f"{section.anchor!r} is not a clause id", "Use lower-case words with a dot: `{#money.refund-limit}`.")
+        raise wrong(
+            section.place,
+            f"{section.anchor[:MAX_ID_CHARS]!r} is not a clause id",
+            "Use lower-case words with a dot: `{#money.refund-limit}`.",
+        )
     if not section.title:
         raise wrong(section.place, "a clause without a title", "Write the title between `##` and the id.")
 
@@ -77,7 +81,7 @@ def _names(node: Node, key: str, pattern: re.Pattern[str], sample: str) -> tuple
         name = as_text(item, key)
         if not pattern.fullmatch(name) or name in names:
             fault = "is named twice" if name in names else "is not a name that can stand here"
-            raise wrong(item.place, f"{key}: {name!r} {fault}", f"Write names such as `{sample}`, each once.")
+            raise wrong(item.place, f"{key}: {shown(item)!r} {fault}", f"Write names such as `{sample}`, each once.")
         names.append(name)
     return tuple(names)
 
@@ -115,7 +119,7 @@ def _rule(fields: Fields) -> Rule:
     effect: Effect = as_choice(then, "then", Effect)
     rule_id = as_text(name, "rule")
     if not RULE_ID.fullmatch(rule_id):
-        raise wrong(name.place, f"{rule_id!r} is not a rule name", "Use lower-case words and hyphens: `over-limit`.")
+        raise wrong(name.place, f"{shown(name)!r} is not a rule name", "Use lower-case words and hyphens: `over-limit`.")
     if not surfaces or len(set(surfaces)) < len(surfaces):
         raise wrong(on.place, "on must name each surface once", "Write `on: tool_call`, or a list.")
     rule = Rule(

@@ -12,6 +12,7 @@ from bylaw.types import Place
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,6})([smhd])")
+SHOWN_CHARS: Final = 60
 MAX_DURATION_S: Final = 366 * 86400
 
 C = TypeVar("C")
@@ -86,7 +87,7 @@ class Fields:
                 raise ValueError(text)
             date.fromisoformat(text)
         except ValueError as error:
-            raise wrong(node.place, f"{key} must be a date, not {text!r}", f"Write `{key}: 2026-12-01`.") from error
+            raise wrong(node.place, f"{key} must be a date, not {shown(node)!r}", f"Write `{key}: 2026-12-01`.") from error
         return text
 
     def seconds(self, key: str) -> int | None:
@@ -110,10 +111,10 @@ class Fields:
         """Refuse keys that nobody read."""
         for key, node in self.nodes.items():
             if key not in self.read:
-                near = get_close_matches(key, list(self.read), n=1)
+                near = get_close_matches(key[:SHOWN_CHARS], list(self.read), n=1)
                 known = ", ".join(self.read)
                 hint = f"Did you mean `{near[0]}`?" if near else f"Known keys: {known}; your own keys start with `x-`."
-                raise wrong(node.place, f"{self.what} has an unknown key {key!r}", hint)
+                raise wrong(node.place, f"{self.what} has an unknown key {key[:SHOWN_CHARS]!r}", hint)
 
 
 def as_text(node: Node, what: str) -> str:
@@ -132,10 +133,15 @@ def as_choice(node: Node, what: str, kind: Any) -> Any:
     """The node's word, which must be one of a Literal's."""
     words = get_args(kind)
     if node.value not in words:
-        near = get_close_matches(str(node.value), words, n=1)
+        near = get_close_matches(shown(node), words, n=1) if isinstance(node.value, str) else []
         hint = f"Did you mean `{near[0]}`?" if near else f"Use one of: {', '.join(words)}."
-        raise wrong(node.place, f"{what} cannot be {node.value!r}", hint)
+        raise wrong(node.place, f"{what} cannot be {shown(node)!r}", hint)
     return node.value
+
+
+def shown(node: Node) -> str:
+    """A node's value as an error message may quote it."""
+    return str(plain(node))[:SHOWN_CHARS]
 
 
 def duration(seconds: int) -> str:

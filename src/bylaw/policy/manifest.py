@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
-from bylaw.policy.fields import Fields, as_list, as_text
+from bylaw.policy.fields import Fields, as_list, as_text, shown
 from bylaw.policy.notation import Node, read_yaml, wrong
 from bylaw.types import Axis, Overlay, Place, Policy, SignOff, StyleRule
 
@@ -20,9 +20,9 @@ def read_manifest(text: str, file: str) -> Policy:
     policy_id = fields.need("id", "Write `id: my-policy`.")
     version = fields.need("version", "Write `version: 1.0.0`.")
     if not POLICY_ID.fullmatch(as_text(policy_id, "id")):
-        raise wrong(policy_id.place, f"{policy_id.value!r} is not a policy id", "Use lower-case words and hyphens.")
+        raise wrong(policy_id.place, f"{shown(policy_id)!r} is not a policy id", "Use lower-case words and hyphens.")
     if not isinstance(version.value, str) or not SEMVER.fullmatch(version.value):
-        raise wrong(version.place, f"version {version.value!r} is not semantic", "Write three numbers: `version: 1.0.0`.")
+        raise wrong(version.place, f"version {shown(version)!r} is not semantic", "Write three numbers: `version: 1.0.0`.")
     policy = Policy(
         id=as_text(policy_id, "id"),
         version=version.value,
@@ -56,7 +56,7 @@ def _signoffs(node: Node | None) -> tuple[SignOff, ...]:
         fields = Fields(item, "a sign-off")
         clauses = fields.need("clauses", "Write `clauses: money.*`.")
         if not PATTERN.fullmatch(as_text(clauses, "clauses")):
-            raise wrong(clauses.place, f"{clauses.value!r} is not a pattern over clause ids", 'Write `clauses: money.*`, or "*" for all.')
+            raise wrong(clauses.place, f"{shown(clauses)!r} is not a pattern over clause ids", 'Write `clauses: money.*`, or "*" for all.')
         roles = fields.need("roles", "Write `roles: [legal]`.")
         count = fields.whole("count", 1, MAX_SIGNERS) or 1
         fields.done()

@@ -17,9 +17,8 @@ EVENT: Final = "json event"
 EVENT_KEYS: Final = ("on", "tool", "args", "text", "principal", "session", "env", "found")
 INDENT: Final = "    "  # continuation lines of a turn
 
-_HEADING: Final = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*")
-_ANCHOR: Final = re.compile(r"(.*?)[ \t]*\{#([^}]*)\}")
-_FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*([^`]*)")
+_HEADING: Final = re.compile(r" {0,3}#{1,6}+(?:[ \t](.*))?")
+_FENCE: Final = re.compile(r" {0,3}(`{3,}+|~{3,}+)([^`]*)")  # possessive: no line, however long, is read twice
 _MARKER: Final = re.compile(r"\*\*(Good|Bad)\*\*(?:[ \t]*\{([^}]*)\})?[ \t]*(.*)")
 _NEAR_MARKER: Final = re.compile(r"\*\*\s*(good|bad)\b", re.IGNORECASE)
 _RATIONALE: Final = re.compile(r">[ \t]*\*\*Rationale\.?\*\*\.?[ \t]*(.*)")
@@ -76,14 +75,17 @@ def sections(source: str, file: str) -> list[Section]:
         if part.place.line > 1:
             found.append(Section(place, "\n".join(pieces[start : part.place.line - 1]) + "\n", title, anchor, tuple(parts)))
         start, parts, place = part.place.line - 1, [], part.place
-        title, anchor = _title(heading[2] or "")
+        title, anchor = _title((heading[1] or "").strip())
     found.append(Section(place, "\n".join(pieces[start:]), title, anchor, tuple(parts)))
     return found
 
 
 def _title(text: str) -> tuple[str, str]:
-    match = _ANCHOR.fullmatch(text)
-    return (match[1].strip(), match[2].strip()) if match else (text.strip(), "")
+    """A heading's title and the id in `{#id}` behind it; closing `#` marks are no part of a title."""
+    open_text = text.rstrip("#")
+    text = open_text.rstrip() if open_text != text and open_text[-1:].isspace() else text
+    before, mark, anchor = text.rpartition("{#")
+    return (before.strip(), anchor[:-1].strip()) if mark and anchor.endswith("}") and "}" not in anchor[:-1] else (text, "")
 
 
 def _parts(pieces: Sequence[str], file: str) -> Iterator[Line | Fence]:
@@ -104,7 +106,7 @@ def _parts(pieces: Sequence[str], file: str) -> Iterator[Line | Fence]:
                 yield Fence(opened[0].place, words, tuple(opened[1:-1]), tuple(opened))
                 opened = []
     if opened:
-        raise wrong(opened[0].place, "a fenced block is never closed", f"End it with a line `{mark}`.")
+        raise wrong(opened[0].place, "a fenced block is never closed", "End it with a line of the same marks.")
 
 
 @dataclass(slots=True)

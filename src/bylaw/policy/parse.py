@@ -103,7 +103,14 @@ class _Reading:
             raise PolicyError(f"{path}: not a policy", "Give a policy folder with a policy.yaml, or one Markdown file (.md).")
         name = path.stem.lower().replace(" ", "-")
         self.policy = Policy(name if POLICY_ID.fullmatch(name) else "policy", "0.0.0", ())
-        self.markdown(path.name)
+        self.gather(path.name)
+
+    def gather(self, file: str) -> None:
+        """Read one file of any kind; its faults are kept, so that the others are still read."""
+        try:
+            self.file(file)
+        except PolicyError as error:
+            self.faults.append(error)
 
     def folder(self) -> None:
         files = sorted(_files(self.root))
@@ -113,10 +120,7 @@ class _Reading:
         if len(files) > MAX_FILES:
             raise PolicyError(f"{self.root}: {len(files)} files, the limit is {MAX_FILES}", "Give the policy's own folder.")
         for file in files:
-            try:
-                self.file(file)
-            except PolicyError as error:
-                self.faults.append(error)
+            self.gather(file)
 
     def file(self, file: str) -> None:
         parents, name = Path(file).parts[:-1], Path(file).name
