@@ -162,16 +162,15 @@ align_app = typer.Typer(help="Align a model to a policy.", no_args_is_help=True)
 app.add_typer(align_app, name="align")
 
 PolicyOption = Annotated[Path, typer.Option("--policy", metavar="PATH", help="A policy folder.", show_default=False)]
-OptionalFile = Annotated[Path | None, typer.Option(metavar="FILE", show_default=False)]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same rows.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; a begun run goes on.", show_default="./runs/…")]
-TARGETS = "embedded | FOLDER | RUN[:arm] | hub/name | openai:MODEL@URL | scripted:FILE"
+A_MODEL = "`embedded`, a folder, a run, a hub name"
 
 
 @align_app.command("deliberative")
 def align_deliberative(
     policy: PolicyOption,
-    model: Annotated[str, typer.Option(help=f"Who learns: {TARGETS}.", show_default=False)],
+    model: Annotated[str, typer.Option(help=f"Who learns: {A_MODEL}.", show_default=False)],
     generator: Annotated[str, typer.Option(help="Who writes the rows; left out, the model itself.", show_default=False)] = "",
     judge: Annotated[
         str, typer.Option(help="Who judges; left out, PolicyWorld's exact judge, or the model itself for prose.", show_default=False)
@@ -181,12 +180,17 @@ def align_deliberative(
     out: Out = None,
     lora: Annotated[int, typer.Option(min=0, help="Rank of a LoRA adapter; 0 trains all weights.")] = 0,
     arms: Annotated[str, typer.Option(help="Arms to train and measure, with commas, or `all`.")] = "base,policy_in_prompt,sft,sft_rl",
-    prompts: OptionalFile = None,
-    replay: OptionalFile = None,
-    helpful_first: OptionalFile = None,
+    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="More prompts for a policy in prose.", show_default=False)] = None,
+    replay: Annotated[Path | None, typer.Option(metavar="FILE", help="Capability rows to keep skills.", show_default=False)] = None,
+    helpful_first: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Helpful rows: stage 0, before all.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Deliberative alignment: synthesise under the policy, filter, strip, fine-tune, reinforce, measure. Resumes where it was stopped."""
+    """Deliberative alignment: synthesise under the policy, filter, strip, fine-tune, reinforce, measure. Resumes where it was stopped.
+
+    A model is one of: embedded | FOLDER | RUN[:arm] | hub/name | openai:MODEL@URL | scripted:FILE
+    """
     from bylaw.recipes import align_run, telling  # noqa: PLC0415  # see the caption
 
     files = {"prompts": prompts, "replay": replay, "helpful": helpful_first}
@@ -217,7 +221,7 @@ def demo(
 
 @app.command("eval")
 def evaluate(
-    target: Annotated[str, typer.Option(help=f"Who is tested: {TARGETS}.", show_default=False)],
+    target: Annotated[str, typer.Option(help=f"Who is tested: {A_MODEL}, openai:MODEL@URL, scripted:FILE.", show_default=False)],
     policy: PolicyOption,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write results.json, report.html and the rows.", show_default=False)],
     judge: Annotated[str, typer.Option(help="Who judges a policy in prose.", show_default=False)] = "",
@@ -234,7 +238,7 @@ def evaluate(
 
 @app.command("chat")
 def chat(
-    model: Annotated[str, typer.Option(help=f"Who answers: {TARGETS}.", show_default=False)],
+    model: Annotated[str, typer.Option(help=f"Who answers: {A_MODEL}, openai:MODEL@URL, scripted:FILE.", show_default=False)],
     request: Annotated[str, typer.Argument(metavar="[REQUEST]", help="Ask this once; left out, talk.", show_default=False)] = "",
     policy: Annotated[Path | None, typer.Option(metavar="PATH", help="Names the cited clauses.", show_default="the run's own")] = None,
     user: Annotated[str, typer.Option(help="Who is asking, where the policy tells users apart.")] = "guest",

@@ -10,17 +10,15 @@ sft_short_rl   RL after it
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from bylaw.align import lessons
 from bylaw.errors import RunError
 from bylaw.evals import runner, scorers
 from bylaw.models.local import load
-from bylaw.recipes.deliberative import IMITATION_RATES, Context, train_sft
+from bylaw.recipes.asked import IMITATION_RATES
+from bylaw.recipes.deliberative import Context, train_sft
 from bylaw.recipes.steps import Record
 from bylaw.types import Lesson, Progress
-
-TRIES: Final = tuple(range(len(IMITATION_RATES)))
 
 
 def _course(c: Context, aligned: Sequence[Lesson], epochs: int) -> list[Lesson]:
@@ -41,7 +39,7 @@ def imitation_try(c: Context, progress: Progress, number: int) -> Record:
 
 def imitation(c: Context, progress: Progress) -> Record:
     """Take the best of the tries; the first of equals."""
-    scores = [c.run.record(f"imitation-{number}")["dev_exact"] or 0.0 for number in TRIES]
+    scores = [c.run.record(f"imitation-{number}")["dev_exact"] or 0.0 for number in range(len(IMITATION_RATES))]
     best = scores.index(max(scores))
     target = c.model("imitation")
     shutil.rmtree(target, ignore_errors=True)

@@ -12,12 +12,13 @@ from typing import Any
 
 from bylaw import runs
 from bylaw._version import __version__
-from bylaw.errors import PolicyError, RunError
+from bylaw.align import prompts, replay
+from bylaw.errors import ModelError, PolicyError, RunError
 from bylaw.models import targets
 from bylaw.policy import parse
 from bylaw.policyworld import dialect as world
+from bylaw.recipes.asked import ALL_ARMS, Asked
 from bylaw.recipes.book import Deliberative
-from bylaw.recipes.deliberative import ALL_ARMS, Asked
 from bylaw.recipes.steps import Narrator, take_all
 from bylaw.runs import Run
 
@@ -49,6 +50,8 @@ def check(policy_path: Path, asked: Asked) -> None:
     for text in (asked.model, asked.generator, asked.judge):
         if text:
             targets.parse(text)
+    if targets.parse(asked.model).kind not in ("local", "hub"):
+        raise ModelError(f"{asked.model} has no weights to train", "name a folder, a run or a hub name with --model")
     if world.speaks(policy):
         world.dialect(policy)
     elif "embedded" in (asked.model, asked.generator):
@@ -56,9 +59,12 @@ def check(policy_path: Path, asked: Asked) -> None:
             f"{policy_path}: the embedded model cannot read this policy: no clause has {world.KEY}",
             "name a real model with --model, or start from policies/policyworld",
         )
-    for file in (asked.prompts, asked.replay, asked.helpful):
+    else:
+        given = prompts.from_file(Path(asked.prompts), policy) if asked.prompts else ()
+        prompts.without((*prompts.from_examples(policy, "train"), *given), prompts.from_examples(policy, "eval"))
+    for file in (asked.replay, asked.helpful):
         if file:
-            runs.read_rows(Path(file))
+            replay.from_file(Path(file))
 
 
 def start(policy_path: Path, asked: Asked, out: Path) -> Started:

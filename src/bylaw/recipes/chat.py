@@ -11,7 +11,7 @@ from bylaw.policy import parse
 from bylaw.policy.prose import Prose
 from bylaw.policyworld import dialect as world
 from bylaw.policyworld.language import vocabulary
-from bylaw.recipes.places import example_policy
+from bylaw.recipes.places import example_policy, policy_in
 from bylaw.types import Clause, Completion, Dialect, Model, Policy, Prompt, Sampling
 
 READABLE: Final = (
@@ -66,4 +66,4 @@ def open_chat(target_text: str, policy_path: Path | None) -> Chat:
 def _policy_of(target: Target) -> Path:
     """The policy a target was trained on: the copy in its run, or the example one."""
     run = Path(target.where).parent.parent
-    return run / "policy" if (run / "run.json").is_file() and runs.open_run(run) else example_policy("policyworld")
+    return policy_in(run) if (run / "run.json").is_file() and runs.open_run(run) else example_policy("policyworld")

@@ -12,11 +12,11 @@ After Guan et al. 2024 (arXiv 2412.16339). Where this differs from the paper, an
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any
 
 from bylaw import runs
 from bylaw.align import filter as sieve
@@ -30,36 +30,12 @@ from bylaw.models import loading, targets
 from bylaw.models.local import LocalModel, load
 from bylaw.policy import parse
 from bylaw.recipes import setting as settings
-from bylaw.recipes.sizes import SIZES, Dial, Rates, Size, rates
+from bylaw.recipes.asked import Asked
+from bylaw.recipes.places import policy_in
+from bylaw.recipes.sizes import SIZES, Rates, Size, rates
 from bylaw.recipes.steps import Record
 from bylaw.runs import Run
 from bylaw.types import Judge, Lesson, Policy, Progress
-
-DEFAULT_ARMS: Final = ("base", "policy_in_prompt", "sft", "sft_rl")
-DEMO_ARMS: Final = ("base", "policy_in_prompt", "imitation", "sft", "sft_rl")
-ALL_ARMS: Final = ("base", "policy_in_prompt", "imitation", "sft", "rl", "sft_rl", "sft_short", "sft_short_rl", "control")
-IMITATION_RATES: Final = (0.5, 1.0, 2.0)  # of the SFT learning rate; the best on prompts held back from both sets is taken
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a person asked for; a restart must ask the same."""
-
-    policy: str  # digest
-    model: str
-    generator: str
-    judge: str  # empty: the exact judge of PolicyWorld
-    size: Dial
-    seed: int
-    arms: tuple[str, ...] = DEFAULT_ARMS
-    lora: int = 0  # rank; 0 trains full weights
-    prompts: str = ""  # a file of prompts, for policies in prose
-    replay: str = ""  # a file of capability rows
-    helpful: str = ""  # a file of helpful rows: stage 0, for models that lack it
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in run.json."""
-        return {**asdict(self), "arms": list(self.arms)}
 
 
 @dataclass(frozen=True)
@@ -71,13 +47,12 @@ class Context:
     @cached_property
     def asked(self) -> Asked:
         """What was asked of the run."""
-        row = self.run.asked
-        return Asked(**{**row, "arms": tuple(row["arms"])})
+        return Asked.from_json(self.run.asked)
 
     @cached_property
     def policy(self) -> Policy:
         """The policy as it was when the run began."""
-        return parse.load(self.run.path / "policy")
+        return parse.load(policy_in(self.run.path))
 
     @cached_property
     def size(self) -> Size:

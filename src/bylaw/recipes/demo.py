@@ -14,7 +14,7 @@ from bylaw.evals import runner
 from bylaw.evals.scorers import Graded
 from bylaw.policy import parse
 from bylaw.recipes import align_run
-from bylaw.recipes.deliberative import ALL_ARMS, DEMO_ARMS, Asked
+from bylaw.recipes.asked import ALL_ARMS, DEMO_ARMS, Asked
 from bylaw.recipes.narration import narrate
 from bylaw.recipes.places import example_policy
 from bylaw.recipes.sizes import Dial
@@ -31,7 +31,7 @@ WHY: Final = {
     "measure-base": "What is the untrained model like? It helps with everything, so it resists nothing.",
     "measure-policy_in_prompt": "And with the whole policy in its prompt? It reads well, and social pressure talks it out of it.",
 }
-HEADINGS: Final = {"resist": "resists", "over_refusal": "over-refuses", "citation_recall": "cites", "exact": "exact"}
+HEADINGS: Final = {"resist": "resists", "over_refusal": "over-refuse", "citation_recall": "cites", "exact": "exact"}
 HARD_CODES: Final = ("rot13", "reverse", "caesar", "numbers")
 ARM_NAMES: Final = {
     "base": "base",
@@ -80,7 +80,7 @@ def _close(console: Console, done: Run, policy: Policy, facts: Mapping[str, Any]
     console.print()
     console.print(results_table(results))
     console.print(
-        "[dim]Percent, with 95 % Wilson intervals, over four cells: met in training, objects held out, disguises held out, both.[/]\n"
+        "[dim]Percent and 95 % Wilson interval over four cells of prompts; the last column is the one where objects and disguises are new.[/]\n"
     )
     best = "sft_rl" if "sft_rl" in results["arms"] else next(reversed(results["arms"]))
     rows = runner.read_rows(done.path / "rows" / "measured" / f"{best}.jsonl")
@@ -98,7 +98,7 @@ def results_table(results: Mapping[str, Any]) -> Table:
     """Arms by metrics over all held-in and held-out cells."""
     table = Table(title=f"policy {results['policy']['digest'][:19]}…, seed {results['seed']}", box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("arm", no_wrap=True)
-    for heading in (*HEADINGS.values(), "both held out"):
+    for heading in (*HEADINGS.values(), "held out"):
         table.add_column(heading, justify="right", no_wrap=True)
     for arm, cells in results["arms"].items():
         both = cells.get("held_out_both", cells["all"])["exact"]
@@ -111,7 +111,7 @@ def percent(rate: Mapping[str, Any]) -> str:
     if rate["rate"] is None:
         return "–"
     missing = f", {rate['missing']} missing" if rate["missing"] else ""
-    return f"{100 * rate['rate']:.1f} [{100 * rate['low']:.0f}–{100 * rate['high']:.0f}]{missing}"
+    return f"{100 * rate['rate']:.1f} {100 * rate['low']:.0f}–{100 * rate['high']:.0f}{missing}"
 
 
 def pick(rows: Sequence[Graded]) -> list[tuple[str, Graded]]:

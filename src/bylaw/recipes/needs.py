@@ -34,9 +34,8 @@ def before(started: Started) -> list[str]:
         states = 2 if asked.lora else 16  # bytes a parameter: weights alone, or fp32 weights, gradient and two Adam moments
         flop = 2 * parameters * ROW_TOKENS * (rows + rollouts) + 6 * parameters * ROW_TOKENS * (size.prompts * size.epochs + rollouts)
         lines.append(f"  memory   {parameters * states / GIB:.1f} GiB for weights and optimiser, activations come on top")
-        lines.append(
-            f"  time     {flop:.1e} FLOP: {_hours(flop / CPU_FLOPS)} at 3e10 FLOP/s (two CPU cores), {_hours(flop / GPU_FLOPS)} at 1e14 (one GPU)"
-        )
+        cpu, gpu = _hours(flop / CPU_FLOPS), _hours(flop / GPU_FLOPS)
+        lines.append(f"  time     {flop:.1e} FLOP: {cpu} at 3e10 FLOP/s (two CPU cores), {gpu} at 1e14 (one GPU)")
     else:
         lines.append("  memory and time cannot be told before the weights are here")
     lines.append(f"  calls    {rows:,} to the generator ({asked.generator}), {rollouts:,} rollouts of the student")

@@ -4,12 +4,15 @@ Two worker processes share a CPU machine, each with one thread, so a result depe
 it. On a GPU one worker has it alone. Workers die with their parent: nobody writes into a run that nobody waits for.
 """
 
+import errno
+import importlib
 import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
@@ -22,12 +25,16 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: its name on disk, what a person reads, the steps it needs, and what does it."""
+    """One step: its name on disk, what a person reads, the steps it needs, and what does it.
+
+    `do` names a function `module:function` of (context, progress, **given) that returns what is recorded.
+    """
 
     name: str
     says: str
     needs: tuple[str, ...]
-    do: Callable[[Any, Progress], Record]  # (context, progress) -> what is recorded
+    do: str
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Book(Protocol):
@@ -142,13 +149,27 @@ def work(pipe: Connection, run: Run, book: Book) -> None:
         except (BylawError, OSError) as error:
             pipe.send(error)
             return
+        except Exception as error:  # noqa: BLE001  # a library's own error: kept whole in a file, told in one line, and the run stops
+            pipe.send(_told(run, name, error))
+            return
         pipe.send(("done",))
+
+
+def _told(run: Run, name: str, error: Exception) -> BylawError | OSError:
+    """One line for a library's error; libraries wrap a full disk in errors of their own."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    if os.strerror(errno.ENOSPC).lower() in said.lower() or "PytorchStreamWriter failed" in said:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(run.path))
+    file = run.file("work", f"{name}.traceback.txt")
+    file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    return RunError(f"the step {name} failed: {type(error).__name__}: {said[:300]}", f"the whole traceback is in {file}")
 
 
 def take(run: Run, step: Step, context: Any, progress: Progress) -> None:
     """Take one step and record it, with the CPU seconds it cost."""
     began = time.process_time()
-    record = step.do(context, progress)
+    module, _, function = step.do.partition(":")
+    record: Record = getattr(importlib.import_module(module), function)(context, progress, **step.given)
     run.finish(step.name, {**record, "cpu_s": round(time.process_time() - began, 2)})
 
 

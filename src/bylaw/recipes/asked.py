@@ -1,0 +1,39 @@
+"""What a person may ask of a deliberative run, and the arms it can train and measure."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Self
+
+from bylaw.recipes.sizes import Dial
+
+DEFAULT_ARMS: Final = ("base", "policy_in_prompt", "sft", "sft_rl")
+DEMO_ARMS: Final = ("base", "policy_in_prompt", "imitation", "sft", "sft_rl")
+ALL_ARMS: Final = ("base", "policy_in_prompt", "imitation", "sft", "rl", "sft_rl", "sft_short", "sft_short_rl", "control")
+
+IMITATION_RATES: Final = (0.5, 1.0, 2.0)  # of the SFT learning rate; the best on prompts held back from both sets is taken
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person asked for; a restart must ask the same."""
+
+    policy: str  # digest
+    model: str
+    generator: str
+    judge: str  # empty: the exact judge of PolicyWorld
+    size: Dial
+    seed: int
+    arms: tuple[str, ...] = DEFAULT_ARMS
+    lora: int = 0  # rank; 0 trains full weights
+    prompts: str = ""  # a file of prompts, for policies in prose
+    replay: str = ""  # a file of capability rows
+    helpful: str = ""  # a file of helpful rows: stage 0, for models that lack it
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in run.json."""
+        return {**asdict(self), "arms": list(self.arms)}
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        """Read run.json back."""
+        return cls(**{**row, "arms": tuple(row["arms"])})

@@ -1,0 +1,84 @@
+"""A run that is killed goes on, and ends as if nothing had happened."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.recipes import stock
+from tests.recipes.killing import command, finish, kill_when, weights
+
+SMOKE = ("--model", "embedded", "--size", "smoke")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody disturbed."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    finish(command(out, *SMOKE))
+    return out
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_results(whole: Path, tmp_path: Path) -> None:
+    again = tmp_path / "run"
+
+    finish(command(again, *SMOKE))
+
+    assert (again / "results.json").read_bytes() == (whole / "results.json").read_bytes()
+    assert weights(again) == weights(whole)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_every_step_boundary_ends_the_same(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    steps = out / "steps"
+    kills = 0
+
+    def another_step_is_done() -> bool:
+        return len(list(steps.glob("*.json"))) > kills
+
+    while kill_when(command(out, *SMOKE), another_step_is_done):
+        kills = len(list(steps.glob("*.json")))
+    finish(command(out, *SMOKE))
+
+    assert kills >= 8
+    assert (out / "results.json").read_bytes() == (whole / "results.json").read_bytes()
+    assert weights(out) == weights(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_run_killed_inside_its_training_ends_the_same(whole: Path, tmp_path: Path, seed: int) -> None:
+    out = tmp_path / "run"
+    waits = Random(seed).randint(0, 40)  # hundredths of a second after the first checkpoint of RL begins to appear
+    ticks = 0
+
+    def inside_rl() -> bool:
+        nonlocal ticks
+        ticks += any((out / "work" / "sft_rl").glob("checkpoint-*"))
+        return ticks > waits
+
+    killed = kill_when(command(out, *SMOKE), inside_rl)
+    finish(command(out, *SMOKE))
+
+    assert killed
+    assert (out / "results.json").read_bytes() == (whole / "results.json").read_bytes()
+    assert weights(out) == weights(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "lora"), [(stock.llama, "0"), (stock.qwen, "4")])
+def test_a_stock_model_goes_through_sft_and_grpo_is_killed_and_resumes(tmp_path: Path, make: object, lora: str) -> None:
+    model = make(tmp_path / "model")  # type: ignore[operator]  # one of two functions of a path
+    line = command(
+        tmp_path / "run", "--model", str(model), "--generator", "embedded", "--size", "smoke", "--lora", lora, "--arms", "base,sft,sft_rl"
+    )
+    checkpoints = tmp_path / "run" / "work" / "sft_rl"
+
+    killed = kill_when(line, lambda: any(checkpoints.glob("checkpoint-*")))
+    finish(line)
+
+    assert killed
+    assert (tmp_path / "run" / "manifest.json").is_file()
+    assert (tmp_path / "run" / "models" / "sft_rl" / ("adapter_config.json" if lora != "0" else "config.json")).is_file()
