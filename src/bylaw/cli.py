@@ -187,7 +187,7 @@ def align_deliberative(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Deliberative alignment: synthesise under the policy, filter, strip, fine-tune, reinforce, measure. Resumes where it was stopped.
+    """Deliberative alignment: synthesise, filter, strip, fine-tune, reinforce, measure. Resumes where it was stopped.
 
     A model is one of: embedded | FOLDER | RUN[:arm] | hub/name | openai:MODEL@URL | scripted:FILE
     """

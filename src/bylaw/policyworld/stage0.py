@@ -59,7 +59,8 @@ class Mix:
 
 STAGE0: Final = Mix()
 QUIZ_ONLY: Final = Mix(policy=0, helpful=0, direct=0, decode=0, quiz=1)
-REPLAY: Final = Mix(policy=0.45, helpful=0, direct=0, decode=0.55, quiz=0, whole=0)
+# Every policy row of the replay has a clause for its topic: "no rule" would be a wrong lesson beside prompts whose policy was stripped.
+REPLAY: Final = Mix(policy=0.45, helpful=0, direct=0, decode=0.55, quiz=0, whole=0, unmatched=0)
 
 
 class Example(NamedTuple):

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -40,8 +39,8 @@ ARM_NAMES: Final = {
     "sft": "SFT",
     "rl": "RL only",
     "sft_rl": "SFT + RL",
-    "sft_short": "SFT, short",
-    "sft_short_rl": "SFT, short + RL",
+    "sft_short": "short SFT",
+    "sft_short_rl": "short SFT + RL",
     "control": "control",
 }
 
@@ -79,9 +78,7 @@ def _close(console: Console, done: Run, policy: Policy, facts: Mapping[str, Any]
     results = runs.read_json(done.path / "results.json")
     console.print()
     console.print(results_table(results))
-    console.print(
-        "[dim]Percent and 95 % Wilson interval over four cells of prompts; the last column is the one where objects and disguises are new.[/]\n"
-    )
+    console.print("[dim]Percent and 95 % Wilson interval over four cells of prompts; in the last, objects and disguises are both new.[/]\n")
     best = "sft_rl" if "sft_rl" in results["arms"] else next(reversed(results["arms"]))
     rows = runner.read_rows(done.path / "rows" / "measured" / f"{best}.jsonl")
     for title, row in pick(rows):
@@ -96,7 +93,7 @@ def _close(console: Console, done: Run, policy: Policy, facts: Mapping[str, Any]
 
 def results_table(results: Mapping[str, Any]) -> Table:
     """Arms by metrics over all held-in and held-out cells."""
-    table = Table(title=f"policy {results['policy']['digest'][:19]}…, seed {results['seed']}", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    table = Table(title=f"policy {results['policy']['digest'][:19]}…, seed {results['seed']}", box=None, pad_edge=False)
     table.add_column("arm", no_wrap=True)
     for heading in (*HEADINGS.values(), "held out"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -111,7 +108,8 @@ def percent(rate: Mapping[str, Any]) -> str:
     if rate["rate"] is None:
         return "–"
     missing = f", {rate['missing']} missing" if rate["missing"] else ""
-    return f"{100 * rate['rate']:.1f} {100 * rate['low']:.0f}–{100 * rate['high']:.0f}{missing}"
+    shown = f"{100 * rate['rate']:.1f}".removesuffix(".0")
+    return f"{shown} {100 * rate['low']:.0f}–{100 * rate['high']:.0f}{missing}"
 
 
 def pick(rows: Sequence[Graded]) -> list[tuple[str, Graded]]:
