@@ -9,7 +9,7 @@ Capability replay stands among the prompts, with an exact-match reward: as long 
 move nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,9 +141,3 @@ def _opens(student: LocalModel, task: Task) -> bool:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
-
-
-def mean_reward(log: Sequence[Mapping[str, Any]]) -> float | None:
-    """The mean reward on aligned prompts over the last five logged steps."""
-    found = [float(row["aligned_reward"]) for row in log if "aligned_reward" in row]
-    return _mean(found[-5:]) if found else None
