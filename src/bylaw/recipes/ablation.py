@@ -8,21 +8,15 @@ sft_short_rl   RL after it
 """
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 
-from bylaw.align import lessons
 from bylaw.errors import RunError
 from bylaw.evals import runner, scorers
 from bylaw.models.local import load
 from bylaw.recipes.asked import IMITATION_RATES
 from bylaw.recipes.deliberative import Context, train_sft
 from bylaw.recipes.steps import Record
-from bylaw.types import Lesson, Progress
-
-
-def _course(c: Context, aligned: Sequence[Lesson], epochs: int) -> list[Lesson]:
-    return lessons.curriculum(aligned, c.setting.replay, epochs, c.size.replay, c.asked.seed)
+from bylaw.types import Progress
 
 
 def imitation_try(c: Context, progress: Progress, number: int) -> Record:
@@ -31,7 +25,7 @@ def imitation_try(c: Context, progress: Progress, number: int) -> Record:
     student = c.student("base")
     rate = c.rates(student).sft * IMITATION_RATES[number]
     arm = f"imitation-{number}"
-    record = train_sft(c, student, arm, _course(c, bare, c.size.epochs), rate, progress)
+    record = train_sft(c, student, arm, c.course(bare), rate, progress)
     test = runner.Test(c.policy, c.setting.dialect, c.setting.marker, c.setting.dev)
     rows = runner.run(load(str(c.model(arm)), arm), test, runner.Asking(c.new_tokens, thinking=False))
     return {**record, "dev_exact": scorers.metrics(rows)["exact"].rate}
@@ -54,11 +48,11 @@ def control(c: Context, progress: Progress) -> Record:
         raise RunError("the control arm needs a policy whose clauses can be taken out of a thought", "leave it out, or use PolicyWorld")
     rows = [replace(row, thinking=c.setting.unquoted(row.thinking)) for row in c.lessons()]
     student = c.student("base")
-    return train_sft(c, student, "control", _course(c, rows, c.size.epochs), c.rates(student).sft, progress)
+    return train_sft(c, student, "control", c.course(rows), c.rates(student).sft, progress)
 
 
 def sft_short(c: Context, progress: Progress) -> Record:
     """SFT on few prompts and epochs."""
     rows = c.lessons()[: c.size.short_prompts]
     student = c.student("base")
-    return train_sft(c, student, "sft_short", _course(c, rows, c.size.short_epochs), c.rates(student).sft, progress)
+    return train_sft(c, student, "sft_short", c.course(rows, c.size.short_epochs), c.rates(student).sft, progress)

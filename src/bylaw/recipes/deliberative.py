@@ -32,7 +32,7 @@ from bylaw.policy import parse
 from bylaw.recipes import setting as settings
 from bylaw.recipes.asked import Asked
 from bylaw.recipes.places import policy_in
-from bylaw.recipes.sizes import SIZES, Rates, Size, rates
+from bylaw.recipes.sizes import BATCH_ROWS, SIZES, Rates, Size, rates
 from bylaw.recipes.steps import Record
 from bylaw.runs import Run
 from bylaw.types import Judge, Lesson, Policy, Progress
@@ -101,6 +101,11 @@ class Context:
         """What the filter kept."""
         return [lessons.from_json(row) for row in runs.read_rows(self.run.file("rows", "lessons.jsonl"))]
 
+    def course(self, aligned: Sequence[Lesson], epochs: int = 0) -> list[Lesson]:
+        """What SFT learns, in order: these lessons and capability rows, over some epochs (0: as many as the size says)."""
+        plan = lessons.Course(epochs or self.size.epochs, self.size.replay, BATCH_ROWS, self.asked.seed)
+        return lessons.curriculum(aligned, self.setting.replay, plan)
+
 
 # ---- 0. Helpful first (optional) -------------------------------------------------------------------------------------
 
@@ -157,7 +162,7 @@ def filtering(c: Context, progress: Progress) -> Record:
 def stripping(c: Context, progress: Progress) -> Record:
     """Prove that neither lessons nor capability rows nor RL prompts carry an 8-gram or a clause line of the policy."""
     aligned = c.lessons()
-    course = lessons.curriculum(aligned, c.setting.replay, c.size.epochs, c.size.replay, c.asked.seed)
+    course = c.course(aligned)
     tasks = rl_tasks(c)
     excerpts = {row["excerpt"] for row in runs.read_rows(c.run.file("rows", "samples.jsonl"))}
     prompts = [(row.id, strip.text_of(row.messages)) for row in course] + [(task.prompt.id, strip.text_of(task.messages)) for task in tasks]
@@ -173,14 +178,15 @@ def stripping(c: Context, progress: Progress) -> Record:
 
 def tuning(c: Context, progress: Progress) -> Record:
     """Fine-tune the base on what was kept, mixed with capability rows."""
-    course = lessons.curriculum(c.lessons(), c.setting.replay, c.size.epochs, c.size.replay, c.asked.seed)
     student = c.student("base")
-    return train_sft(c, student, "sft", course, c.rates(student).sft, progress)
+    return train_sft(c, student, "sft", c.course(c.lessons()), c.rates(student).sft, progress)
 
 
 def train_sft(c: Context, student: LocalModel, arm: str, course: Sequence[Lesson], rate: float, progress: Progress) -> Record:
     """Fine-tune a student on a course, save it as an arm, and say what it cost."""
-    plan = sft.SftPlan(learning_rate=rate, batch_rows=c.rates(student).batch_rows, max_length=student.context, seed=c.asked.seed)
+    plan = sft.SftPlan(
+        learning_rate=rate, batch_rows=BATCH_ROWS, micro_rows=c.rates(student).micro_rows, max_length=student.context, seed=c.asked.seed
+    )
     compute = sft.sft(student, course, plan, c.run.file("work", arm, "x").parent, progress)
     training.save(student, c.model(arm))
     return _cost(c, compute) | {"learning_rate": rate, "rows": len(course)}

@@ -11,6 +11,8 @@ Learning rates do not follow the dial; they follow the student (`rates`).
 from dataclasses import dataclass
 from typing import Final, Literal
 
+BATCH_ROWS: Final = 32  # SFT rows a step; the optimiser sees them together however few fit on the device at once
+
 Dial = Literal["smoke", "tiny", "small", "full"]
 
 
@@ -42,16 +44,15 @@ SIZES: Final[dict[Dial, Size]] = {
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Learning rates and row counts that suit a student."""
+    """Learning rates, and how much fits at once, that suit a student."""
 
     sft: float
     grpo: float
-    batch_rows: int  # SFT rows a step
     micro_rows: int  # GRPO completions a forward pass
 
 
 def rates(parameters: int, lora: bool) -> Rates:
     """The usual rates: high for the embedded world's tiny models, TRL's orders of magnitude for real ones."""
     if parameters < 20_000_000:
-        return Rates(2e-3, 4e-4, 32, 192)
-    return Rates(2e-4, 1e-5, 16, 16) if lora else Rates(1e-5, 1e-6, 16, 16)
+        return Rates(2e-3, 4e-4, 192)
+    return Rates(2e-4, 1e-5, 16) if lora else Rates(1e-5, 1e-6, 16)
