@@ -1,6 +1,7 @@
 """Models that answer from a script: for tests, demos and dry runs of a pipeline without weights."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,17 +34,32 @@ class ScriptedModel:
 
 
 def load(file: Path) -> ScriptedModel:
-    """Read a script: JSON lines `{"when": WORDS, "say": TEXT}`. The first line whose words stand in the prompt answers."""
+    """Read a script: JSON lines `{"when": WORDS, "say": TEXT}`. The first line whose words stand in the prompt answers.
+
+    A line may have `"find": PATTERN` as well; the groups it finds in the prompt fill `\\1`, `\\2` … in what it says.
+    """
     try:
         lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ModelError(f"{file}: the script cannot be read: {error}", 'each line is {"when": "…", "say": "…"}') from error
     for number, line in enumerate(lines, 1):
-        if not isinstance(line, dict) or not isinstance(line.get("say"), str) or not isinstance(line.get("when", ""), str):
+        if (
+            not isinstance(line, dict)
+            or not all(isinstance(line.get(key, ""), str) for key in ("when", "find", "say"))
+            or "say" not in line
+        ):
             raise ModelError(f"{file}:{number}: not a script line", 'each line is {"when": "…", "say": "…"}')
+        try:
+            re.compile(line.get("find", ""))
+        except re.error as error:
+            raise ModelError(f"{file}:{number}: find is no regular expression: {error}", "correct the pattern") from error
     return ScriptedModel(f"scripted:{file}", lambda conversation: _first_match(lines, conversation))
 
 
 def _first_match(lines: Sequence[dict[str, Any]], conversation: Sequence[Message]) -> str | None:
     text = "\n".join(message.content for message in conversation)
-    return next((str(line["say"]) for line in lines if line.get("when", "") in text), None)
+    line = next((line for line in lines if line.get("when", "") in text), None)
+    if line is None or "find" not in line:
+        return None if line is None else str(line["say"])
+    found = re.search(line["find"], text)
+    return found.expand(line["say"]) if found else None

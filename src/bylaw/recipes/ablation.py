@@ -27,7 +27,8 @@ def imitation_try(c: Context, progress: Progress, number: int) -> Record:
     arm = f"imitation-{number}"
     record = train_sft(c, student, arm, c.course(bare), rate, progress)
     test = runner.Test(c.policy, c.setting.dialect, c.setting.marker, c.setting.dev)
-    rows = runner.run(load(str(c.model(arm)), arm), test, runner.Asking(c.new_tokens, thinking=False))
+    tuned = load(str(c.model(arm)), arm)
+    rows = runner.run(tuned, test, runner.Asking(c.room(tuned), thinking=False))
     return {**record, "dev_exact": scorers.metrics(rows)["exact"].rate}
 
 

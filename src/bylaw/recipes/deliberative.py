@@ -29,13 +29,14 @@ from bylaw.judge.rubric import RubricJudge
 from bylaw.models import loading, targets
 from bylaw.models.local import LocalModel, load
 from bylaw.policy import parse
+from bylaw.policy.compile import approx_tokens
 from bylaw.recipes import setting as settings
 from bylaw.recipes.asked import Asked
 from bylaw.recipes.places import policy_in
 from bylaw.recipes.sizes import BATCH_ROWS, SIZES, Rates, Size, rates
 from bylaw.recipes.steps import Record
 from bylaw.runs import Run
-from bylaw.types import Judge, Lesson, Policy, Progress
+from bylaw.types import Judge, Lesson, Policy, Progress, Prompt
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,10 @@ class Context:
             return targets.Target("local", str(self.run.path / "models" / "stage0"), "stage0")
         return targets.parse(self.asked.model)
 
-    @cached_property
-    def new_tokens(self) -> int:
-        """Room for a completion. The world's words are one token each for the embedded model, a few for others."""
-        return self.setting.max_new_tokens * (1 if self.asked.model == "embedded" else 4 if self.setting.lines else 1)
+    def room(self, model: LocalModel) -> int:
+        """Tokens for a completion. A word of PolicyWorld is one token for its own tokenizer, up to four for another."""
+        a_word = 4 if self.setting.lines and self.asked.model != "embedded" else 1
+        return min(a_word * self.setting.max_new_tokens, model.context // 2)
 
     def model(self, arm: str) -> Path:
         """Where an arm's weights lie."""
@@ -131,10 +132,19 @@ def synthesis(c: Context, progress: Progress) -> Record:
             "there are no prompts to learn from", "give the policy dialogue examples with {split=train}, or a file with --prompts"
         )
     generator = loading.open_model(targets.parse(c.asked.generator))
-    plan = synthesize.Synthesis(c.size.samples, 1.0, c.setting.max_new_tokens, c.setting.excerpt_tokens, c.asked.seed)
+    new, excerpt = c.setting.max_new_tokens, c.setting.excerpt_tokens
+    if isinstance(generator, LocalModel):
+        new = min(new, generator.context // 2)
+        excerpt = min(excerpt, generator.context - new - longest_request(prompts))
+    plan = synthesize.Synthesis(c.size.samples, 1.0, new, excerpt, c.asked.seed)
     rows = synthesize.synthesize(generator, c.setting.dialect, c.policy, prompts, plan, progress)
     runs.write_rows(c.run.file("rows", "samples.jsonl"), (row.to_json() | {"policy": c.policy.digest} for row in rows))
     return {"prompts": len(prompts), "samples": len(rows), "malformed": sum(bool(row.fault) for row in rows)}
+
+
+def longest_request(prompts: Sequence[Prompt]) -> int:
+    """Tokens that the longest request may take, by the approximate count, with room for the template."""
+    return max(approx_tokens(prompt.request) for prompt in prompts) + 32
 
 
 # ---- 2. Filter: the judge keeps what follows the policy, the minimum of its readings counts ---------------------------
@@ -223,7 +233,7 @@ def reinforcing(c: Context, progress: Progress, start: str = "sft", arm: str = "
         prompts=c.size.rl_prompts,
         samples=c.size.rl_samples,
         learning_rate=speed.grpo,
-        max_new_tokens=c.new_tokens,
+        max_new_tokens=c.room(student),
         save_steps=c.size.save_steps,
         micro_rows=speed.micro_rows,
         seed=c.asked.seed,
@@ -240,11 +250,10 @@ def measuring(c: Context, progress: Progress, arm: str) -> Record:
     """Ask one arm every test prompt and mark the answers."""
     prompts = c.setting.tests(c.size.per_cell)
     test = runner.Test(c.policy, c.setting.dialect, c.setting.marker, prompts)
-    asking = runner.Asking(
-        c.new_tokens, thinking=arm != "imitation", policy_tokens=c.setting.whole_tokens if arm == "policy_in_prompt" else 0
-    )
+    model = c.load(arm)
+    whole = c.setting.whole_tokens if arm == "policy_in_prompt" else 0
     try:
-        rows = runner.run(c.load(arm), test, asking, progress)
+        rows = runner.run(model, test, runner.Asking(c.room(model), thinking=arm != "imitation", policy_tokens=whole), progress)
     except ModelError as error:
         if arm != "policy_in_prompt":
             raise

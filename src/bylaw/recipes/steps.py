@@ -8,6 +8,7 @@ import errno
 import importlib
 import multiprocessing
 import os
+import signal
 import threading
 import time
 import traceback
@@ -137,6 +138,7 @@ def _listen(crew: Sequence[_Worker], run: Run, narrator: Narrator) -> None:
 
 def work(pipe: Connection, run: Run, book: Book) -> None:
     """A worker's life: open the recipe, take the steps it is told to, die with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which dismisses its workers
     _die_with_parent()
     one_thread()
     context = None
