@@ -36,7 +36,9 @@ def test_a_clause_is_traced_from_its_text_to_the_rows_that_taught_it_and_its_rat
     found = trace("harm.violence", smoke_run)
 
     assert found.clause.id == "harm.violence"
-    assert found.taught == sum("harm.violence" in json.loads(row)["clauses"] for row in (smoke_run / "rows/lessons.jsonl").open())
+    assert found.taught == sum(
+        "harm.violence" in json.loads(row)["clauses"] for row in (smoke_run / "rows/lessons.jsonl").read_text().splitlines()
+    )
     assert set(found.rates) == {"base", "sft"}
 
 
@@ -47,7 +49,7 @@ def test_every_row_and_result_carries_the_policys_digest_and_the_manifest_vouche
     digest = results["policy"]["digest"]
 
     for name in ("lessons", "replay", "samples"):
-        rows = [json.loads(line) for line in (smoke_run / "rows" / f"{name}.jsonl").open()]
+        rows = [json.loads(line) for line in (smoke_run / "rows" / f"{name}.jsonl").read_text().splitlines()]
         assert rows
         assert {row["policy"] for row in rows} == {digest}
     assert results["schema"] == 1

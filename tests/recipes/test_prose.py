@@ -33,7 +33,7 @@ def test_a_policy_in_prose_goes_through_every_step(tmp_path: Path) -> None:
     finish(line_for(tmp_path, JUDGES))
 
     run = tmp_path / "run"
-    lessons = [json.loads(row) for row in (run / "rows/lessons.jsonl").open()]
+    lessons = [json.loads(row) for row in (run / "rows/lessons.jsonl").read_text().splitlines()]
     assert lessons
     assert all("money" not in message["content"] for row in lessons for message in row["messages"] if message["role"] == "system")
     assert (run / "models" / "sft_rl" / "model.safetensors").is_file()

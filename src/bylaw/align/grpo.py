@@ -95,8 +95,7 @@ def grpo(
     """Reinforce the student; `folder` holds checkpoints to go on from. Tasks are taken in order, `plan.prompts` a step."""
     training.offline_trainers()
     rows = [{"prompt": _bare(student, task), "task": number} for number, task in enumerate(tasks)]
-    batch = plan.prompts * plan.samples
-    micro = min(plan.micro_rows, batch)
+    micro, passes = training.micro_batch(plan.prompts * plan.samples, plan.micro_rows)
     trainer = GRPOTrainer(
         model=student.model,
         processing_class=student.tokenizer,
@@ -106,7 +105,7 @@ def grpo(
             **training.arguments(folder, plan.seed),
             max_steps=plan.steps,
             per_device_train_batch_size=micro,
-            gradient_accumulation_steps=batch // micro,
+            gradient_accumulation_steps=passes,
             num_generations=plan.samples,
             max_completion_length=plan.max_new_tokens,
             temperature=plan.temperature,

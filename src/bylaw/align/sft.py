@@ -44,7 +44,7 @@ def sft(student: LocalModel, lessons: Sequence[Lesson], plan: SftPlan, folder: P
     """Fine-tune the student on the lessons, once through, in order; `folder` holds checkpoints to go on from."""
     training.offline_trainers()
     rows = [tokenize(student, lesson) for lesson in lessons]
-    micro = min(plan.micro_rows, plan.batch_rows)
+    micro, passes = training.micro_batch(plan.batch_rows, plan.micro_rows)
     trainer = SFTTrainer(
         model=student.model,
         processing_class=student.tokenizer,
@@ -52,7 +52,7 @@ def sft(student: LocalModel, lessons: Sequence[Lesson], plan: SftPlan, folder: P
         args=SFTConfig(
             **training.arguments(folder, plan.seed),
             per_device_train_batch_size=micro,
-            gradient_accumulation_steps=plan.batch_rows // micro,
+            gradient_accumulation_steps=passes,
             num_train_epochs=1,
             learning_rate=plan.learning_rate,
             lr_scheduler_type="linear",

@@ -112,8 +112,27 @@ def fit(trainer: Any, folder: Path, progress: Progress | None) -> list[Mapping[s
     return list(trainer.state.log_history)
 
 
+def rank() -> int:
+    """Which of several processes this is, as accelerate and torchrun tell it; 0 when there is one."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def micro_batch(rows: int, most: int) -> tuple[int, int]:
+    """Cut a step's rows into (rows a device and pass, passes): at most `most` rows a pass."""
+    share = max(1, rows // world_size())
+    micro = next(n for n in range(min(most, share), 0, -1) if share % n == 0)
+    return micro, share // micro
+
+
 def save(model: LocalModel, out: Path) -> None:
-    """Save model and tokenizer: whole or not at all."""
+    """Save model and tokenizer, whole or not at all; rank 0 does."""
+    if rank():
+        return
     beside = out.with_name(f".{out.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
     shutil.rmtree(out, ignore_errors=True)
@@ -123,7 +142,9 @@ def save(model: LocalModel, out: Path) -> None:
 
 
 def write_log(file: Path, rows: list[Mapping[str, Any]]) -> None:
-    """Write the trainer's numbers, without its clock: the same run gives the same file."""
+    """Write the trainer's numbers, without its clock: the same run gives the same file. Rank 0 does."""
+    if rank():
+        return
     clock = ("runtime", "per_second", "step_time", "total_flos")
     kept = [{k: v for k, v in row.items() if not any(word in k for word in clock)} for row in rows]
     runs.write_rows(file, kept)

@@ -147,7 +147,8 @@ def work(pipe: Connection, run: Run, book: Book) -> None:
         step = steps[name]
         try:
             context = context or book.context(run)
-            take(run, step, context, lambda done, total: pipe.send(("moved", done, total)))
+            record = do(step, context, lambda done, total: pipe.send(("moved", done, total)))
+            run.finish(name, record)
         except (BylawError, OSError) as error:
             pipe.send(error)
             return
@@ -167,12 +168,12 @@ def _told(run: Run, name: str, error: Exception) -> BylawError | OSError:
     return RunError(f"the step {name} failed: {type(error).__name__}: {said[:300]}", f"the whole traceback is in {file}")
 
 
-def take(run: Run, step: Step, context: Any, progress: Progress) -> None:
-    """Take one step and record it, with the CPU seconds it cost."""
+def do(step: Step, context: Any, progress: Progress) -> Record:
+    """Do what a step names; returns its record, with the CPU seconds it cost."""
     began = time.process_time()
     module, _, function = step.do.partition(":")
     record: Record = getattr(importlib.import_module(module), function)(context, progress, **step.given)
-    run.finish(step.name, {**record, "cpu_s": round(time.process_time() - began, 2)})
+    return {**record, "cpu_s": round(time.process_time() - began, 2)}
 
 
 def one_thread() -> None:
