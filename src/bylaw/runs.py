@@ -13,17 +13,19 @@ A file is written beside its place and renamed into it, so a reader meets all of
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bylaw.canonical import digest_bytes
 from bylaw.errors import RunError
 
 Json = Mapping[str, Any]
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,37 +110,43 @@ def write_text(file: Path, text: str) -> None:
 
 def write_json(file: Path, value: Json) -> None:
     """Write a JSON file a person can read."""
-    write_text(file, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(file, _dump(value, indent=2) + "\n")
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON file; raises RunError when it is missing or broken."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{file} cannot be read: {error}", "if a run is broken, start it anew with another --out") from error
     if not isinstance(value, dict):
         raise RunError(f"{file} holds no JSON object", "if a run is broken, start it anew with another --out")
     return value
 
 
+def _dump(value: Json, indent: int | None = None) -> str:
+    """JSON that a person can read; a lone surrogate, which a model may write and UTF-8 cannot say, is escaped."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return text if not _SURROGATE.search(text) else json.dumps(value, indent=indent)
+
+
 def write_rows(file: Path, rows: Iterable[Json]) -> None:
     """Write rows as JSON lines."""
-    write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(file, "".join(_dump(row) + "\n" for row in rows))
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
     """Read JSON lines; raises RunError with the line that is broken."""
     rows: list[dict[str, Any]] = []
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")  # and nowhere else: a text may hold U+2028
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{file} cannot be read: {error}", "name a file of JSON lines") from error
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line) if line.strip() else None
-        except json.JSONDecodeError as error:
-            raise RunError(f"{file}:{number}: not JSON: {error.msg}", "each line is one JSON object") from error
+        except (ValueError, RecursionError) as error:
+            raise RunError(f"{file}:{number}: not JSON: {error}", "each line is one JSON object") from error
         if row is not None and not isinstance(row, dict):
             raise RunError(f"{file}:{number}: not a JSON object", "each line is one JSON object")
         if row is not None:

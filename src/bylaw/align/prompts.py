@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bylaw import runs
-from bylaw.canonical import digest
+from bylaw.canonical import digest_bytes
 from bylaw.errors import RunError
 from bylaw.types import Policy, Prompt, Split
 
@@ -30,7 +30,8 @@ def from_file(file: Path, policy: Policy) -> tuple[Prompt, ...]:
     found: dict[str, Prompt] = {}
     for number, row in enumerate(runs.read_rows(file), 1):
         text, clauses = row.get("prompt"), row.get("clauses", [])
-        if not isinstance(text, str) or not text.strip() or not isinstance(clauses, list):
+        strings = isinstance(clauses, list) and all(isinstance(clause, str) for clause in clauses)
+        if not isinstance(text, str) or not text.strip() or not strings:
             raise RunError(f"{file}:{number}: not a prompt row", 'each line is {"prompt": "…", "clauses": ["id", …]}')
         unknown = [str(c) for c in clauses if c not in known]
         if unknown:
@@ -51,4 +52,4 @@ def without(prompts: Iterable[Prompt], tested: Sequence[Prompt]) -> tuple[Prompt
 
 
 def _prompt(text: str, clauses: tuple[str, ...]) -> Prompt:
-    return Prompt(digest([text]).removeprefix("sha256:")[:16], text, clauses)
+    return Prompt(digest_bytes(text.encode("utf-8", "surrogatepass")).removeprefix("sha256:")[:16], text, clauses)

@@ -39,8 +39,8 @@ def load(file: Path) -> ScriptedModel:
     A line may have `"find": PATTERN` as well; the groups it finds in the prompt fill `\\1`, `\\2` … in what it says.
     """
     try:
-        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{file}: the script cannot be read: {error}", 'each line is {"when": "…", "say": "…"}') from error
     for number, line in enumerate(lines, 1):
         if (
@@ -50,10 +50,19 @@ def load(file: Path) -> ScriptedModel:
         ):
             raise ModelError(f"{file}:{number}: not a script line", 'each line is {"when": "…", "say": "…"}')
         try:
-            re.compile(line.get("find", ""))
-        except re.error as error:
-            raise ModelError(f"{file}:{number}: find is no regular expression: {error}", "correct the pattern") from error
+            _check(line)
+        except (re.error, IndexError) as error:
+            raise ModelError(f"{file}:{number}: find and say do not fit together: {error}", "correct the pattern or its \\1") from error
     return ScriptedModel(f"scripted:{file}", lambda conversation: _first_match(lines, conversation))
+
+
+def _check(line: dict[str, Any]) -> None:
+    """Raise re.error or IndexError where the pattern is none, or `say` names a group it does not have."""
+    if "find" in line:
+        groups = re.compile(line["find"]).groups
+        pattern = re.compile("()" * groups).match("")
+        if pattern:
+            pattern.expand(line["say"])
 
 
 def _first_match(lines: Sequence[dict[str, Any]], conversation: Sequence[Message]) -> str | None:

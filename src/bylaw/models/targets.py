@@ -37,6 +37,13 @@ class Target:
 
 def parse(text: str, runs: Path = Path("runs")) -> Target:
     """Read a target; raises ModelError with the syntax when it names nothing."""
+    try:
+        return _parse(text, runs)
+    except (OSError, RuntimeError, ValueError) as error:  # a path no file system takes: too long, a NUL, ~nobody
+        raise ModelError(f"not a model: {text[:80]!r}: {error}"[:200], f"a model is one of {SYNTAX}") from error
+
+
+def _parse(text: str, runs: Path) -> Target:
     if text == "embedded":
         return Target("local", str(EMBEDDED), text, arm="base")
     if text.startswith("scripted:"):
@@ -65,14 +72,18 @@ def _scripted(text: str) -> Target:
     return Target("scripted", str(file), text)
 
 
+def _holds_weights(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
+
+
 def _folder(folder: Path, arm: str, text: str) -> Target:
     """A folder that holds a model, or a run that holds several."""
-    if (folder / "config.json").is_file() and not (folder / "run.json").is_file():
+    if _holds_weights(folder) and not (folder / "run.json").is_file():
         return Target("local", str(folder), text)
     models = folder / "models"
     if not models.is_dir():
         raise ModelError(f"{folder} holds no model: no config.json in it", f"a model is one of {SYNTAX}")
-    arms = sorted(p.name for p in models.iterdir() if (p / "config.json").is_file())
+    arms = sorted(p.name for p in models.iterdir() if _holds_weights(p))
     if arm and arm not in arms:
         raise ModelError(f"the run {folder} has no arm {arm}", f"it has {', '.join(arms) or 'none yet'}")
     chosen = arm or next((a for a in ("sft_rl", "sft", *arms) if a in arms), "")

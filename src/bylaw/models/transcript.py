@@ -5,24 +5,26 @@ the answer. Here every one of these is a fault, and a completion with a fault ha
 """
 
 import re
+import unicodedata
 from typing import Final
 
 from bylaw.types import Completion, Finish
 
 OPEN: Final = "<think>"
 CLOSE: Final = "</think>"
-# Anything that looks like a think tag: other case, spaces, attributes, full-width brackets. More than one pair is a fault.
-_TAG: Final = re.compile(r"[<\uff1c\u2039\u3008]\s*/?\s*think(?:ing)?\b[^>\uff1e]{0,64}[>\uff1e\u203a\u3009]?", re.IGNORECASE)
+# Anything that looks like a think tag: other case, spaces, attributes, look-alike brackets. More than one pair is a fault.
+_TAG: Final = re.compile(r"[<\u2039\u3008\u27e8\u2329\u276e\u00ab\u226a]\s*[/|]?\s*think\w*", re.IGNORECASE)
+_EXPECTED: Final = ["<think", "</think"]
 
 
 def parse(raw: str, finish: Finish = "stop", thinking: bool = True) -> Completion:
     """Take a completion apart; `thinking` says whether a think block was asked for, and then it must be there."""
     if finish != "stop":
         return Completion("", "", raw, finish, {"length": "cut off", "refused": "refused by the server", "error": "no reply"}[finish])
-    tags = [match.group() for match in _TAG.finditer(raw)]
+    tags = [match.group() for match in _TAG.finditer(_plain(raw))]
     if not thinking:
         return Completion("", raw.strip(), raw, finish) if not tags else _faulty(raw, "a think tag where none was asked for")
-    if tags != [OPEN, CLOSE]:
+    if tags != _EXPECTED or (raw.count(OPEN), raw.count(CLOSE)) != (1, 1):
         return _faulty(raw, "not exactly one think block" if tags else "no think block")
     before, rest = raw.split(OPEN)
     inside, after = rest.split(CLOSE)
@@ -36,6 +38,11 @@ def parse(raw: str, finish: Finish = "stop", thinking: bool = True) -> Completio
 def render(thinking: str, answer: str) -> str:
     """Write thinking and answer as a model should; `parse(render(t, a))` gives them back."""
     return f"{OPEN}\n{thinking}\n{CLOSE}\n\n{answer}" if thinking else answer
+
+
+def _plain(raw: str) -> str:
+    """The text as a reader sees it: compatibility forms folded, invisible characters gone."""
+    return "".join(char for char in unicodedata.normalize("NFKC", raw) if unicodedata.category(char) != "Cf")
 
 
 def _faulty(raw: str, fault: str) -> Completion:

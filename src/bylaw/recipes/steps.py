@@ -90,6 +90,10 @@ def take_all(run: Run, book: Book, narrator: Narrator, workers: int) -> None:
                     worker.busy = ready
                     worker.pipe.send(ready.name)
                     narrator.began(ready)
+            if not any(worker.busy for worker in crew):
+                raise RunError(
+                    f"no step can be taken: {left[0].name} needs {', '.join(left[0].needs)}", "this is a fault of the recipe; report it"
+                )
             _listen(crew, run, narrator)
     finally:
         for worker in crew:
