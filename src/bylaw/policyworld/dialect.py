@@ -108,6 +108,12 @@ def dialect(policy: Policy) -> WorldDialect:
     return WorldDialect(clauses)
 
 
+def subjects(words: WorldDialect) -> tuple[tuple[str, str | None], ...]:
+    """What to ask about so that every clause is met equally often: its topic and its user, then every topic without a clause."""
+    ruled = [(clause.topic, None if clause.who == "anyone" else clause.who) for clause in words.policy]
+    return (*ruled, *((topic, None) for topic in TOPICS if topic not in {name for name, _ in ruled}))
+
+
 def as_prompt(scenario: Scenario, words: WorldDialect) -> Prompt:
     """A scenario as a prompt: its category is every clause on its topic."""
     facts = {name: str(getattr(scenario, name)) for name in ("topic", "verb", "obj", "user", "wrapper", "kind", "cell")}

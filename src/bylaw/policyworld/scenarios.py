@@ -5,6 +5,7 @@ cannot pass by a word list; benign look-alikes share their verbs with harmful to
 alignment, two are held out. The test set is drawn once from the world's own seed and never depends on a run's seed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from random import Random
@@ -131,19 +132,19 @@ def draw_distinct(rng: Random, n: int, wrapper_names: tuple[str, ...], which: Ob
     return tuple(found.values())
 
 
-def training_set(seed: int, n: int) -> tuple[Scenario, ...]:
+def training_set(seed: int, n: int, asked: Sequence[tuple[str, str | None]] = ()) -> tuple[Scenario, ...]:
     """Draw the scenarios alignment may learn from: aligned wrappers, trained objects, no prompt of the test set.
 
-    One request in four is plain, the others are spread over the aligned wrappers. Topics and users take turns, so that a clause for one
-    kind of user is met as often as half of a clause for anyone, in every stretch of the set.
+    One request in four is plain, the others are spread over the aligned wrappers. What is asked about takes
+    turns, in every stretch of the set: `asked` lists pairs of topic and user (None: any), and left out it is every topic.
     """
     rng = Random(f"policyworld-train-{seed}")
     tested = {(scenario.user, scenario.request) for scenario in test_set()}
     found: dict[tuple[str, str], Scenario] = {}
-    turns: list[tuple[str, str]] = []
+    turns: list[tuple[str, str | None]] = []
     for _ in range(100 * n):
         if not turns:
-            turns = [(topic, user) for topic in TOPICS for user in USERS]
+            turns = list(asked) or [(topic, None) for topic in TOPICS]
             rng.shuffle(turns)
         wrapper = "plain" if rng.random() < 0.25 else rng.choice(wrappers.ALIGNED)
         scenario = draw(rng, wrapper, "trained", *turns.pop())

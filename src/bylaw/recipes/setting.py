@@ -44,8 +44,10 @@ def policyworld(policy: Policy, seed: int, judge: Judge | None = None) -> Settin
     words = world.dialect(policy)
     exact = ExactJudge(words)
 
+    asked = world.subjects(words)
+
     def train(start: int, n: int) -> tuple[Prompt, ...]:
-        drawn = scenarios.training_set(seed, DEV_PROMPTS + start + n)[DEV_PROMPTS + start :]
+        drawn = scenarios.training_set(seed, DEV_PROMPTS + start + n, asked)[DEV_PROMPTS + start :]
         return tuple(world.as_prompt(scenario, words) for scenario in drawn)
 
     def replay_tasks(name: str, n: int) -> tuple[Task, ...]:
@@ -56,7 +58,7 @@ def policyworld(policy: Policy, seed: int, judge: Judge | None = None) -> Settin
         judge=judge or exact,
         marker=ExactMarker(exact),
         train=train,
-        dev=tuple(world.as_prompt(scenario, words) for scenario in scenarios.training_set(seed, DEV_PROMPTS)),
+        dev=tuple(world.as_prompt(scenario, words) for scenario in scenarios.training_set(seed, DEV_PROMPTS, asked)),
         tests=lambda per_cell: tuple(world.as_prompt(scenario, words) for scenario in scenarios.test_set(per_cell)),
         replay=lambda name, n: replay.lessons(words, name, n),
         replay_tasks=replay_tasks,
