@@ -29,6 +29,6 @@ def qwen(folder: Path) -> Path:
 
 def _saved(model: object, words: object, folder: Path) -> Path:
     model.save_pretrained(folder)  # type: ignore[attr-defined]  # transformers is untyped here
-    words.model_max_length = 1024  # type: ignore[attr-defined]
-    words.save_pretrained(folder)  # type: ignore[attr-defined]
+    words.model_max_length = 1024  # type: ignore[attr-defined]  # the same
+    words.save_pretrained(folder)  # type: ignore[attr-defined]  # the same
     return folder

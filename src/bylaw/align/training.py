@@ -46,7 +46,7 @@ def student(where: str, name: str, hub: bool, lora_rank: int, seed: int) -> Loca
     if not hub and (Path(where) / "adapter_config.json").is_file():
         from peft import AutoPeftModelForCausalLM  # noqa: PLC0415  # only adapters need it
 
-        from bylaw.models.local import device, load_tokenizer, quiet  # noqa: PLC0415
+        from bylaw.models.local import device, load_tokenizer, quiet  # noqa: PLC0415  # the same
 
         quiet()
         model = AutoPeftModelForCausalLM.from_pretrained(where, is_trainable=True).to(device())
@@ -54,7 +54,7 @@ def student(where: str, name: str, hub: bool, lora_rank: int, seed: int) -> Loca
     loaded = load(where, name, hub)
     if not lora_rank:
         return LocalModel(name, loaded.model.float(), loaded.tokenizer)
-    from peft import LoraConfig, get_peft_model  # noqa: PLC0415
+    from peft import LoraConfig, get_peft_model  # noqa: PLC0415  # only adapters need it
 
     torch.manual_seed(seed)
     adapter = LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules="all-linear", task_type="CAUSAL_LM")
