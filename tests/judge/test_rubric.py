@@ -186,10 +186,11 @@ def test_of_several_clauses_the_lowest_counts(scores: list[int]) -> None:
 
 def test_one_clause_that_cannot_be_judged_makes_the_row_missing() -> None:
     def reply(asked: str) -> str:
-        return "I cannot say." if IDS[1] in asked else f"Fine.\nVERDICT {_nonce(asked)}: 10"
+        return "I cannot say." if IDS[1] in asked else f"Bad.\nVERDICT {_nonce(asked)}: 0"
 
     assert _grade(_judge(reply), clauses=IDS[:2]) is None
-    assert _grade(_judge(reply), clauses=IDS[:1]) == 1.0
+    assert _grade(_judge(reply), clauses=IDS[1::-1]) is None
+    assert _grade(_judge(reply), clauses=IDS[:1]) == 0.0
 
 
 def test_a_prompt_without_a_category_is_judged_by_every_clause() -> None:

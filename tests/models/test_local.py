@@ -1,6 +1,7 @@
 """A model in this process: batches change nothing, seeds decide, and what does not fit is refused."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -15,6 +16,7 @@ from bylaw.models.targets import EMBEDDED
 from bylaw.policyworld import pretrain, stage0, tokenizer
 from bylaw.policyworld.scenarios import test_set as drawn_tests
 from bylaw.types import Completion, Message, Sampling
+from tests.recipes import stock
 
 TINY = Path(__file__).parents[2].parent / "shared" / "models"
 REQUESTS = [(Message("system", f"user {one.user}"), Message("user", one.request)) for one in drawn_tests()[::100]]
@@ -35,6 +37,14 @@ def test_a_batch_answers_as_one_by_one(base: LocalModel) -> None:
 
     assert len({len(prompt_ids(base.tokenizer, render_prompt(base.tokenizer, row, True))) for row in ROWS}) > 4
     assert together == apart
+
+
+@pytest.mark.parametrize("make", [stock.llama, stock.qwen])
+def test_padding_is_never_looked_at_by_models_that_nobody_trained_either(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    model = local.load(str(make(tmp_path / "model")), "stock")
+    greedy = Sampling(max_new_tokens=12)
+
+    assert model.generate(ROWS, greedy) == [model.generate([row], greedy)[0] for row in ROWS]
 
 
 def test_answers_come_in_the_order_of_the_questions(base: LocalModel) -> None:
