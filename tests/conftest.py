@@ -1,0 +1,8 @@
+"""Every test process, and every process it starts: one thread, no network, no chatter. Set before anything imports torch."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share two cores
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
