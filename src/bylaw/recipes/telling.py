@@ -67,7 +67,7 @@ def chat(model: str, policy: Path | None, user: str, request: str) -> None:
             console.print("It knows 735 words. Try one of these:")
             for example in READABLE:
                 console.print(f"  {example}")
-    while asked := request or console.input("\n[bold]you[/] ").strip():
+    while asked := request or _next_words(console):
         said = talk.say(asked, user)
         if said.unknown:
             console.print(f"[yellow]It has never met:[/] {escape(', '.join(said.unknown))}")
@@ -80,6 +80,14 @@ def chat(model: str, policy: Path | None, user: str, request: str) -> None:
             console.print(f"[red]cites {escape(name)}, which is no clause of this policy[/]")
         if request:
             return
+
+
+def _next_words(console: Console) -> str:
+    """What the person types; nothing at the end of the input."""
+    try:
+        return console.input("\n[bold]you[/] ").strip()
+    except EOFError:
+        return ""
 
 
 def trace(clause_id: str, run: Path, quiet: bool = False) -> dict[str, Any]:
