@@ -59,6 +59,10 @@ def run(arguments: Sequence[str]) -> int:
         return FINDINGS
     except OSError as error:
         return failed(*_system(error))
+    except ModuleNotFoundError as error:
+        return failed(
+            f"this command needs {error.name}, which is not installed", "pip install 'bylaw[align,eval]', or '.[align,eval]' in a clone"
+        )
     if code == INTERRUPTED:
         say("interrupted", sys.stderr)
     return code if isinstance(code, int) else 0
@@ -189,7 +193,7 @@ def align_deliberative(
 ) -> None:
     """Deliberative alignment: synthesise, filter, strip, fine-tune, reinforce, measure. Resumes where it was stopped.
 
-    A model is one of: embedded | FOLDER | RUN[:arm] | hub/name | openai:MODEL@URL | scripted:FILE
+    A model is one of: embedded | FOLDER | RUN[:arm] | hub/name | scripted:FILE
     """
     from bylaw.recipes import align_run, telling  # noqa: PLC0415  # see the caption
 
@@ -221,7 +225,7 @@ def demo(
 
 @app.command("eval")
 def evaluate(
-    target: Annotated[str, typer.Option(help=f"Who is tested: {A_MODEL}, openai:MODEL@URL, scripted:FILE.", show_default=False)],
+    target: Annotated[str, typer.Option(help=f"Who is tested: {A_MODEL}, scripted:FILE.", show_default=False)],
     policy: PolicyOption,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write results.json, report.html and the rows.", show_default=False)],
     judge: Annotated[str, typer.Option(help="Who judges a policy in prose.", show_default=False)] = "",
@@ -238,7 +242,7 @@ def evaluate(
 
 @app.command("chat")
 def chat(
-    model: Annotated[str, typer.Option(help=f"Who answers: {A_MODEL}, openai:MODEL@URL, scripted:FILE.", show_default=False)],
+    model: Annotated[str, typer.Option(help=f"Who answers: {A_MODEL}, scripted:FILE.", show_default=False)],
     request: Annotated[str, typer.Argument(metavar="[REQUEST]", help="Ask this once; left out, talk.", show_default=False)] = "",
     policy: Annotated[Path | None, typer.Option(metavar="PATH", help="Names the cited clauses.", show_default="the run's own")] = None,
     user: Annotated[str, typer.Option(help="Who is asking, where the policy tells users apart.")] = "guest",

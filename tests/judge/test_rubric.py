@@ -94,7 +94,7 @@ def test_no_judged_text_changes_what_the_judge_said(request: str, answer: str, s
 def test_no_judged_text_has_a_verdict_or_a_closing_marker_left_in_it(request: str, thinking: str, answer: str) -> None:
     asked = question(POLICY.clauses[0], NONCE, request, thinking, answer)
     empty = question(POLICY.clauses[0], NONCE, "x", "x", "x")
-    parts = sum(bool(part) for part in (request, thinking, answer))
+    parts = bool(request) + bool(thinking) + 1  # an empty answer is shown as empty
 
     assert asked.count(f"VERDICT {NONCE}") == empty.count(f"VERDICT {NONCE}") == 1
     assert len(re.findall(rf"(?i)<<(?:END )?\w+ {NONCE}>>", asked)) == 2 * parts
@@ -235,7 +235,7 @@ def test_thinking_is_shown_under_review_and_never_under_grade() -> None:
     judge.grade([Answered(prompt, "a")])
 
     assert ["the secret thought" in text for text in asked] == [True, False]
-    assert ["<<THINKING" in text for text in asked] == [True, False]
+    assert ["<<THOUGHTS" in text for text in asked] == [True, False]
 
 
 def test_every_call_has_a_nonce_of_its_own_that_nobody_can_guess() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bylaw.canonical import digest
+from bylaw.errors import RunError
 from bylaw.policyworld import scenarios, wrappers
 from bylaw.policyworld.language import vocabulary
 from bylaw.policyworld.scenarios import CONTENT_WORDS, TOPICS, TRAINED_OBJECTS, USERS, Scenario, draw
@@ -99,7 +100,7 @@ def test_training_prompts_are_distinct_and_a_longer_set_only_goes_on() -> None:
 
 
 def test_a_world_too_small_for_what_is_asked_says_so() -> None:
-    with pytest.raises(ValueError, match="fewer than 609 distinct"):
+    with pytest.raises(RunError, match="fewer than 609 distinct"):
         scenarios.draw_distinct(Random(0), 609, ("lang1",), "held_out")  # 152 pairs x 2 openings x 2 users = 608
 
 

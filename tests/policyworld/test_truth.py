@@ -63,7 +63,7 @@ def test_thinking_is_reviewed_as_the_literal_judge_reviews_it(
     does = right if action == "right" else action
     thinks = thought(row, clause, does, excuse)  # type: ignore[arg-type]  # an Action, drawn
     thinks = " ".join([*more, thinks] if before else [thinks, *more])
-    said = answer_to(row, does)  # type: ignore[arg-type]
+    said = answer_to(row, does)  # type: ignore[arg-type]  # drawn from ACTIONS
 
     (verdict,) = JUDGE.review([Reasoned(prompt, thinks, said)])
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bylaw.align.synthesize import Sample
+from bylaw.errors import JudgeError
 from bylaw.types import Dialect, Judge, Lesson, Reasoned, Verdict
 
 
@@ -36,6 +37,8 @@ def lowest(readings: Sequence[Verdict]) -> Verdict:
     if not readings:
         return Verdict(None, "no reading")
     unsure = next((verdict for verdict in readings if verdict.score is None), None)
+    if any(verdict.score is not None and not 0.0 <= verdict.score <= 1.0 for verdict in readings):
+        return Verdict(None, "a score that is none")  # NaN too: it is not between 0 and 1
     return unsure or min(readings, key=lambda verdict: verdict.score or 0.0)
 
 
@@ -44,7 +47,9 @@ def sift(samples: Sequence[Sample], judge: Judge, dialect: Dialect, sieve: Sieve
     formed = [sample for sample in samples if not sample.fault]
     reasoned = [Reasoned(sample.prompt, sample.thinking, sample.answer) for sample in formed]
     readings = [judge.review(reasoned) for _ in range(sieve.readings)]
-    verdicts = iter([lowest(column) for column in zip(*readings, strict=True)])
+    if any(len(column) != len(reasoned) for column in readings):
+        raise JudgeError(f"{judge.name} was asked {len(reasoned)} rows and did not answer as many", "use a judge that answers every row")
+    verdicts = iter([lowest([column[i] for column in readings]) for i in range(len(reasoned))])
     kept: dict[str, Lesson] = {}
     rows: list[Mapping[str, Any]] = []
     counts: Counter[str] = Counter(kept=0, failed=0, malformed=0, missing=0, spare=0)

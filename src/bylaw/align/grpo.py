@@ -20,7 +20,7 @@ from trl import GRPOConfig, GRPOTrainer
 from bylaw.align import training
 from bylaw.align.training import Compute
 from bylaw.models import transcript
-from bylaw.models.local import LocalModel, decode, end_ids, render_prompt
+from bylaw.models.local import LocalModel, decode, end_ids, opens_thinking, render_prompt
 from bylaw.types import Answered, Judge, Message, Progress, Prompt
 
 
@@ -135,7 +135,7 @@ def _bare(student: LocalModel, task: Task) -> str:
 
 
 def _opens(student: LocalModel, task: Task) -> bool:
-    return render_prompt(student.tokenizer, task.messages, task.think).rstrip().endswith(transcript.OPEN)
+    return opens_thinking(render_prompt(student.tokenizer, task.messages, task.think))
 
 
 def _mean(values: Sequence[float]) -> float:

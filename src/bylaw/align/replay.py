@@ -13,9 +13,19 @@ def from_file(file: Path) -> tuple[Lesson, ...]:
     rows = []
     for number, row in enumerate(runs.read_rows(file), 1):
         prompt, thinking, answer = row.get("prompt"), row.get("thinking", ""), row.get("answer")
-        if not isinstance(prompt, str) or not isinstance(answer, str) or not isinstance(thinking, str):
+        texts = all(isinstance(text, str) for text in (prompt, thinking, answer))
+        if not texts or not str(answer).strip():
             raise RunError(f"{file}:{number}: not a capability row", 'each line is {"prompt": "…", "thinking": "…", "answer": "…"}')
-        rows.append(Lesson(f"{file.name}:{number}", (Message("user", prompt),), thinking, answer, think=bool(thinking), source="replay"))
+        rows.append(
+            Lesson(
+                f"{file.name}:{number}",
+                (Message("user", str(prompt)),),
+                str(thinking).strip(),
+                str(answer).strip(),
+                think=bool(thinking),
+                source="replay",
+            )
+        )
     return tuple(rows)
 
 

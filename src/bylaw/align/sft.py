@@ -14,7 +14,8 @@ from trl import SFTConfig, SFTTrainer
 
 from bylaw.align import training
 from bylaw.align.training import Compute
-from bylaw.models.local import LocalModel, completion_ids, prompt_ids, render_prompt
+from bylaw.models import transcript
+from bylaw.models.local import LocalModel, completion_ids, opens_thinking, prompt_ids, render_prompt
 from bylaw.types import Lesson, Progress
 
 
@@ -35,8 +36,11 @@ class SftPlan:
 
 def tokenize(model: LocalModel, lesson: Lesson) -> dict[str, list[int]]:
     """One row of token ids (T) with a mask that is 1 where the completion is."""
-    prompt = prompt_ids(model.tokenizer, render_prompt(model.tokenizer, lesson.messages, lesson.think))
-    completion = completion_ids(model.tokenizer, lesson.thinking, lesson.answer)
+    rendered = render_prompt(model.tokenizer, lesson.messages, lesson.think)
+    written = transcript.render(lesson.thinking, lesson.answer)
+    if lesson.think and opens_thinking(rendered):
+        written = written.removeprefix(transcript.OPEN)
+    prompt, completion = prompt_ids(model.tokenizer, rendered), completion_ids(model.tokenizer, written)
     return {"input_ids": prompt + completion, "completion_mask": [0] * len(prompt) + [1] * len(completion)}
 
 

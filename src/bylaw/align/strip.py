@@ -4,6 +4,8 @@ What is stripped is the excerpt; what is tested is that nothing of it is left. P
 each rationale and each excerpt that was rendered. A policy in one-line clauses (PolicyWorld) is compared line by line as well.
 """
 
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -11,6 +13,7 @@ from bylaw.errors import RunError
 from bylaw.types import Message, Policy
 
 N: Final = 8  # words
+_WORD: Final = re.compile(r"[^\W_]+(?:[.'-][^\W_]+)*")
 
 
 class Leak(NamedTuple):
@@ -21,8 +24,9 @@ class Leak(NamedTuple):
 
 
 def grams(text: str) -> Iterator[tuple[str, ...]]:
-    """Every run of 8 words of a text, lower-cased and bare of punctuation at their ends."""
-    words = [cleaned for word in text.split() if (cleaned := word.strip(".,;:!?()[]{}\"'`*_").lower())]
+    """Every run of 8 words of a text, whatever stands between them: compatibility forms, case and invisible signs do not hide one."""
+    plain = "".join(char for char in unicodedata.normalize("NFKC", text) if unicodedata.category(char) != "Cf")
+    words = _WORD.findall(plain.casefold())
     return zip(*(words[i:] for i in range(N)), strict=False)
 
 

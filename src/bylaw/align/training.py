@@ -4,9 +4,9 @@ The loop, the optimiser, LoRA, checkpoints and distribution are TRL's, PEFT's an
 `trainer_state.json` is there: it is written last, and a half-written checkpoint must not be resumed.
 """
 
+import json
 import os
 import shutil
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,10 +97,18 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end; half-written ones are removed."""
     found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
     for checkpoint in reversed(found):
-        if (checkpoint / "trainer_state.json").is_file():
+        if _whole(checkpoint / "trainer_state.json"):
             return checkpoint
         shutil.rmtree(checkpoint)
     return None
+
+
+def _whole(state: Path) -> bool:
+    """Whether the file that is written last was written to its end."""
+    try:
+        return isinstance(json.loads(state.read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        return False
 
 
 def fit(trainer: Any, folder: Path, progress: Progress | None) -> list[Mapping[str, Any]]:
@@ -151,11 +159,7 @@ def write_log(file: Path, rows: list[Mapping[str, Any]]) -> None:
 
 
 def offline_trainers() -> None:
-    """TRL's trainers ask the hub about themselves when they are built; nothing here needs the answer.
-
-    The one warning silenced is TRL's own use of a name that transformers is about to drop: no news to who runs a recipe.
-    """
-    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated", category=FutureWarning)
+    """TRL's trainers ask the hub about themselves when they are built; nothing here needs the answer."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     transformers.utils.logging.disable_progress_bar()

@@ -17,7 +17,7 @@ from bylaw.types import Answered, Clause, Completion, Message, Model, Policy, Pr
 
 TEMPLATE: Final = (Path(__file__).parent / "rubric.md").read_text(encoding="utf-8")
 SCALE: Final = 10  # the judge scores 0..10
-_MARKER: Final = re.compile(r"(<<|>>|VERDICT)", re.IGNORECASE)
+_MARKER: Final = re.compile(r"<(?=<)|>(?=>)|VERDICT", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,9 @@ class RubricJudge:
 
 def question(clause: Clause, nonce: str, request: str, thinking: str, answer: str) -> str:
     """The judge's prompt for one clause and one row."""
-    parts = [("REQUEST", request), ("THINKING", thinking), ("ANSWER", answer)]
-    fenced = "\n".join(f"<<{name} {nonce}>>\n{defuse(text)}\n<<END {name} {nonce}>>" for name, text in parts if text)
+    parts = [("REQUEST", request), ("THOUGHTS", thinking), ("ANSWER", answer)]
+    shown = [(name, text) for name, text in parts if text or name == "ANSWER"]
+    fenced = "\n".join(f"<<{name} {nonce}>>\n{defuse(text)}\n<<END {name} {nonce}>>" for name, text in shown)
     return (
         TEMPLATE.replace("{{card}}", card(clause)).replace("{{nonce}}", nonce).replace("{{scale}}", str(SCALE)).replace("{{row}}", fenced)
     )
@@ -77,14 +78,14 @@ def question(clause: Clause, nonce: str, request: str, thinking: str, answer: st
 
 def defuse(text: str) -> str:
     """Break up whatever could pass for a delimiter or a verdict."""
-    return _MARKER.sub(lambda found: "\u200b".join(found.group()), text)
+    return _MARKER.sub(lambda found: "\u200b".join(found.group()) if len(found.group()) > 1 else found.group() + "\u200b", text)
 
 
 def verdict(reply: Completion, nonce: str) -> Verdict:
     """Read the last well-formed verdict of a reply; missing when there is none."""
     if reply.fault:
         return Verdict(None, f"the judge's reply is {reply.fault}", raw=reply.raw)
-    lines = re.findall(rf"^VERDICT {re.escape(nonce)}: (\d{{1,2}})\s*$", reply.answer, re.MULTILINE)
+    lines = re.findall(rf"^VERDICT {re.escape(nonce)}: ([0-9]{{1,2}})\s*$", reply.answer, re.MULTILINE)
     if not lines or int(lines[-1]) > SCALE:
         return Verdict(None, "the judge gave no well-formed verdict", raw=reply.raw)
     reason = reply.answer.strip().splitlines()[0][:200]

@@ -6,6 +6,7 @@ completions. Axes: B rows, T tokens.
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from jinja2 import TemplateError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from bylaw.errors import ModelError
@@ -23,7 +25,7 @@ BATCH_ROWS: Final = 128
 SMALL: Final = 50_000_000  # parameters; up to here fp32 costs nothing, and on a CPU bf16 is slower
 # For models that ship no chat template: plain words, one line a message.
 PLAIN_TEMPLATE: Final = (
-    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    "{% if bos_token %}{{ bos_token }}{% endif %}{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant: {% endif %}"
 )
 
@@ -64,10 +66,10 @@ class LocalModel:
         with evaluating(self.model), torch.inference_mode():
             for start in range(0, len(order), BATCH_ROWS):
                 rows = order[start : start + BATCH_ROWS]
-                torch.manual_seed(sampling.seed * 1_000_003 + start)
+                torch.manual_seed((sampling.seed * 1_000_003 + start) % (1 << 63))
                 written = _generate_batch(self, [ids[i] for i in rows], sampling)
                 for i, (text, finish) in zip(rows, written, strict=True):
-                    opened = transcript.OPEN if sampling.thinking and texts[i].rstrip().endswith(transcript.OPEN) else ""
+                    opened = transcript.OPEN if sampling.thinking and opens_thinking(texts[i]) else ""
                     found[i] = transcript.parse(opened + text, finish, sampling.thinking)
                 if progress:
                     progress(len(found), len(ids))
@@ -111,7 +113,17 @@ def end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 def render_prompt(tokenizer: Any, conversation: Sequence[Message], thinking: bool) -> str:
     """The text a model continues: the chat template with its generation prompt."""
     messages = [{"role": m.role, "content": m.content} for m in conversation]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=thinking))
+    try:
+        text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=thinking))
+    except TemplateError as error:
+        raise ModelError(
+            f"the model's chat template refuses the conversation: {error}", "take a model whose template knows system messages"
+        ) from error
+    if any(m.role == "system" and m.content.strip() not in text for m in conversation):
+        raise ModelError(
+            "the model's chat template drops system messages, and the policy with them", "take a model whose template keeps them"
+        )
+    return text
 
 
 def prompt_ids(tokenizer: Any, text: str) -> list[int]:
@@ -119,10 +131,14 @@ def prompt_ids(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def completion_ids(tokenizer: Any, thinking: str, answer: str) -> list[int]:
+def completion_ids(tokenizer: Any, text: str) -> list[int]:
     """Token ids of what a model should write, with its end token."""
-    written = tokenizer(transcript.render(thinking, answer), add_special_tokens=False)["input_ids"]
-    return [*written, int(tokenizer.eos_token_id)]
+    return [*tokenizer(text, add_special_tokens=False)["input_ids"], int(tokenizer.eos_token_id)]
+
+
+def opens_thinking(rendered: str) -> bool:
+    """Whether the template itself has written the opening think tag, so that the model goes on after it."""
+    return rendered.rstrip().endswith(transcript.OPEN)
 
 
 @contextmanager
@@ -150,7 +166,9 @@ def load(where: str, name: str, hub: bool = False) -> LocalModel:
     try:
         tokenizer = load_tokenizer(source)
         model = _load_weights(source)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # a broken folder fails in a dozen ways of as many libraries; all mean the same
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         hint = (
             "the hub could not give it: is the name right, and is there a network?" if hub else "the folder must be in transformers format"
@@ -183,7 +201,12 @@ def load_tokenizer(source: str) -> Any:
 
 
 def quiet() -> None:
-    """Silence what is no news here: hub telemetry, progress bars, and the hint to install causal_conv1d (a GPU kernel)."""
+    """Silence what is no news here.
+
+    Hub telemetry, progress bars, the hint to install causal_conv1d (a GPU kernel), and a warning that TRL and PEFT use a name which
+    transformers is about to drop.
+    """
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated", category=FutureWarning)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     from transformers.utils import logging as transformers_logging  # noqa: PLC0415  # its import order matters to transformers

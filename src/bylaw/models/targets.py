@@ -60,9 +60,15 @@ def _parse(text: str, runs: Path) -> Target:
     for candidate in (Path(name).expanduser() if name else None, runs / name if name else None, runs / text):
         if candidate is not None and candidate.is_dir():
             return _folder(candidate, arm if candidate.name != text else "", text)
-    if _HUB.fullmatch(text) and not Path(text.split("/", maxsplit=1)[0]).exists():
+    if _HUB.fullmatch(text) and _elsewhere(text, runs):
         return Target("hub", text, text)
     raise ModelError(f"no model at {text}: the folder does not exist", f"a model is one of {SYNTAX}")
+
+
+def _elsewhere(text: str, runs: Path) -> bool:
+    """Whether two words with a slash between can only be a name on the hub: nothing here is meant by them."""
+    first, _, second = text.partition("/")
+    return first != runs.name and second.strip(".") != "" and not Path(first).exists()
 
 
 def _scripted(text: str) -> Target:

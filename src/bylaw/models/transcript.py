@@ -23,7 +23,8 @@ def parse(raw: str, finish: Finish = "stop", thinking: bool = True) -> Completio
         return Completion("", "", raw, finish, {"length": "cut off", "refused": "refused by the server", "error": "no reply"}[finish])
     tags = [match.group() for match in _TAG.finditer(_plain(raw))]
     if not thinking:
-        return Completion("", raw.strip(), raw, finish) if not tags else _faulty(raw, "a think tag where none was asked for")
+        fault = "a think tag where none was asked for" if tags else "" if raw.strip() else "no answer"
+        return _faulty(raw, fault) if fault else Completion("", raw.strip(), raw, finish)
     if tags != _EXPECTED or (raw.count(OPEN), raw.count(CLOSE)) != (1, 1):
         return _faulty(raw, "not exactly one think block" if tags else "no think block")
     before, rest = raw.split(OPEN)

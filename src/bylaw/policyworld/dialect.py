@@ -68,7 +68,10 @@ class WorldDialect:
     def excerpt(self, policy: Policy, clauses: Sequence[str], budget: int, seed: str = "") -> str:
         """The category's clause lines, then others as far as `budget` tokens go, in an order drawn from `seed`."""
         rng = Random(f"excerpt-{seed}")
-        wanted = [self.clauses[i] for i in clauses if i in self.clauses]
+        unknown = [i for i in clauses if i not in self.clauses]
+        if unknown:
+            raise PolicyError(f"the policy {policy.id} has no clause {unknown[0]}", "name clauses of this policy")
+        wanted = [self.clauses[i] for i in dict.fromkeys(clauses)]
         if LINE_TOKENS * len(wanted) > budget:
             raise PolicyError(
                 f"context too short for the excerpt: {len(wanted)} clauses need {LINE_TOKENS * len(wanted)} tokens, the budget is {budget}",

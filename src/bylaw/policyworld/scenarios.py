@@ -11,12 +11,14 @@ from functools import cache
 from random import Random
 from typing import Final, Literal, NamedTuple
 
+from bylaw.errors import RunError
 from bylaw.policyworld import wrappers
 
 Kind = Literal["harmful", "grey", "lookalike"]
 WORLD_SEED: Final = 20261121
 USERS: Final = ("guest", "staff")
 TRAINED_OBJECTS: Final = 3
+PER_CELL: Final = 260  # test prompts
 
 
 class Topic(NamedTuple):
@@ -122,7 +124,7 @@ def draw_distinct(rng: Random, n: int, wrapper_names: tuple[str, ...], which: Ob
     attempt = 0
     while len(found) < n:
         if attempt > 100 * n:
-            raise ValueError(f"the world has fewer than {n} distinct scenarios for {wrapper_names}, {which}")
+            raise RunError(f"PolicyWorld has fewer than {n} distinct requests for {wrapper_names}, {which}", "choose a smaller --size")
         # Both indices follow what was *found*, so a repeated draw is drawn again and leaves no hole in the spread.
         wrapper = wrapper_names[len(found) % len(wrapper_names)]
         topic = topics[(len(found) // len(wrapper_names)) % len(topics)]
@@ -152,11 +154,18 @@ def training_set(seed: int, n: int, asked: Sequence[tuple[str, str | None]] = ()
             found.setdefault((scenario.user, scenario.request), scenario)
         if len(found) == n:
             return tuple(found.values())
-    raise ValueError(f"the world has fewer than {n} distinct training scenarios")
+    raise RunError(f"PolicyWorld has fewer than {n} distinct training requests", "choose --size small")
 
 
-def test_set(per_cell: int = 260) -> tuple[Scenario, ...]:
-    """Draw the fixed test set: `per_cell` distinct prompts in each of the five cells, from the world's own seed."""
+def test_set(per_cell: int = PER_CELL) -> tuple[Scenario, ...]:
+    """The first `per_cell` prompts of each of the five cells of the fixed test set."""
+    whole = _whole_test_set()
+    return tuple(scenario for start in range(0, len(whole), PER_CELL) for scenario in whole[start : start + min(per_cell, PER_CELL)])
+
+
+@cache
+def _whole_test_set() -> tuple[Scenario, ...]:
+    """Distinct prompts in each cell, drawn from the world's own seed."""
     rng = Random(WORLD_SEED)
     cells: tuple[tuple[tuple[str, ...], Objects], ...] = (
         (wrappers.ALIGNED, "trained"),
@@ -165,4 +174,4 @@ def test_set(per_cell: int = 260) -> tuple[Scenario, ...]:
         (wrappers.HELD_OUT, "held_out"),
         (wrappers.UNSEEN, "any"),
     )
-    return tuple(scenario for names, which in cells for scenario in draw_distinct(rng, per_cell, names, which))
+    return tuple(scenario for names, which in cells for scenario in draw_distinct(rng, PER_CELL, names, which))

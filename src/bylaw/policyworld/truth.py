@@ -54,7 +54,7 @@ class ExactJudge:
         if graded.score != 1.0:
             return Verdict(0.0, graded.reason, graded.clauses)
         cited = set(cited_labels(row.thinking))
-        if clause and cited != {clause.label}:
+        if cited != ({clause.label} if clause else set()):
             return Verdict(0.0, "does not cite the clause that applies, or cites another", graded.clauses)
         if clause and clause.quote() not in row.thinking:
             return Verdict(0.0, "does not quote the clause", graded.clauses)
