@@ -14,7 +14,8 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $$(command -v $(PY) || command -v python3) -m venv $(VENV)
 	@echo "installing pinned packages into $(VENV) (about a minute, once)"
-	@$(BIN)/python -m pip install -q --retries 1 $(XI) torch==2.13.0
+	@# torch alone, so that only one package is looked up in the extra index; what it needs comes with the pins below
+	@$(BIN)/python -m pip install -q --retries 0 --no-deps $(XI) torch==2.13.0
 	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[align,eval,dev]'
 	@touch $@
 
@@ -48,7 +49,7 @@ format: setup
 # Every direct and transitive pin, from a fresh environment: run this after changing pyproject.toml.
 constraints:
 	rm -rf $(VENV).pins && $$(command -v $(PY) || command -v python3) -m venv $(VENV).pins
-	$(VENV).pins/bin/python -m pip install -q --retries 1 $(XI) torch==2.13.0
+	$(VENV).pins/bin/python -m pip install -q --retries 0 --no-deps $(XI) torch==2.13.0
 	$(VENV).pins/bin/python -m pip install -q -e '.[align,eval,dev]'
 	$(VENV).pins/bin/python -m pip freeze --exclude-editable | sed 's/+cpu//' > constraints.txt
 	rm -rf $(VENV).pins
