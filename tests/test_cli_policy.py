@@ -117,15 +117,17 @@ def test_a_reader_who_leaves_early_hears_nothing() -> None:
 def test_an_interrupt_is_one_line(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "started")
     waiting = (
-        "import bylaw.cli as c, sys, time, pathlib\n"
+        "import bylaw.cli as c, signal, sys, time, pathlib\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background starts with it ignored
         "@c.app.command('wait')\ndef wait(path: str) -> None:\n    pathlib.Path(path).write_text('x')\n    time.sleep(60)\n"
         "c.main()"
     )
-    running = subprocess.Popen([sys.executable, "-c", waiting, "wait", str(tmp_path / "started")], stderr=subprocess.PIPE, text=True)
-    (tmp_path / "started").read_text()
-    time.sleep(0.05)
-    running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=20)
+    line = [sys.executable, "-c", waiting, "wait", str(tmp_path / "started")]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as running:
+        (tmp_path / "started").read_text()
+        time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=20)
 
     assert running.returncode == 130
     assert said == "interrupted\n"

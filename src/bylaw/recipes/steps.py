@@ -79,6 +79,8 @@ def take_all(run: Run, book: Book, narrator: Narrator, workers: int) -> None:
     left = [step for step in steps.values() if not run.done(step.name)]
     if not left:
         return
+    # The tracker unlinks the semaphores of a worker that had to be killed; that it did so is no news to a person.
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker")))
     spawn = multiprocessing.get_context("spawn")
     crew = [_hire(spawn, run, book) for _ in range(min(workers, len(left)))]
     try:
@@ -165,7 +167,10 @@ def work(pipe: Connection, run: Run, book: Book) -> None:
 def _told(run: Run, name: str, error: Exception) -> BylawError | OSError:
     """One line for a library's error; libraries wrap a full disk in errors of their own."""
     said = " ".join(str(error).split()) or type(error).__name__
-    if os.strerror(errno.ENOSPC).lower() in said.lower() or "PytorchStreamWriter failed" in said:
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if os.strerror(code).lower() in said.lower():
+            return OSError(code, os.strerror(code), str(run.path))
+    if "PytorchStreamWriter failed" in said:  # torch does not say why; with a sound folder it is the disk
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(run.path))
     file = run.file("work", f"{name}.traceback.txt")
     file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
