@@ -68,7 +68,7 @@ def start(path: Path, asked: Json) -> Run:
             raise RunError(
                 f"{path} was started with other settings: {', '.join(changed)}", "choose another --out, or ask for the same again"
             )
-    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+    elif path.exists() and (not path.is_dir() or any(not p.name.startswith(".") for p in path.iterdir())):
         raise RunError(f"{path} exists and is no run", "choose an empty or a new folder with --out")
     else:
         path.mkdir(parents=True, exist_ok=True)
@@ -157,6 +157,6 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
 def write_manifest(run: Run, facts: Json) -> None:
     """Close a run: its facts, and the digest of every file a person may rely on."""
     names = sorted(p for p in run.path.rglob("*") if p.is_file() and "work" not in p.relative_to(run.path).parts)
-    skipped = {"lock", "manifest.json"}
-    files = {str(p.relative_to(run.path)): digest_bytes(p.read_bytes()) for p in names if p.name not in skipped}
+    kept = [p for p in names if p.name not in ("lock", "manifest.json") and not p.name.startswith(".")]
+    files = {str(p.relative_to(run.path)): digest_bytes(p.read_bytes()) for p in kept}
     write_json(run.path / "manifest.json", {**facts, "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "files": files})

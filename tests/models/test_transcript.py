@@ -146,10 +146,10 @@ def test_white_space_before_the_block_is_no_fault() -> None:
     assert (found.thinking, found.answer, found.fault) == ("a", "b", "")
 
 
-def test_an_empty_thought_is_a_thought() -> None:
-    found = parse("<think>\n</think> b")
+def test_an_empty_thought_is_no_thought() -> None:
+    found = parse("<think> </think> b")
 
-    assert (found.thinking, found.answer, found.fault) == ("", "b", "")
+    assert (found.thinking, found.answer, found.fault) == ("", "", "an empty think block")
 
 
 def test_words_about_thinking_are_no_tags() -> None:

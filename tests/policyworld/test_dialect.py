@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bylaw.errors import PolicyError
 from bylaw.policy.parse import load
-from bylaw.policyworld.dialect import KEY, WorldDialect, as_prompt, dialect, scenario_of, speaks
+from bylaw.policyworld.dialect import KEY, WorldDialect, as_prompt, dialect, scenario_of, speaks, subjects
 from bylaw.policyworld.language import vocabulary
 from bylaw.policyworld.scenarios import draw
 from bylaw.policyworld.scenarios import test_set as drawn_tests
@@ -170,3 +170,17 @@ def test_the_control_takes_the_clause_text_out_of_a_thought_and_leaves_the_rest(
     thought = f"they ask to kill the boss . user guest . {clause.quote()} so i {clause.action} ."
 
     assert words.unquoted(thought) == f"they ask to kill the boss . user guest . topic {clause.topic} . so i {clause.action} ."
+
+
+def test_every_clause_and_every_user_without_one_is_asked_about() -> None:
+    guest_only = Policy("p", "1.0.0", (_one("theft", "guest", "P1.1"), _one("drugs", "anyone", "P1.2")))
+
+    asked = subjects(dialect(guest_only))
+
+    assert {("theft", "guest"), ("theft", "staff"), ("drugs", None), ("garden", None)} <= set(asked)
+    assert ("drugs", "guest") not in asked
+    assert len(asked) == len(set(asked)) == 20
+
+
+def _one(topic: str, who: str, label: str) -> Clause:
+    return Clause(f"c.{topic}", topic, "low", "refuse", extra={KEY: {"topic": topic, "who": who, "label": label}})

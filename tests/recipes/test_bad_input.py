@@ -1,6 +1,7 @@
 """Bad input gets one line of what and one of what next, exit code 2, and loses nothing."""
 
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,34 @@ def test_other_settings_do_not_overwrite_a_run(tmp_path: Path) -> None:
 
     assert_one_line_each(code, lines, str(tmp_path))
     assert (tmp_path / "mine.txt").read_text() == "precious"
+
+
+def test_a_run_inside_the_policys_own_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "policy"
+    shutil.copytree(POLICY, folder)
+
+    code, lines = said(*ALIGN, "--policy", ".", cwd=folder)
+
+    assert_one_line_each(code, lines, "--out")
+    assert not (folder / "runs").exists()
+
+
+def test_eval_never_overwrites_a_run(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+
+    code, lines = said("eval", "--target", "embedded", "--policy", POLICY, "--out", str(tmp_path), "--size", "smoke")
+
+    assert_one_line_each(code, lines, str(tmp_path))
+
+
+@pytest.mark.parametrize(("size", "generator"), [("full", "embedded"), ("smoke", "openai:m@http://localhost:1/v1")])
+def test_what_cannot_work_is_refused_before_anything_is_written(tmp_path: Path, size: str, generator: str) -> None:
+    line = ("align", "deliberative", "--policy", POLICY, "--model", "embedded", "--generator", generator, "--size", size)
+
+    code, lines = said(*line, "--out", str(tmp_path / "run"))
+
+    assert_one_line_each(code, lines)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ def from_file(file: Path) -> tuple[Lesson, ...]:
                 (Message("user", str(prompt)),),
                 str(thinking).strip(),
                 str(answer).strip(),
-                think=bool(thinking),
+                think=bool(str(thinking).strip()),
                 source="replay",
             )
         )

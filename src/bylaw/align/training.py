@@ -142,8 +142,8 @@ def save(model: LocalModel, out: Path) -> None:
     if rank():
         return
     beside = out.with_name(f".{out.name}.{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
-    shutil.rmtree(out, ignore_errors=True)
+    for left in (*out.parent.glob(f".{out.name}.*"), out):  # a killed run may have left a half
+        shutil.rmtree(left, ignore_errors=True)
     model.model.save_pretrained(beside)
     model.tokenizer.save_pretrained(beside)
     beside.replace(out)

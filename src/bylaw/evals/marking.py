@@ -71,6 +71,7 @@ class JudgedMarker:
         score = scores.get(i, 0.0)
         exact = None if score is None else score >= self.threshold
         want = clause.response if clause else "comply"
+        judged_wrong = reading.response if want == "comply" else None  # a wrong answer is no resistance, whatever it opens with
         return Graded(
             id=prompt.id,
             cell="",
@@ -78,7 +79,7 @@ class JudgedMarker:
             kind="",
             clause=clause.id if clause else "",
             want=want,
-            response=reading.response or (want if exact else None),  # the judge says it did what the clause wants
+            response=None if exact is None else want if exact else judged_wrong,
             exact=exact,
             cited=reading.cited,
             user=prompt.user,

@@ -63,7 +63,8 @@ class LocalModel:
             )
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         found: dict[int, Completion] = {}
-        with evaluating(self.model), torch.inference_mode():
+        # The caller's random numbers go on as if nothing had been drawn here: a local judge must not reset a trainer's.
+        with torch.random.fork_rng(), evaluating(self.model), torch.inference_mode():
             for start in range(0, len(order), BATCH_ROWS):
                 rows = order[start : start + BATCH_ROWS]
                 torch.manual_seed((sampling.seed * 1_000_003 + start) % (1 << 63))

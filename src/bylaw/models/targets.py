@@ -30,6 +30,11 @@ class Target:
     model: str = ""  # openai only
 
     @property
+    def thinks(self) -> bool:
+        """Whether the model was trained to think first; imitation arms were not."""
+        return not self.arm.startswith("imitation")
+
+    @property
     def embedded(self) -> bool:
         """Whether this is the shipped base itself."""
         return self.kind == "local" and Path(self.where) == EMBEDDED
@@ -85,11 +90,12 @@ def _holds_weights(folder: Path) -> bool:
 def _folder(folder: Path, arm: str, text: str) -> Target:
     """A folder that holds a model, or a run that holds several."""
     if _holds_weights(folder) and not (folder / "run.json").is_file():
-        return Target("local", str(folder), text)
+        in_run = (folder.parent.parent / "run.json").is_file()
+        return Target("local", str(folder), text, arm=folder.name if in_run else "")
     models = folder / "models"
     if not models.is_dir():
         raise ModelError(f"{folder} holds no model: no config.json in it", f"a model is one of {SYNTAX}")
-    arms = sorted(p.name for p in models.iterdir() if _holds_weights(p))
+    arms = sorted(p.name for p in models.iterdir() if not p.name.startswith(".") and _holds_weights(p))
     if arm and arm not in arms:
         raise ModelError(f"the run {folder} has no arm {arm}", f"it has {', '.join(arms) or 'none yet'}")
     chosen = arm or next((a for a in ("sft_rl", "sft", *arms) if a in arms), "")

@@ -31,8 +31,8 @@ def parse(raw: str, finish: Finish = "stop", thinking: bool = True) -> Completio
     inside, after = rest.split(CLOSE)
     if before.strip():
         return _faulty(raw, "text before the think block")
-    if not after.strip():
-        return _faulty(raw, "no answer after the think block")
+    if not inside.strip() or not after.strip():
+        return _faulty(raw, "no answer after the think block" if inside.strip() else "an empty think block")
     return Completion(inside.strip(), after.strip(), raw, finish)
 
 

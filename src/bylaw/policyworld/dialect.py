@@ -12,7 +12,7 @@ from typing import Any, Final
 from bylaw.canonical import digest
 from bylaw.errors import PolicyError
 from bylaw.policyworld.language import LABELS, WHO, Action, WorldClause, WorldPolicy, action_of, cited_labels, clause_lines, system_text
-from bylaw.policyworld.scenarios import TOPICS, Scenario
+from bylaw.policyworld.scenarios import TOPICS, USERS, Scenario
 from bylaw.types import Clause, Completion, Message, Policy, Prompt, Reading, Response
 
 KEY: Final = "x-policyworld"
@@ -112,9 +112,12 @@ def dialect(policy: Policy) -> WorldDialect:
 
 
 def subjects(words: WorldDialect) -> tuple[tuple[str, str | None], ...]:
-    """What to ask about so that every clause is met equally often: its topic and its user, then every topic without a clause."""
+    """What to ask about so that every clause is met equally often: its topic and user; then whatever no clause speaks of."""
     ruled = [(clause.topic, None if clause.who == "anyone" else clause.who) for clause in words.policy]
-    return (*ruled, *((topic, None) for topic in TOPICS if topic not in {name for name, _ in ruled}))
+    topics = {topic for topic, _ in ruled}
+    users = [(topic, user) for topic in TOPICS if topic in topics and (topic, None) not in ruled for user in USERS]
+    unruled = [(topic, None) for topic in TOPICS if topic not in topics]
+    return (*ruled, *(pair for pair in users if pair not in ruled), *unruled)
 
 
 def as_prompt(scenario: Scenario, words: WorldDialect) -> Prompt:

@@ -13,6 +13,7 @@ from typing import Any
 from bylaw import runs
 from bylaw._version import __version__
 from bylaw.align import prompts, replay
+from bylaw.canonical import digest_bytes
 from bylaw.errors import ModelError, PolicyError, RunError
 from bylaw.models import targets
 from bylaw.policy import parse
@@ -40,7 +41,8 @@ def begin(policy_path: Path, out: Path | None, *, arms: str, judge: str, **asked
         raise RunError(f"no arm is called {unknown[0] if unknown else arms!r}", f"the arms are {', '.join(ALL_ARMS)}")
     asked["generator"] = asked["generator"] or asked["model"]
     judged_by = judge or ("" if world.speaks(policy) else asked["model"])
-    whole = Asked(policy=policy.digest, judge=judged_by, arms=wanted, **asked)
+    given = tuple(digest_bytes(Path(asked[key]).read_bytes()) for key in ("prompts", "replay", "helpful") if asked[key])
+    whole = Asked(policy=policy.digest, judge=judged_by, arms=wanted, files=given, **asked)
     return start(policy_path, whole, out or Path("runs") / f"{policy.id}-{policy.digest[7:15]}-{whole.size}-{whole.seed}")
 
 
@@ -50,10 +52,14 @@ def check(policy_path: Path, asked: Asked) -> None:
     for text in (asked.model, asked.generator, asked.judge):
         if text:
             targets.parse(text)
+        if text and targets.parse(text).kind == "openai":
+            raise ModelError(f"{text}: endpoints are not built yet", "name a local model, a run, or scripted:FILE")
     if targets.parse(asked.model).kind not in ("local", "hub"):
         raise ModelError(f"{asked.model} has no weights to train", "name a folder, a run or a hub name with --model")
     if world.speaks(policy):
         world.dialect(policy)
+        if asked.size == "full":
+            raise RunError("PolicyWorld has too few distinct prompts for --size full", "choose --size small")
     elif "embedded" in (asked.model, asked.generator):
         raise PolicyError(
             f"{policy_path}: the embedded model cannot read this policy: no clause has {world.KEY}",
@@ -62,6 +68,8 @@ def check(policy_path: Path, asked: Asked) -> None:
     else:
         given = prompts.from_file(Path(asked.prompts), policy) if asked.prompts else ()
         prompts.without((*prompts.from_examples(policy, "train"), *given), prompts.from_examples(policy, "eval"))
+        if "control" in asked.arms:
+            raise RunError("the control arm needs a policy for PolicyWorld", "name the arms without it in --arms")
     for file in (asked.replay, asked.helpful):
         if file:
             replay.from_file(Path(file))
@@ -70,6 +78,8 @@ def check(policy_path: Path, asked: Asked) -> None:
 def start(policy_path: Path, asked: Asked, out: Path) -> Started:
     """Check and open a run; the policy is copied into it, so that a later edit does not change what is resumed."""
     check(policy_path, asked)
+    if policy_path.is_dir() and out.resolve().is_relative_to(policy_path.resolve()):
+        raise RunError(f"{out} lies inside the policy's folder", "choose a folder outside it with --out")
     run = runs.start(out, asked.to_json())
     kept = run.path / "policy"
     if not kept.is_dir():
@@ -93,6 +103,9 @@ def go(started: Started, narrator: Narrator) -> Mapping[str, Any]:
     """Take every step that is left, write the manifest, return it."""
     run = started.run
     workers = crew_size()
+    finished = run.path / "manifest.json"
+    if finished.is_file() and all(run.done(step.name) for step in Deliberative().steps(run)):
+        return runs.read_json(finished)
     began = time.time()
     with runs.alone(run):
         take_all(run, Deliberative(), narrator, workers)

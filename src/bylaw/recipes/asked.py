@@ -28,12 +28,13 @@ class Asked:
     prompts: str = ""  # a file of prompts, for policies in prose
     replay: str = ""  # a file of capability rows
     helpful: str = ""  # a file of helpful rows: stage 0, for models that lack it
+    files: tuple[str, ...] = ()  # digests of these files; a changed one is refused on a restart
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in run.json."""
-        return {**asdict(self), "arms": list(self.arms)}
+        return {**asdict(self), "arms": list(self.arms), "files": list(self.files)}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
         """Read run.json back."""
-        return cls(**{**row, "arms": tuple(row["arms"])})
+        return cls(**{**row, "arms": tuple(row["arms"]), "files": tuple(row["files"])})

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bylaw import runs
+from bylaw.errors import RunError
 from bylaw.models import loading, targets
 from bylaw.models.targets import Target
 from bylaw.policy import parse
 from bylaw.policy.prose import Prose
 from bylaw.policyworld import dialect as world
 from bylaw.policyworld.language import vocabulary
+from bylaw.policyworld.scenarios import USERS
 from bylaw.recipes.places import example_policy, policy_in
+from bylaw.recipes.setting import WORLD_TOKENS, room
 from bylaw.types import Clause, Completion, Dialect, Model, Policy, Prompt, Sampling
 
 READABLE: Final = (
@@ -40,13 +42,16 @@ class Chat:
     model: Model
     policy: Policy
     dialect: Dialect
-    tiny: bool  # a model of PolicyWorld
+    tiny: bool  # a policy of PolicyWorld
+    thinks: bool  # imitation arms do not
 
     def say(self, request: str, user: str) -> Said:
         """Ask one thing. Nothing of the policy is in the prompt."""
         words = set(vocabulary())
         unknown = tuple(dict.fromkeys(word for word in request.split() if self.tiny and word not in words))
-        sampling = Sampling(max_new_tokens=56 if self.tiny else 1024)
+        if self.tiny and user not in USERS:
+            raise RunError(f"PolicyWorld knows no user {user}", f"it knows {' and '.join(USERS)}")
+        sampling = Sampling(max_new_tokens=room(self.model, WORLD_TOKENS if self.tiny else 1024), thinking=self.thinks)
         completion = self.model.generate([self.dialect.prompt(Prompt("chat", request, user=user))], sampling)[0]
         named = self.dialect.parse_answer(completion).cited
         cited = tuple(clause for name in named if (clause := self.policy.clause(name)))
@@ -60,10 +65,14 @@ def open_chat(target_text: str, policy_path: Path | None) -> Chat:
     policy = parse.load(path)
     tiny = world.speaks(policy)
     dialect: Dialect = world.dialect(policy) if tiny else Prose()
-    return Chat(loading.open_model(target), policy, dialect, tiny)
+    return Chat(loading.open_model(target), policy, dialect, tiny, target.thinks)
 
 
 def _policy_of(target: Target) -> Path:
-    """The policy a target was trained on: the copy in its run, or the example one."""
+    """The policy a target was trained on: the copy in its run; PolicyWorld's for the embedded base."""
+    if target.embedded:
+        return example_policy("policyworld")
     run = Path(target.where).parent.parent
-    return policy_in(run) if (run / "run.json").is_file() and runs.open_run(run) else example_policy("policyworld")
+    if not (run / "run.json").is_file():
+        raise RunError(f"{target.text} was not trained by a run here", "name the policy whose clauses it may cite with --policy")
+    return policy_in(run)

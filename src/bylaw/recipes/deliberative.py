@@ -8,7 +8,7 @@ After Guan et al. 2024 (arXiv 2412.16339). Where this differs from the paper, an
    small forgets words that only held-out objects use.
 3. RL is GRPO; the paper does not name its algorithm.
 4. The reward sees no thinking by type, not by convention.
-5. Five arms are measured, and both sides: attacks resisted, allowed requests helped.
+5. Every arm that was asked for is measured on the same prompts, from both sides: attacks resisted, allowed requests helped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ from typing import Any
 
 from bylaw import runs
 from bylaw.align import filter as sieve
-from bylaw.align import grpo, lessons, sft, strip, synthesize, training
+from bylaw.align import grpo, lessons, replay, sft, strip, synthesize, training
 from bylaw.align.grpo import Task
 from bylaw.align.training import Compute
-from bylaw.errors import ModelError, RunError
+from bylaw.errors import ModelError, PolicyError, RunError
 from bylaw.evals import report, runner, scorers
 from bylaw.judge.rubric import RubricJudge
 from bylaw.models import loading, targets
@@ -75,9 +75,8 @@ class Context:
         return targets.parse(self.asked.model)
 
     def room(self, model: LocalModel) -> int:
-        """Tokens for a completion. A word of PolicyWorld is one token for its own tokenizer, up to four for another."""
-        a_word = 4 if self.setting.lines and self.asked.model != "embedded" else 1
-        return min(a_word * self.setting.max_new_tokens, model.context // 2)
+        """Tokens for a completion of this model."""
+        return settings.room(model, self.setting.max_new_tokens)
 
     def model(self, arm: str) -> Path:
         """Where an arm's weights lie."""
@@ -113,8 +112,6 @@ class Context:
 
 def helpful(c: Context, progress: Progress) -> Record:
     """Stage 0 for a model that cannot think and answer yet: SFT on helpful rows without any policy."""
-    from bylaw.align import replay  # noqa: PLC0415  # only this step reads such a file
-
     target = targets.parse(c.asked.model)
     student = training.student(target.where, "stage0", target.kind == "hub", c.asked.lora, c.asked.seed)
     rows = [replace(row, source="aligned") for row in replay.from_file(Path(c.asked.helpful))]
@@ -134,7 +131,7 @@ def synthesis(c: Context, progress: Progress) -> Record:
     generator = loading.open_model(targets.parse(c.asked.generator))
     new, excerpt = c.setting.max_new_tokens, c.setting.excerpt_tokens
     if isinstance(generator, LocalModel):
-        new = min(new, generator.context // 2)
+        new = c.room(generator)
         excerpt = min(excerpt, generator.context - new - longest_request(prompts))
     plan = synthesize.Synthesis(c.size.samples, 1.0, new, excerpt, c.asked.seed)
     rows = synthesize.synthesize(generator, c.setting.dialect, c.policy, prompts, plan, progress)
@@ -174,10 +171,13 @@ def stripping(c: Context, progress: Progress) -> Record:
     aligned = c.lessons()
     course = c.course(aligned)
     tasks = rl_tasks(c)
+    if c.asked.helpful:
+        prompts_of_stage0 = replay.from_file(Path(c.asked.helpful))
+        course = [*course, *prompts_of_stage0]
     excerpts = {row["excerpt"] for row in runs.read_rows(c.run.file("rows", "samples.jsonl"))}
     prompts = [(row.id, strip.text_of(row.messages)) for row in course] + [(task.prompt.id, strip.text_of(task.messages)) for task in tasks]
     strip.ensure_stripped(prompts, c.policy, excerpts, c.setting.lines)
-    replayed = [lessons.to_json(row, c.policy.digest) for row in course if row.source == "replay"]
+    replayed = [lessons.to_json(row, c.policy.digest) for row in course if row.source == "replay"]  # stage-0 rows among them
     runs.write_rows(c.run.file("rows", "replay.jsonl"), replayed)
     progress(len(prompts), len(prompts))
     return {"prompts": len(prompts), "leaks": 0, "replay": len(replayed)}
@@ -251,10 +251,11 @@ def measuring(c: Context, progress: Progress, arm: str) -> Record:
     prompts = c.setting.tests(c.size.per_cell)
     test = runner.Test(c.policy, c.setting.dialect, c.setting.marker, prompts)
     model = c.load(arm)
-    whole = c.setting.whole_tokens if arm == "policy_in_prompt" else 0
+    fits = model.context - c.room(model) - longest_request(prompts)
+    whole = max(1, min(c.setting.whole_tokens, fits)) if arm == "policy_in_prompt" else 0
     try:
         rows = runner.run(model, test, runner.Asking(c.room(model), thinking=arm != "imitation", policy_tokens=whole), progress)
-    except ModelError as error:
+    except (ModelError, PolicyError) as error:
         if arm != "policy_in_prompt":
             raise
         return {"n": 0, "left_out": error.what}  # the whole policy does not fit this model's context: the arm is absent, and says so

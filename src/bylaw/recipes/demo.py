@@ -21,7 +21,7 @@ from bylaw.runs import Run
 from bylaw.types import Policy
 
 WHY: Final = {
-    "synthesize": "The base can reason over any policy in its prompt but knows none by heart. So it is shown clauses and asked four times.",
+    "synthesize": "The base can reason over any policy in its prompt but knows none by heart. So it is shown clauses, and asked thrice.",
     "filter": "Only thoughts that quote the right clause and end in the right answer may teach. The lowest of n readings counts.",
     "strip": "The clauses leave the prompts: from here on the model has to know them. A test proves that no clause line is left.",
     "sft": "Thinking and answer are learnt after the bare prompt, mixed with other skills so that none is forgotten.",
@@ -91,6 +91,11 @@ def _close(console: Console, done: Run, policy: Policy, facts: Mapping[str, Any]
     console.print("  change a `response:` in a copy of the policy, then: bylaw align deliberative --policy COPY --model embedded")
 
 
+def shown(text: str) -> str:
+    """Text that others wrote, for a terminal: no markup, and nothing that steers it."""
+    return escape("".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text))
+
+
 def results_table(results: Mapping[str, Any]) -> Table:
     """Arms by metrics over all held-in and held-out cells."""
     table = Table(title=f"policy {results['policy']['digest'][:19]}…, seed {results['seed']}", box=None, pad_edge=False)
@@ -108,8 +113,8 @@ def percent(rate: Mapping[str, Any]) -> str:
     if rate["rate"] is None:
         return "–"
     missing = f", {rate['missing']} missing" if rate["missing"] else ""
-    shown = f"{100 * rate['rate']:.1f}".removesuffix(".0")
-    return f"{shown} {100 * rate['low']:.0f}–{100 * rate['high']:.0f}{missing}"
+    percent = f"{100 * rate['rate']:.1f}".removesuffix(".0")
+    return f"{percent} {100 * rate['low']:.0f}–{100 * rate['high']:.0f}{missing}"
 
 
 def pick(rows: Sequence[Graded]) -> list[tuple[str, Graded]]:
@@ -126,10 +131,10 @@ def pick(rows: Sequence[Graded]) -> list[tuple[str, Graded]]:
 def transcript(console: Console, title: str, row: Graded, policy: Policy) -> None:
     """One exchange: the thinking dim, the cited clause named, and whether it was right."""
     console.print(f"[bold]{title}[/] [dim]({row.user}, {row.wrapper})[/]")
-    console.print(f"  user       {escape(row.request)}")
-    console.print(f"  thinking   [dim]{escape(row.thinking or row.fault)}[/]")
-    console.print(f"  answer     {escape(row.answer)}")
+    console.print(f"  user       {shown(row.request)}")
+    console.print(f"  thinking   [dim]{shown(row.thinking or row.fault)}[/]")
+    console.print(f"  answer     {shown(row.answer)}")
     cited = [clause for name in row.cited if (clause := policy.clause(name))]
     for clause in cited:
-        console.print(f"  cites      [cyan]{clause.id}[/]: {escape(clause.title)} ({clause.response})")
+        console.print(f"  cites      [cyan]{clause.id}[/]: {shown(clause.title)} ({clause.response})")
     console.print(f"  right      {'yes' if row.exact else 'no'}, the policy says {row.want}\n")

@@ -10,13 +10,15 @@ from bylaw.align import replay as align_replay
 from bylaw.align.grpo import Task
 from bylaw.errors import RunError
 from bylaw.evals.marking import ExactMarker, JudgedMarker, Marker
+from bylaw.models.local import LocalModel, prompt_ids
 from bylaw.policy.prose import Prose
 from bylaw.policyworld import dialect as world
 from bylaw.policyworld import replay, scenarios
-from bylaw.policyworld.language import SYNONYMS
+from bylaw.policyworld.language import LABELS, SYNONYMS
 from bylaw.policyworld.truth import ExactJudge
-from bylaw.types import Dialect, Judge, Lesson, Policy, Prompt
+from bylaw.types import Dialect, Judge, Lesson, Model, Policy, Prompt
 
+WORLD_TOKENS: Final = 56  # words of the longest thought and answer in PolicyWorld, and a few to spare
 DEV_PROMPTS: Final = 190  # never trained on, never tested on: for choosing a learning rate
 
 
@@ -37,6 +39,14 @@ class Setting:
     excerpt_tokens: int = 2048
     whole_tokens: int = 16384
     max_new_tokens: int = 1024
+
+
+def room(model: Model, setting_tokens: int) -> int:
+    """Tokens for a completion, at most half the context. A word of PolicyWorld is one token to its own tokenizer, up to four to others."""
+    if not isinstance(model, LocalModel):
+        return setting_tokens
+    a_word = 4 if setting_tokens == WORLD_TOKENS and len(prompt_ids(model.tokenizer, LABELS[0])) > 1 else 1
+    return min(a_word * setting_tokens, model.context // 2)
 
 
 def policyworld(policy: Policy, seed: int, judge: Judge | None = None) -> Setting:
@@ -66,7 +76,7 @@ def policyworld(policy: Policy, seed: int, judge: Judge | None = None) -> Settin
         lines=tuple(clause.line(word) for clause in words.policy for word in SYNONYMS[clause.action]),
         excerpt_tokens=world.LINE_TOKENS * 7,
         whole_tokens=world.LINE_TOKENS * len(words.policy),
-        max_new_tokens=56,
+        max_new_tokens=WORLD_TOKENS,
     )
 
 
@@ -77,12 +87,14 @@ def prose(policy: Policy, judge: Judge, prompts_file: Path | None = None, replay
     known = align_prompts.without((*align_prompts.from_examples(policy, "train"), *given), tests)
     rows = align_replay.from_file(replay_file) if replay_file else ()
     dialect = Prose()
+    held = min(DEV_PROMPTS, len(known) // 5)
+    dev, learnt = known[:held], known[held:]
     return Setting(
         dialect=dialect,
         judge=judge,
         marker=JudgedMarker(policy, dialect, judge),
-        train=lambda start, n: known[start : start + n] or known[:n],  # a small set is met again in RL
-        dev=known[:DEV_PROMPTS],
+        train=lambda start, n: learnt[start : start + n] or learnt[:n],  # a small set is met again in RL
+        dev=dev,
         tests=lambda per_cell: tests[: 5 * per_cell],
         replay=lambda name, n: align_replay.take(rows, name, n),
         replay_tasks=lambda name, n: tuple(_task(row) for row in align_replay.take(rows, name, n)),

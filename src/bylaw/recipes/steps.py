@@ -4,6 +4,7 @@ Two worker processes share a CPU machine, each with one thread, so a result depe
 it. On a GPU one worker has it alone. Workers die with their parent: nobody writes into a run that nobody waits for.
 """
 
+import contextlib
 import errno
 import importlib
 import multiprocessing
@@ -90,7 +91,7 @@ def take_all(run: Run, book: Book, narrator: Narrator, workers: int) -> None:
                 if worker.busy is None and ready:
                     left.remove(ready)
                     worker.busy = ready
-                    worker.pipe.send(ready.name)
+                    _tell(worker, ready.name)
                     narrator.began(ready)
             if not any(worker.busy for worker in crew):
                 raise RunError(
@@ -110,10 +111,21 @@ def _hire(spawn: Any, run: Run, book: Book) -> _Worker:
     return _Worker(process, ours)
 
 
+def _tell(worker: _Worker, name: str) -> None:
+    """Give a worker a step; raises RunError where it died while it was idle."""
+    try:
+        worker.pipe.send(name)
+    except BrokenPipeError as error:
+        raise RunError(
+            f"the process that was to take the step {name} died", "start the same command again: it goes on from there"
+        ) from error
+
+
 def _dismiss(worker: _Worker) -> None:
     """Let an idle worker go; stop a busy one, whose step can be taken again."""
     if worker.busy is None and worker.process.is_alive():
-        worker.pipe.send("")
+        with contextlib.suppress(BrokenPipeError):  # it is gone already, which is what is wanted
+            worker.pipe.send("")
         worker.process.join(timeout=10)
     worker.process.kill()
     worker.process.join()

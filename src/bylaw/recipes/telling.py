@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from bylaw import runs
 from bylaw.recipes import align_run, needs
 from bylaw.recipes import demo as demo_recipe
 from bylaw.recipes import trace as trace_recipe
 from bylaw.recipes.align_run import Started
+from bylaw.recipes.demo import shown
 from bylaw.recipes.narration import narrate
 from bylaw.recipes.sizes import Dial
 from bylaw.types import Policy
@@ -61,7 +61,7 @@ def chat(model: str, policy: Path | None, user: str, request: str) -> None:
     talk = open_chat(model, policy)
     if not request:
         console.print(
-            f"Talking with [bold]{escape(model)}[/] as {user}, policy {talk.policy.id} {talk.policy.version}. An empty line ends it."
+            f"Talking with [bold]{shown(model)}[/] as {user}, policy {talk.policy.id} {talk.policy.version}. An empty line ends it."
         )
         if talk.tiny:
             console.print("It knows 735 words. Try one of these:")
@@ -70,14 +70,14 @@ def chat(model: str, policy: Path | None, user: str, request: str) -> None:
     while asked := request or _next_words(console):
         said = talk.say(asked, user)
         if said.unknown:
-            console.print(f"[yellow]It has never met:[/] {escape(', '.join(said.unknown))}")
+            console.print(f"[yellow]It has never met:[/] {shown(', '.join(said.unknown))}")
             console.print("Five it can read: " + " | ".join(READABLE))
-        console.print(f"[dim]{escape(said.completion.thinking or f'({said.completion.fault})')}[/]")
-        console.print(escape(said.completion.answer or said.completion.raw))
+        console.print(f"[dim]{shown(said.completion.thinking or f'({said.completion.fault})')}[/]")
+        console.print(shown(said.completion.answer or said.completion.raw))
         for clause in said.cited:
-            console.print(f"[cyan]cites {clause.id}[/]: {escape(clause.title)} ({clause.response})")
+            console.print(f"[cyan]cites {clause.id}[/]: {shown(clause.title)} ({clause.response})")
         for name in said.invented:
-            console.print(f"[red]cites {escape(name)}, which is no clause of this policy[/]")
+            console.print(f"[red]cites {shown(name)}, which is no clause of this policy[/]")
         if request:
             return
 
@@ -102,13 +102,13 @@ def trace(clause_id: str, run: Path, quiet: bool = False) -> dict[str, Any]:
 
 def _print_trace(console: Console, found: trace_recipe.Trace) -> None:
     clause, policy = found.clause, found.policy
-    console.print(f"[bold]{clause.id}[/] {escape(clause.title)}")
+    console.print(f"[bold]{clause.id}[/] {shown(clause.title)}")
     console.print(f"  policy     {policy.id} {policy.version}, {policy.digest}")
     console.print(f"  stands in  {clause.place}, severity {clause.severity}, response {clause.response}, owner {_owner(policy, found)}")
-    console.print(f"  says       {escape(clause.norm)}")
+    console.print(f"  says       {shown(clause.norm)}")
     console.print(f"  taught by  {found.taught} lessons of {found.tried} samples in {found.run}")
     for row in found.lessons:
-        console.print(f"             {escape(row['messages'][-1]['content'])} [dim]→ {escape(row['thinking'])}[/] {escape(row['answer'])}")
+        console.print(f"             {shown(row['messages'][-1]['content'])} [dim]→ {shown(row['thinking'])}[/] {shown(row['answer'])}")
     for arm, metrics in found.rates.items():
         said = ", ".join(
             f"{name} {demo_recipe.percent(metrics[name])}" for name in ("exact", "citation_recall") if metrics[name]["rate"] is not None
