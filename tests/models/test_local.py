@@ -86,7 +86,7 @@ def test_a_prompt_too_long_for_the_context_is_refused_before_anything_is_asked(b
     room = base.context - len(prompt_ids(base.tokenizer, render_prompt(base.tokenizer, [Message("system", "user guest")], True)))
     long = [Message("system", "user guest"), Message("user", "kill " * room)]
 
-    with pytest.raises(ModelError, match="do not fit its context of 512") as caught:
+    with pytest.raises(ModelError, match="its context of 512 is too short") as caught:
         base.generate([*REQUESTS, long], Sampling(), lambda done, _: told.append(done))
 
     assert caught.value.hint
@@ -188,7 +188,7 @@ def test_a_model_that_nobody_here_trained_loads_and_answers(name: str) -> None:
 
     assert together == [model.generate([row], greedy)[0] for row in rows]
     assert all(one.raw for one in together)
-    with pytest.raises(ModelError, match="do not fit"):
+    with pytest.raises(ModelError, match="too short"):
         model.generate([[Message("user", "word " * 600)]], greedy)
 
 

@@ -1,5 +1,6 @@
 """Bad input gets one line of what and one of what next, exit code 2, and loses nothing."""
 
+import os
 import resource
 import shutil
 import subprocess
@@ -14,7 +15,9 @@ ALIGN = ["align", "deliberative", "--model", "embedded", "--size", "smoke"]
 
 def said(*arguments: str, cwd: Path | None = None) -> tuple[int, list[str]]:
     """Run a command; its exit code and what it said on stderr."""
-    done = subprocess.run([sys.executable, "-m", "bylaw", *arguments], capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
+    line = [sys.executable, "-m", "bylaw", *arguments]
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False, cwd=cwd, env=offline)
     return done.returncode, done.stderr.strip().splitlines()
 
 
@@ -37,6 +40,13 @@ def test_an_unknown_model_path_is_never_taken_for_a_hub_name(tmp_path: Path, mod
     assert_one_line_each(code, lines, model)
     assert "hub could not" not in " ".join(lines)
     assert not out.exists()
+
+
+def test_two_words_with_a_slash_that_are_nowhere_are_one_line_at_once(tmp_path: Path) -> None:
+    code, lines = said("align", "deliberative", "--policy", POLICY, "--model", "no-such/model-at-all", "--out", str(tmp_path / "run"))
+
+    assert_one_line_each(code, lines, "no-such/model-at-all")
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_unreadable_policy_starts_nothing(tmp_path: Path) -> None:

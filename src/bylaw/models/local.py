@@ -58,8 +58,8 @@ class LocalModel:
         longest = max(map(len, ids), default=0)
         if longest + sampling.max_new_tokens > self.context:
             raise ModelError(
-                f"{self.name}: {longest} prompt tokens and {sampling.max_new_tokens} new ones do not fit its context of {self.context}",
-                "take a smaller excerpt budget, or a model with a longer context",
+                f"{self.name}: its context of {self.context} is too short for {longest} tokens of prompt and {sampling.max_new_tokens} new",
+                "take a model with a longer context, or a shorter policy",
             )
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         found: dict[int, Completion] = {}

@@ -15,7 +15,7 @@ from bylaw._version import __version__
 from bylaw.align import prompts, replay
 from bylaw.canonical import digest_bytes
 from bylaw.errors import ModelError, PolicyError, RunError
-from bylaw.models import targets
+from bylaw.models import hub, targets
 from bylaw.policy import parse
 from bylaw.policyworld import dialect as world
 from bylaw.recipes.asked import ALL_ARMS, Asked
@@ -54,6 +54,8 @@ def check(policy_path: Path, asked: Asked) -> None:
             targets.parse(text)
         if text and targets.parse(text).kind == "openai":
             raise ModelError(f"{text}: endpoints are not built yet", "name a local model, a run, or scripted:FILE")
+        if text and targets.parse(text).kind == "hub":
+            hub.ensure_reachable(text)
     if targets.parse(asked.model).kind not in ("local", "hub"):
         raise ModelError(f"{asked.model} has no weights to train", "name a folder, a run or a hub name with --model")
     if world.speaks(policy):
