@@ -79,7 +79,7 @@ _SIDES: Final = ("source_modules", "forbidden_modules")
 
 def command_line() -> str:
     """Every command with its arguments and options, from the typer app."""
-    head = "# The command line\n\n`make docs` writes this page from `src/bylaw/cli.py`; do not edit it.\n"
+    head = "# The command line\n\n`make docs` writes this page from `src/bylaw/cli/`; do not edit it.\n"
     exits = "Exit codes: 0 good, 1 findings or a missed threshold, 2 could not run, 130 interrupted.\n"
     return "\n".join([head, exits, *(_page(words, command) for words, command in commands())])
 

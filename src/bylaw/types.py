@@ -222,6 +222,7 @@ class Sampling:
     max_new_tokens: int = 64
     thinking: bool = True  # ask for thoughts before the answer
     seed: int = 0
+    reply_schema: Mapping[str, Any] | None = None  # a JSON Schema the reply must fit, where the backend can hold it
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One request, the clauses that may apply to it, and the facts an exact judge may know."""
+    """One request, what was said before it, the clauses that may apply to it, and the facts an exact judge may know."""
 
     id: str
     request: str
@@ -248,6 +249,7 @@ class Prompt:
     user: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
     reference: str = ""  # an ideal answer, where one is known
+    history: tuple[Turn, ...] = ()  # earlier turns of the same conversation, oldest first; turns, because a Message has thinking
 
 
 @dataclass(frozen=True, slots=True)

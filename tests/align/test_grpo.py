@@ -88,7 +88,7 @@ def test_what_a_reward_sees_has_no_thinking_and_no_way_to_it() -> None:
     reachable = _reachable(Answered, set())
 
     assert {one.name for one in fields(Answered)} == {"prompt", "answer"}
-    assert reachable == {"prompt", "answer", "id", "request", "clauses", "user", "facts", "reference"}
+    assert reachable == {"prompt", "answer", "id", "request", "clauses", "user", "facts", "reference", "history", "role", "text"}
     assert not any("think" in name or "raw" in name for name in reachable)
     assert get_type_hints(Prompt)["facts"] == Mapping[str, str]
 

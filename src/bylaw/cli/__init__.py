@@ -1,0 +1,9 @@
+"""The command line: parse, call, print. It never thinks.
+
+Exit codes: 0 good, 1 findings or a missed threshold, 2 an error, 130 interrupted. An error is one line of what and one line of what
+next. Commands import what they need when they run, so that `bylaw policy lint` never loads the training stack.
+"""
+
+from bylaw.cli.entry import app, main, run
+
+__all__ = ["app", "main", "run"]

@@ -1,0 +1,103 @@
+"""`bylaw align …`, `demo`, `eval`, `chat`, `trace`: train a model on a policy, measure it, look at it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bylaw.cli.saying import A_MODEL, AsJson, Out, PolicyOption, Seed, say_json
+
+app = typer.Typer(help="Align a model to a policy.", no_args_is_help=True)
+
+
+@app.command("deliberative")
+def align_deliberative(
+    policy: PolicyOption,
+    model: Annotated[str, typer.Option(help=f"Who learns: {A_MODEL}.", show_default=False)],
+    generator: Annotated[str, typer.Option(help="Who writes the rows; left out, the model itself.", show_default=False)] = "",
+    judge: Annotated[
+        str, typer.Option(help="Who judges; left out, PolicyWorld's exact judge, or the model itself for prose.", show_default=False)
+    ] = "",
+    size: Annotated[Literal["smoke", "tiny", "small", "full"], typer.Option(help="How much of everything.")] = "tiny",
+    seed: Seed = 0,
+    out: Out = None,
+    lora: Annotated[int, typer.Option(min=0, help="Rank of a LoRA adapter; 0 trains all weights.")] = 0,
+    arms: Annotated[str, typer.Option(help="Arms to train and measure, with commas, or `all`.")] = "base,policy_in_prompt,sft,sft_rl",
+    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="More prompts for a policy in prose.", show_default=False)] = None,
+    replay: Annotated[Path | None, typer.Option(metavar="FILE", help="Capability rows to keep skills.", show_default=False)] = None,
+    helpful_first: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Helpful rows: stage 0, before all.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Deliberative alignment: synthesise, filter, strip, fine-tune, reinforce, measure. Resumes where it was stopped.
+
+    A model is one of: embedded | FOLDER | RUN[:arm] | hub/name | scripted:FILE
+    """
+    from bylaw.recipes import align_run, telling  # noqa: PLC0415  # see `cli`
+
+    files = {"prompts": prompts, "replay": replay, "helpful": helpful_first}
+    named = {key: str(file.resolve()) if file else "" for key, file in files.items()}
+    started = align_run.begin(
+        policy, out, model=model, generator=generator, judge=judge, size=size, seed=seed, lora=lora, arms=arms, **named
+    )
+    results = telling.align(started, quiet=as_json)
+    if as_json:
+        say_json(results)
+
+
+def demo(
+    out: Out = None,
+    seed: Seed = 0,
+    size: Annotated[Literal["smoke", "tiny", "small"], typer.Option(help="tiny takes minutes; small up to 20.")] = "tiny",
+    arms: Annotated[Literal["demo", "all"], typer.Option(help="all adds rl, the short runs and the control.")] = "demo",
+    as_json: AsJson = False,
+) -> None:
+    """Show all of it on the embedded model: a written policy, a trained model, a measured frontier."""
+    from bylaw.recipes import telling  # noqa: PLC0415  # see `cli`
+
+    results = telling.demo(out or Path("runs") / f"demo-{size}-{seed}{'-all' * (arms == 'all')}", seed, size, arms == "all", quiet=as_json)
+    if as_json:
+        say_json(results)
+
+
+def evaluate(
+    target: Annotated[str, typer.Option(help=f"Who is tested: {A_MODEL}, scripted:FILE.", show_default=False)],
+    policy: PolicyOption,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write results.json, report.html and the rows.", show_default=False)],
+    judge: Annotated[str, typer.Option(help="Who judges a policy in prose.", show_default=False)] = "",
+    size: Annotated[Literal["smoke", "tiny", "small", "full"], typer.Option(help="How many prompts.")] = "tiny",
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model against a policy from both sides: attacks resisted, allowed requests helped."""
+    from bylaw.recipes import telling  # noqa: PLC0415  # see `cli`
+
+    results = telling.evaluate(target, policy, judge, size, out, quiet=as_json)
+    if as_json:
+        say_json(results)
+
+
+def chat(
+    model: Annotated[str, typer.Option(help=f"Who answers: {A_MODEL}, scripted:FILE.", show_default=False)],
+    request: Annotated[str, typer.Argument(metavar="[REQUEST]", help="Ask this once; left out, talk.", show_default=False)] = "",
+    policy: Annotated[Path | None, typer.Option(metavar="PATH", help="Names the cited clauses.", show_default="the run's own")] = None,
+    user: Annotated[str, typer.Option(help="Who is asking, where the policy tells users apart.")] = "guest",
+) -> None:
+    """Talk with a model: its thinking dim, the clause it cites named."""
+    from bylaw.recipes import telling  # noqa: PLC0415  # see `cli`
+
+    telling.chat(model, policy, user, request)
+
+
+def trace(
+    clause: Annotated[str, typer.Argument(metavar="CLAUSE", help="A clause id.", show_default=False)],
+    run: Annotated[Path | None, typer.Option(metavar="RUN", help="A run's folder.", show_default="the newest in ./runs")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """One clause's life: its text, the rows that taught it, its measured rates."""
+    from bylaw.recipes import telling  # noqa: PLC0415  # see `cli`
+    from bylaw.recipes.trace import newest_run  # noqa: PLC0415  # see `cli`
+
+    found = telling.trace(clause, run or newest_run(Path("runs")), quiet=as_json)
+    if as_json:
+        say_json(found)

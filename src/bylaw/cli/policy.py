@@ -1,0 +1,68 @@
+"""`bylaw policy …`: read, check and compile a written policy."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from bylaw.cli.saying import FINDINGS, AsJson, PolicyPath, say, say_json
+
+app = typer.Typer(help="Read, check and compile a written policy.", no_args_is_help=True)
+
+
+@app.command("lint")
+def policy_lint(path: PolicyPath, as_json: AsJson = False) -> None:
+    """Check a policy: what cannot be read, leads nowhere, drifts apart or lets its own bad examples through."""
+    from datetime import UTC, datetime  # noqa: PLC0415  # see `cli`
+
+    from bylaw.policy.lint import lint  # noqa: PLC0415  # see `cli`
+
+    findings = lint(path, datetime.now(UTC).date())
+    if as_json:
+        keys = ("code", "level", "message", "fix", "clause")
+        say_json([{**{key: getattr(one, key) for key in keys}, "file": one.place.file, "line": one.place.line} for one in findings])
+    else:
+        for one in findings:
+            clause = f" [{one.clause}]" if one.clause else ""
+            say(f"{one.place if one.place.file else path}: {one.level} {one.code}{clause} {one.message}\n    fix: {one.fix}")
+        say(f"{len(findings)} finding{'s' * (len(findings) != 1)}" if findings else f"{path}: no findings")
+    if findings:
+        raise typer.Exit(FINDINGS)
+
+
+@app.command("show")
+def policy_show(
+    path: PolicyPath,
+    clause: Annotated[str, typer.Argument(metavar="[CLAUSE]", help="A clause id; left out, the whole policy.", show_default=False)] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show a policy at a glance, or one clause in full."""
+    from bylaw.policy import show  # noqa: PLC0415  # see `cli`
+    from bylaw.policy.digest import meaning  # noqa: PLC0415  # see `cli`
+    from bylaw.policy.parse import load, pick  # noqa: PLC0415  # see `cli`
+
+    policy = load(path)
+    chosen = pick(policy, clause) if clause else None
+    if as_json:
+        say_json(meaning(chosen) if chosen else {"digest": policy.digest, **meaning(policy)})
+    else:
+        say(show.page(chosen) if chosen else show.summary(policy))
+
+
+@app.command("compile")
+def policy_compile(
+    path: PolicyPath,
+    clause: Annotated[str, typer.Option(help="Compile this clause only.", show_default=False)] = "",
+    target: Annotated[Literal["excerpt", "card", "rules", "all"], typer.Option(help="What to print.")] = "all",
+    budget: Annotated[int | None, typer.Option(min=1, help="Token budget of the excerpt.", show_default="as long as needed")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compile a policy to training excerpts, judge cards and run-time rules."""
+    from bylaw.policy.compile import compile_policy, printed  # noqa: PLC0415  # see `cli`
+    from bylaw.policy.parse import load, pick  # noqa: PLC0415  # see `cli`
+
+    policy = load(path)
+    compiled = compile_policy(policy, pick(policy, clause).id if clause else "", budget)
+    if as_json:
+        say_json(compiled if target == "all" else [{"id": one["id"], target: one[target]} for one in compiled["clauses"]])
+    else:
+        say(printed(compiled, target))
