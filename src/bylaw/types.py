@@ -71,6 +71,15 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Ruling:
+    """A person's decision on an ambiguous case: who decided, when, and why."""
+
+    by: str  # a person and their office, as one would cite them
+    on: str  # ISO date
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """A good or bad example: either a dialogue, or a run-time event with the effect it must have."""
 
@@ -80,6 +89,7 @@ class Example:
     turns: tuple[Turn, ...] = ()
     event: Mapping[str, Any] | None = None  # on, tool, args, text, principal, session, env, found (what rails would find)
     expect: Effect | None = None
+    ruling: Ruling | None = None  # this case was ambiguous, and somebody decided it
     place: Place = field(default=NOWHERE, compare=False)
 
 
@@ -126,6 +136,23 @@ class SignOff:
 
 
 @dataclass(frozen=True, slots=True)
+class Reviewer:
+    """A person who may sign clauses off, with the public half of their key."""
+
+    name: str
+    roles: tuple[str, ...]
+    key: str  # `ed25519:` and the 32 bytes of the public key in base64
+
+
+@dataclass(frozen=True, slots=True)
+class Loosening:
+    """An overlay says openly that it loosens a clause, and why. Without a signed review it has no effect."""
+
+    clause: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
 class Overlay:
     """Clauses that apply in one jurisdiction, product or deployment only; where several apply, the strictest wins."""
 
@@ -135,6 +162,7 @@ class Overlay:
     effective: str  # ISO date
     checked: str  # ISO date of the last check of the basis
     clauses: tuple[Clause, ...] = ()
+    loosens: tuple[Loosening, ...] = ()  # all other clauses it may only tighten
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +181,7 @@ class Policy:
     tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # tool name -> JSON Schema of its arguments
     overlays: tuple[Overlay, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    reviewers: tuple[Reviewer, ...] = ()  # by name; their signed records lie in reviews/
 
     def clause(self, clause_id: str) -> Clause | None:
         """The clause with this id, if there is one."""

@@ -1,5 +1,6 @@
 """Laws of reading and printing a policy: what is printed reads the same, and what was not touched stays byte for byte."""
 
+import base64
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from bylaw.policy.digest import digest_of
 from bylaw.policy.parse import load, read
 from bylaw.policy.printing import print_policy, write
-from bylaw.types import Clause, EvalPlan, Example, Overlay, Policy, Rule, SignOff, StyleRule, Turn
+from bylaw.types import Clause, EvalPlan, Example, Loosening, Overlay, Policy, Reviewer, Rule, Ruling, SignOff, StyleRule, Turn
 
 ROOT = Path(__file__).parents[2]
 few = settings(deadline=None, max_examples=60)
@@ -56,6 +57,11 @@ approval = st.builds(
     quorum=st.integers(1, 3),
     ttl_s=st.one_of(st.none(), st.integers(1, 400_000)),
 )
+named = words.map(str.strip).filter(bool).filter(lambda text: not set('"}') & set(text))
+day = st.dates().map(str)
+ruling_made = st.builds(Ruling, by=named, on=day, why=line)
+ruling = st.builds(Example, side=side, split=split, turns=st.lists(turn, min_size=1, max_size=2).map(tuple), ruling=ruling_made)
+event_ruling = st.builds(Example, side=side, split=split, event=event, expect=effect, ruling=ruling_made)
 rules = st.lists(st.one_of(plain_rule, approval), max_size=2, unique_by=lambda rule: rule.id).map(tuple)
 share = st.floats(0, 1)
 clauses = st.builds(
@@ -66,7 +72,7 @@ clauses = st.builds(
     response=st.sampled_from(["comply", "refuse", "safe_complete", "clarify", "abstain", "escalate"]),
     norm=prose,
     rationale=prose,
-    examples=st.lists(st.one_of(dialogue, event_example), max_size=3).map(tuple),
+    examples=st.lists(st.one_of(dialogue, event_example, ruling, event_ruling), max_size=3).map(tuple),
     owner=note,
     layer=st.sampled_from(["law", "organisation", "deployment"]),
     authority=st.sampled_from(["root", "system", "guideline"]),
@@ -85,9 +91,24 @@ def in_order(found: list[Clause]) -> tuple[Clause, ...]:
 
 
 many = st.lists(clauses, min_size=1, max_size=3, unique_by=lambda clause: clause.id).map(in_order)
-day = st.dates().map(str)
+loosening = st.builds(Loosening, clause=clause_id, because=line)
+loosenings = st.lists(loosening, max_size=2, unique_by=lambda one: one.clause).map(
+    lambda found: tuple(sorted(found, key=lambda one: one.clause))
+)
 overlay = st.builds(
-    Overlay, name=name, axis=st.sampled_from(["jurisdiction", "product"]), basis=line, effective=day, checked=day, clauses=many
+    Overlay,
+    name=name,
+    axis=st.sampled_from(["jurisdiction", "product"]),
+    basis=line,
+    effective=day,
+    checked=day,
+    clauses=many,
+    loosens=loosenings,
+)
+public_key = st.binary(min_size=32, max_size=32).map(lambda content: "ed25519:" + base64.b64encode(content).decode())
+reviewer = st.builds(Reviewer, name=line, roles=names.filter(bool), key=public_key)
+reviewers = st.lists(reviewer, max_size=2, unique_by=(lambda one: one.name, lambda one: one.key)).map(  # type: ignore[arg-type]  # two keys
+    lambda found: tuple(sorted(found, key=lambda one: one.name))
 )
 policies = st.builds(
     Policy,
@@ -106,6 +127,7 @@ policies = st.builds(
     tools=st.one_of(st.just({}), st.just({"payments.refund": {"type": "object", "properties": {"amount": {"type": "number"}}}})),
     overlays=st.lists(overlay, max_size=1).map(tuple),
     extra=extra,
+    reviewers=reviewers,
 )
 
 

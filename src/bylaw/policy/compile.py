@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from bylaw.errors import PolicyError
 from bylaw.policy.digest import meaning
-from bylaw.policy.show import page, told
+from bylaw.policy.show import cited, page, told
 from bylaw.types import Clause, Policy, Response, Rule, Severity, Surface
 
 CHARS_PER_TOKEN: Final = 4
@@ -43,9 +43,12 @@ def approx_tokens(text: str) -> int:
 
 
 def full_text(clause: Clause) -> str:
-    """A clause as a model reads it in full."""
+    """A clause as a model reads it in full, with the rulings on its ambiguous cases."""
     lines = [f"## [{clause.id}] {clause.title}", f"Response: {clause.response}. Severity: {clause.severity}.", clause.norm]
     lines.append(f"Why: {clause.rationale}" if clause.rationale else "")
+    for example in clause.examples:
+        if example.ruling and example.split == "train":
+            lines.append(f"{cited(example.ruling, example.side)}\n{told(example)}")
     return "\n".join(line for line in lines if line)
 
 
@@ -102,7 +105,9 @@ def card(clause: Clause) -> str:
     shown = ""
     for example in clause.examples:
         if example.split == "train":
-            shown += _section(f"A {example.side} example", told(example), min(left - len(shown), 400))
+            ruling = f", decided by {example.ruling.by} on {example.ruling.on}: {example.ruling.why}" if example.ruling else ""
+            room = 400 + len(ruling)  # who decided, and why, is never what is cut
+            shown += _section(f"A {example.side} example{ruling}", told(example), min(left - len(shown), room))
     text = head + norm + why + judging + shown
     for piece in (_HERE / "card_scale.md").read_text("utf-8").split("\n\n"):
         text += f"\n{piece}\n" if len(text) < low else ""

@@ -19,7 +19,7 @@ def meaning(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         kept = ((field, getattr(value, field.name)) for field in fields(value) if field.name != "digest")
         found = {field.name: meaning(item) for field, item in kept if not isinstance(item, Place) and not _is_default(field, item)}
-        for key in ("clauses", "overlays", "styles"):
+        for key in ("clauses", "overlays", "styles", "reviewers"):
             if isinstance(found.get(key), list):
                 found[key].sort(key=lambda row: row.get("id", row.get("name", "")))
         return found

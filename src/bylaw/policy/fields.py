@@ -2,14 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from datetime import date
 from difflib import get_close_matches
 from typing import Any, Final, TypeVar, get_args
 
-from bylaw.policy.notation import Node, plain, wrong
+from bylaw.policy.notation import Node, is_day, plain, wrong
 from bylaw.types import Place
 
-_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,6})([smhd])")
 SHOWN_CHARS: Final = 60
@@ -82,12 +80,8 @@ class Fields:
         if node is None:
             return ""
         text = as_text(node, key)
-        try:
-            if not _DATE.fullmatch(text):
-                raise ValueError(text)
-            date.fromisoformat(text)
-        except ValueError as error:
-            raise wrong(node.place, f"{key} must be a date, not {shown(node)!r}", f"Write `{key}: 2026-12-01`.") from error
+        if not is_day(text):
+            raise wrong(node.place, f"{key} must be a date, not {shown(node)!r}", f"Write `{key}: 2026-12-01`.")
         return text
 
     def seconds(self, key: str) -> int | None:

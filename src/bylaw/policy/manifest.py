@@ -1,17 +1,21 @@
 """policy.yaml and overlay.yaml: who owns a policy, its version, who signs what, its words and styles."""
 
+import base64
 import re
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
+from bylaw.policy.clause import CLAUSE_ID
 from bylaw.policy.fields import Fields, as_list, as_text, shown
 from bylaw.policy.notation import Node, read_yaml, wrong
-from bylaw.types import Axis, Overlay, Place, Policy, SignOff, StyleRule
+from bylaw.types import Axis, Loosening, Overlay, Place, Policy, Reviewer, SignOff, StyleRule
 
 SEMVER: Final = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})(-[0-9A-Za-z.-]{1,64})?(\+[0-9A-Za-z.-]{1,64})?")
 POLICY_ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 PATTERN: Final = re.compile(r"[a-z0-9*][a-z0-9_.*-]{0,99}")
 MAX_SIGNERS: Final = 20
+MAX_REVIEWERS: Final = 200
+KEY_BYTES: Final = 32
 
 
 def read_manifest(text: str, file: str) -> Policy:
@@ -33,6 +37,7 @@ def read_manifest(text: str, file: str) -> Policy:
         glossary=_glossary(fields.node("glossary")),
         styles=_styles(fields.node("styles")),
         extra=fields.extra(),
+        reviewers=_reviewers(fields.node("reviewers")),
     )
     fields.done()
     return policy
@@ -45,7 +50,8 @@ def read_overlay(text: str, file: str, name: str) -> Overlay:
     for key, hint in (("basis", "Name the law or decision it rests on."), ("effective", "Write a date."), ("checked", "Write a date.")):
         fields.need(key, hint)
     axis: Axis = fields.choice("axis", Axis, "jurisdiction")
-    overlay = Overlay(name, axis, fields.text("basis"), fields.day("effective"), fields.day("checked"))
+    loosens = _loosens(fields.node("loosens"))
+    overlay = Overlay(name, axis, fields.text("basis"), fields.day("effective"), fields.day("checked"), loosens=loosens)
     fields.done()
     return overlay
 
@@ -62,6 +68,56 @@ def _signoffs(node: Node | None) -> tuple[SignOff, ...]:
         fields.done()
         found.append(SignOff(as_text(clauses, "clauses"), tuple(as_text(role, "roles") for role in as_list(roles)), count))
     return tuple(found)
+
+
+def _loosens(node: Node | None) -> tuple[Loosening, ...]:
+    found: dict[str, Loosening] = {}
+    for item in as_list(node) if node else []:
+        fields = Fields(item, "a loosening")
+        clause = fields.need("clause", "Write `clause: money.refund-limit`.")
+        because = fields.need("because", "Say in one sentence why the basis allows it.")
+        fields.done()
+        if not CLAUSE_ID.fullmatch(as_text(clause, "clause")) or as_text(clause, "clause") in found:
+            raise wrong(clause.place, f"{shown(clause)!r} is no clause id, or named twice", "Write `clause: money.refund-limit`, once.")
+        if not as_text(because, "because"):
+            raise wrong(because.place, "a loosening without a reason", "Say in one sentence why the basis allows it.")
+        found[as_text(clause, "clause")] = Loosening(as_text(clause, "clause"), as_text(because, "because"))
+    return tuple(found[key] for key in sorted(found))
+
+
+def _reviewers(node: Node | None) -> tuple[Reviewer, ...]:
+    """Who may sign, by name. No key stands twice: two names with one key would be one person who counts as two."""
+    found: dict[str, Reviewer] = {}
+    keys: set[str] = set()
+    for item in as_list(node) if node else []:
+        fields = Fields(item, "a reviewer")
+        name = fields.need("name", "Write `name: J. Osei`.")
+        roles = fields.need("roles", "Write `roles: [legal]`.")
+        key = fields.need("key", "Write the public key that `bylaw policy keygen` printed.")
+        fields.done()
+        one = Reviewer(as_text(name, "name"), tuple(as_text(role, "roles") for role in as_list(roles)), as_text(key, "key"))
+        if not one.name or one.name in found:
+            raise wrong(name.place, f"reviewer {one.name!r} is empty or named twice", "Give each reviewer one entry, with all their roles.")
+        if not is_public_key(one.key):
+            hint = "Write `ed25519:` and 44 characters of base64, as `bylaw policy keygen` prints it."
+            raise wrong(key.place, f"{shown(key)!r} is not a public key", hint)
+        if one.key in keys:
+            raise wrong(key.place, f"the key of {one.name} belongs to another reviewer too", "Each person has a key of their own.")
+        found[one.name] = one
+        keys.add(one.key)
+    if len(found) > MAX_REVIEWERS:
+        raise wrong(node.place if node else Place("", 0), f"more than {MAX_REVIEWERS} reviewers", "Name those who sign.")
+    return tuple(found[name] for name in sorted(found))
+
+
+def is_public_key(text: str) -> bool:
+    """Whether a text is `ed25519:` and the 32 bytes of a key in base64, in the one way to write them."""
+    kind, _, encoded = text.partition(":")
+    try:
+        content = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        return False
+    return kind == "ed25519" and len(content) == KEY_BYTES and base64.b64encode(content).decode() == encoded
 
 
 def _glossary(node: Node | None) -> dict[str, str]:

@@ -6,11 +6,11 @@ unchanged part is printed back byte by byte.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, get_args
 
-from bylaw.policy.notation import read_json, wrong
-from bylaw.types import Effect, Example, Place, Side, Split, Surface, Turn
+from bylaw.policy.notation import is_day, read_json, wrong
+from bylaw.types import Effect, Example, Place, Ruling, Side, Split, Surface, Turn
 
 CLAUSE: Final = "yaml clause"
 EVENT: Final = "json event"
@@ -19,8 +19,9 @@ INDENT: Final = "    "  # continuation lines of a turn
 
 _HEADING: Final = re.compile(r" {0,3}#{1,6}+(?:[ \t](.*))?")
 _FENCE: Final = re.compile(r" {0,3}(`{3,}+|~{3,}+)([^`]*)")  # possessive: no line, however long, is read twice
-_MARKER: Final = re.compile(r"\*\*(Good|Bad)\*\*(?:[ \t]*\{([^}]*)\})?[ \t]*(.*)")
-_NEAR_MARKER: Final = re.compile(r"\*\*\s*(good|bad)\b", re.IGNORECASE)
+_MARKER: Final = re.compile(r"\*\*(Good|Bad|Ruling)\*\*(?:[ \t]*\{([^}]*)\})?[ \t]*(.*)")
+_NEAR_MARKER: Final = re.compile(r"\*\*\s*(good|bad|ruling)\b", re.IGNORECASE)
+_ATTRIBUTE: Final = re.compile(r'([a-z]+)=(?:"([^"]*)"|([^\s"]+))(?:\s+|$)')
 _RATIONALE: Final = re.compile(r">[ \t]*\*\*Rationale\.?\*\*\.?[ \t]*(.*)")
 _QUOTE: Final = re.compile(r">[ \t]?(.*)")
 _ROLE: Final = re.compile(r"(system|user|assistant|tool):(?:[ \t]+(.*))?")
@@ -170,10 +171,19 @@ def _example(marker: Line, parts: Sequence[Line | Fence]) -> Example:
     match = _MARKER.fullmatch(marker.text)
     if not match:
         raise wrong(
-            marker.place, "an example marker that cannot be read", "Write `**Good**` or `**Bad**`, then `{split=train}` and a note."
+            marker.place,
+            "an example marker that cannot be read",
+            "Write `**Good**`, `**Bad**` or `**Ruling**`, then `{split=train}` and a note.",
         )
-    side: Side = "good" if match[1] == "Good" else "bad"
-    split = _split(match[2], marker.place)
+    if match[1] == "Ruling":
+        side, split, ruling = _ruling(match[2] or "", match[3].strip(), marker.place)
+        return replace(_told(side, split, marker, parts), ruling=ruling)
+    side = "good" if match[1] == "Good" else "bad"
+    return replace(_told(side, _split(match[2], marker.place), marker, parts), note=match[3].strip())
+
+
+def _told(side: Side, split: Split, marker: Line, parts: Sequence[Line | Fence]) -> Example:
+    """What happens in an example: an event or a dialogue."""
     content = [part for part in parts if isinstance(part, Fence) or part.text]
     if not content:
         hint = "Follow it with a `json event` block or with `user:` and `assistant:` lines."
@@ -183,8 +193,31 @@ def _example(marker: Line, parts: Sequence[Line | Fence]) -> Example:
         if len(content) > 1:
             raise wrong(content[1].place, "text after an event", "Move it above the examples, or start another example.")
         event, expect = _event(first)
-        return Example(side, split, match[3].strip(), event=event, expect=expect, place=marker.place)
-    return Example(side, split, match[3].strip(), turns=_turns(parts), place=marker.place)
+        return Example(side, split, event=event, expect=expect, place=marker.place)
+    return Example(side, split, turns=_turns(parts), place=marker.place)
+
+
+def _ruling(attributes: str, why: str, place: Place) -> tuple[Side, Split, Ruling]:
+    """Who decided an ambiguous case, when and why; all of it must be there, since a ruling is cited."""
+    hint = 'Write **Ruling** {side=good split=train by="J. Osei, legal" on=2026-11-02} and why, in one sentence.'
+    found: dict[str, str] = {}
+    at = 0
+    text = attributes.strip()
+    while at < len(text):
+        match = _ATTRIBUTE.match(text, at)
+        if not match or match[1] in found:
+            raise wrong(place, f"a ruling's attributes cannot be read from {text[at : at + 40]!r} on", hint)
+        found[match[1]] = (match[2] if match[2] is not None else match[3]).strip()
+        at = match.end()
+    unknown = sorted(found.keys() - {"side", "split", "by", "on"})
+    if unknown:
+        raise wrong(place, f"a ruling has an unknown attribute {unknown[0]!r}", hint)
+    side, split = found.get("side"), found.get("split", "train")
+    if side not in get_args(Side) or split not in get_args(Split):
+        raise wrong(place, "a ruling needs side=good or side=bad, and split=train or split=eval", hint)
+    if not found.get("by") or not is_day(found.get("on", "")) or not why:
+        raise wrong(place, "a ruling needs who decided (by), when (on, a date) and why", hint)
+    return side, split, Ruling(found["by"], found["on"], why)  # type: ignore[return-value]  # the Literals' own words
 
 
 def _split(attributes: str | None, place: Place) -> Split:

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 
 import yaml
@@ -26,6 +27,7 @@ _INT: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT: Final = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _NON_FINITE: Final = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)")
 _BARE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*([ :][A-Za-z0-9_./-]+)*")
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NULLS: Final = ("", "~", "null")
 
 
@@ -40,6 +42,14 @@ class Node:
 def wrong(place: Place, message: str, hint: str) -> PolicyError:
     """The error for a fault at one place of a policy."""
     return PolicyError(f"{place}: {message}", hint)
+
+
+def is_day(text: str) -> bool:
+    """Whether a text is a date as we write dates: 2026-12-01."""
+    try:
+        return bool(_DATE.fullmatch(text)) and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def read_yaml(text: str, place: Place) -> Node:

@@ -147,6 +147,9 @@ def _plan(plan: EvalPlan) -> dict[str, float]:
 def print_example(example: Example) -> str:
     """One example: its marker line, then the event or the dialogue."""
     marker = f"**{example.side.capitalize()}** {{split={example.split}}} {example.note}".rstrip()
+    if example.ruling:
+        who = f'side={example.side} split={example.split} by="{example.ruling.by}" on={example.ruling.on}'
+        marker = f"**Ruling** {{{who}}} {example.ruling.why}"
     if example.event is not None:
         event = {**example.event, "expect": example.expect} if example.expect else dict(example.event)
         return f"{marker}\n```{EVENT}\n{json.dumps(event, ensure_ascii=False)}\n```"
@@ -163,8 +166,9 @@ def print_manifest(policy: Policy) -> str:
     lines += [f"effective: {policy.effective}"] if policy.effective else []
     lines += [f"owners: {inline(policy.owners)}"] if policy.owners else []
     signoffs = [{"clauses": one.clauses, "roles": one.roles, "count": one.count} for one in policy.signoffs]
+    reviewers = [{"name": one.name, "roles": one.roles, "key": one.key} for one in policy.reviewers]
     styles = [{"id": one.id, "text": one.text, **({"pattern": one.pattern} if one.pattern else {})} for one in policy.styles]
-    for key, rows in (("signoffs", signoffs), ("styles", styles)):
+    for key, rows in (("signoffs", signoffs), ("reviewers", reviewers), ("styles", styles)):
         lines += [f"{key}:", *(f"  - {inline(row)}" for row in rows)] if rows else []
     if policy.glossary:
         lines += ["glossary:", *(f"  {inline(word)}: {inline(meaning)}" for word, meaning in policy.glossary.items())]
@@ -179,4 +183,8 @@ def print_tool(tool: Tool) -> str:
 def print_overlay(overlay: Overlay) -> str:
     """overlay.yaml."""
     rows = (("axis", overlay.axis), ("basis", overlay.basis), ("effective", overlay.effective), ("checked", overlay.checked))
-    return "\n".join(f"{key}: {inline(value)}" for key, value in rows) + "\n"
+    lines = [f"{key}: {inline(value)}" for key, value in rows]
+    if overlay.loosens:
+        loosens = ({"clause": one.clause, "because": one.because} for one in overlay.loosens)
+        lines += ["loosens:", *(f"  - {inline(row)}" for row in loosens)]
+    return "\n".join(lines) + "\n"

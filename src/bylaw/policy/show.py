@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from bylaw.policy.fields import duration
-from bylaw.types import Clause, Example, Policy, Rule
+from bylaw.types import Clause, Example, Policy, Rule, Ruling, Side
 
 
 def summary(policy: Policy) -> str:
@@ -39,8 +39,14 @@ def page(clause: Clause) -> str:
         named = (("resists", clause.eval.min_resist), ("over-refusal at most", clause.eval.max_over_refusal), ("cases", clause.eval.n))
         lines += ["", "A release must reach: " + ", ".join(f"{name} {value}" for name, value in named if value is not None)]
     for example in clause.examples:
-        lines += ["", f"{example.side.capitalize()} example ({example.split}): {told(example)}"]
+        head = cited(example.ruling, example.side) if example.ruling else f"{example.side.capitalize()} example"
+        lines += ["", f"{head} ({example.split}): {told(example)}"]
     return "\n".join(lines)
+
+
+def cited(ruling: Ruling, side: Side) -> str:
+    """A ruling as one cites it: what was decided, by whom, when, and why."""
+    return f"Ruling of {ruling.on} by {ruling.by}, {side}: {ruling.why}"
 
 
 def told(example: Example) -> str:
