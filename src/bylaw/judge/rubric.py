@@ -1,23 +1,36 @@
 """A model as judge: one clause card, one verdict a call.
 
-A judge reads hostile text. So the text it judges stands between delimiters that carry a nonce drawn for this call, anything in it
-that looks like a delimiter or a verdict is broken up, the judge reasons first, and only the last well-formed verdict line counts,
-and only when it carries the nonce. A reply that is cut off, refused or has no such line is no score: the verdict is missing.
+A judge reads hostile text: what it is shown is `framing`'s, what its reply is worth is `verdicts`'s. Here rows become calls and calls
+become rows again. Of several clauses the lowest score counts, and one that is missing makes the row missing. A row is judged whole
+or not at all: what is too long to show, or belongs to too many clauses, is missing, with the reason.
 """
 
 import re
-import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from bylaw.judge import framing, verdicts
+from bylaw.judge.framing import Part
+from bylaw.judge.verdicts import SCALE, SCHEMA, Form
 from bylaw.policy.compile import card
-from bylaw.types import Answered, Clause, Completion, Message, Model, Policy, Prompt, Reasoned, Sampling, Verdict
+from bylaw.types import Answered, Clause, Message, Model, Policy, Prompt, Reasoned, Sampling, Verdict
 
-TEMPLATE: Final = (Path(__file__).parent / "rubric.md").read_text(encoding="utf-8")
-SCALE: Final = 10  # the judge scores 0..10
-_MARKER: Final = re.compile(r"<(?=<)|>(?=>)|VERDICT", re.IGNORECASE)
+_HERE: Final = Path(__file__).parent
+TEMPLATE: Final = (_HERE / "rubric.md").read_text(encoding="utf-8")
+REPLIES: Final[dict[Form, str]] = {form: (_HERE / f"reply_{form}.md").read_text(encoding="utf-8") for form in ("line", "json")}
+MOST_CHARS: Final = 48_000  # of all that one call shows of a row, escapes included: about 12,000 tokens
+MOST_CLAUSES: Final = 64  # of one row, each a call
+RESAMPLED: Final = 0.7  # the temperature of several readings: at 0 they would be copies of each other, and so would be their errors
+
+
+class Call(NamedTuple):
+    """One question to the judge: a row, a clause, and the code its verdict must carry."""
+
+    row: int
+    code: str
+    question: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +39,23 @@ class RubricJudge:
 
     policy: Policy
     model: Model
+    key: bytes = framing.key(0)  # of the codes: from the run's seed, and a secret where there is one
+    form: Form = "line"  # json for a model whose backend holds a reply to a schema
+    thinking: bool = False  # whether the model is asked to think first; what it thinks never counts
     max_new_tokens: int = 512
-    nonce: Callable[[], str] = lambda: secrets.token_hex(8)
+    reading: int = 0  # which of several independent readings this judge gives
+    temperature: float = 0.0
+    most_chars: int = MOST_CHARS
+    most_clauses: int = MOST_CLAUSES
 
     @property
     def name(self) -> str:
         """What is judging."""
         return f"rubric({self.model.name})"
+
+    def reread(self, reading: int, of: int) -> "RubricJudge":
+        """The judge that gives one of several readings: other codes, so other calls, and a temperature where there are several."""
+        return replace(self, reading=reading, temperature=RESAMPLED if of > 1 else self.temperature)
 
     def grade(self, rows: Sequence[Answered]) -> list[Verdict]:
         """Score answers; thinking cannot reach this."""
@@ -43,50 +66,71 @@ class RubricJudge:
         return self._ask([(row.prompt, row.thinking, row.answer) for row in rows])
 
     def _ask(self, rows: Sequence[tuple[Prompt, str, str]]) -> list[Verdict]:
-        calls: list[tuple[int, str, tuple[Message, ...]]] = []
+        cards = {clause.id: framing.defuse_tags(card(clause)) for clause in self.policy.clauses}
+        calls: list[Call] = []
+        found: dict[int, list[Verdict]] = {}
         for i, (prompt, thinking, answer) in enumerate(rows):
-            for clause in self._clauses(prompt):
-                nonce = self.nonce()
-                calls.append((i, nonce, (Message("user", question(clause, nonce, prompt.request, thinking, answer)),)))
-        sampling = Sampling(0.0, self.max_new_tokens, thinking=False)
-        replies = self.model.generate([messages for _, _, messages in calls], sampling)
-        readings: dict[int, list[Verdict]] = {}
-        for (i, nonce, _), reply in zip(calls, replies, strict=True):
-            readings.setdefault(i, []).append(verdict(reply, nonce))
-        return [self._join(readings.get(i, []), rows[i][0]) for i in range(len(rows))]
+            asked = self._calls(i, prompt, [*_told(prompt), *_said(thinking, answer)], cards)
+            if isinstance(asked, str):
+                found[i] = [Verdict(None, asked)]
+            else:
+                calls.extend(asked)
+        sampling = Sampling(
+            self.temperature, self.max_new_tokens, self.thinking, self.reading, reply_schema=SCHEMA if self.form == "json" else None
+        )
+        replies = self.model.generate([(Message("user", call.question),) for call in calls], sampling) if calls else []
+        for call, reply in zip(calls, replies, strict=True):
+            found.setdefault(call.row, []).append(verdicts.read(reply, call.code, self.form))
+        return [_join(found.get(i, []), prompt) for i, (prompt, _, _) in enumerate(rows)]
 
-    def _clauses(self, prompt: Prompt) -> list[Clause]:
-        return [clause for i in prompt.clauses if (clause := self.policy.clause(i))] or list(self.policy.clauses)
+    def _calls(self, row: int, prompt: Prompt, parts: Sequence[Part], cards: dict[str, str]) -> list[Call] | str:
+        """The calls of one row, or why it cannot be judged."""
+        clauses = self._clauses(prompt)
+        if isinstance(clauses, str):
+            return clauses
+        if sum(len(part.text) for part in parts) > self.most_chars:
+            return f"too long to judge: more than {self.most_chars} characters"
+        shown = [Part(part.name, framing.defuse(part.text)) for part in parts]
+        if sum(len(part.text) for part in shown) > self.most_chars:
+            return f"too long to judge: more than {self.most_chars} characters when shown safely"
+        calls = []
+        for clause in clauses:
+            code = framing.code(self.key, cards[clause.id], shown, self.reading)
+            if any(code in part.text for part in parts):
+                return "the judged text holds this call's code: the judge's key may be known"
+            calls.append(Call(row, code, question(cards[clause.id], code, shown, self.form)))
+        return calls
 
-    def _join(self, found: Sequence[Verdict], prompt: Prompt) -> Verdict:
-        unsure = next((one for one in found if one.score is None), None)
-        if unsure or not found:
-            return unsure or Verdict(None, "no clause to judge by")
-        worst = min(found, key=lambda one: one.score or 0.0)
-        return Verdict(worst.score, worst.reason, prompt.clauses, worst.raw)
+    def _clauses(self, prompt: Prompt) -> list[Clause] | str:
+        unknown = next((i for i in prompt.clauses if self.policy.clause(i) is None), None)
+        if unknown is not None:
+            return f"the policy has no clause {unknown[:80]}"
+        clauses = [clause for i in prompt.clauses if (clause := self.policy.clause(i))] or list(self.policy.clauses)
+        if len(clauses) > self.most_clauses:
+            return f"{len(clauses)} clauses may apply, and at most {self.most_clauses} are judged: name the row's clauses"
+        return clauses or "no clause to judge by"
 
 
-def question(clause: Clause, nonce: str, request: str, thinking: str, answer: str) -> str:
-    """The judge's prompt for one clause and one row."""
-    parts = [("REQUEST", request), ("THOUGHTS", thinking), ("ANSWER", answer)]
-    shown = [(name, text) for name, text in parts if text or name == "ANSWER"]
-    fenced = "\n".join(f"<<{name} {nonce}>>\n{defuse(text)}\n<<END {name} {nonce}>>" for name, text in shown)
-    return (
-        TEMPLATE.replace("{{card}}", card(clause)).replace("{{nonce}}", nonce).replace("{{scale}}", str(SCALE)).replace("{{row}}", fenced)
-    )
+def question(shown_card: str, code: str, shown: Sequence[Part], form: Form = "line") -> str:
+    """The judge's prompt for one clause and one row, whose parts are already broken up."""
+    filled = {"card": shown_card, "code": code, "scale": str(SCALE), "row": framing.fenced(shown, code)}
+    template = TEMPLATE.rstrip("\n").replace("{{reply}}", REPLIES[form])
+    return re.sub(r"{{(\w+)}}", lambda found: filled[found[1]], template)  # one pass: what is filled in is not filled again
 
 
-def defuse(text: str) -> str:
-    """Break up whatever could pass for a delimiter or a verdict."""
-    return _MARKER.sub(lambda found: "\u200b".join(found.group()) if len(found.group()) > 1 else found.group() + "\u200b", text)
+def _told(prompt: Prompt) -> list[Part]:
+    """What was said before the answer. A part's name comes from us; a turn's role is one of four."""
+    earlier = [Part(f"TURN {i} {turn.role.upper()}", turn.text) for i, turn in enumerate(prompt.history, 1)]
+    return [*earlier, *([Part("REQUEST", prompt.request)] if prompt.request else [])]
 
 
-def verdict(reply: Completion, nonce: str) -> Verdict:
-    """Read the last well-formed verdict of a reply; missing when there is none."""
-    if reply.fault:
-        return Verdict(None, f"the judge's reply is {reply.fault}", raw=reply.raw)
-    lines = re.findall(rf"^VERDICT {re.escape(nonce)}: ([0-9]{{1,2}})\s*$", reply.answer, re.MULTILINE)
-    if not lines or int(lines[-1]) > SCALE:
-        return Verdict(None, "the judge gave no well-formed verdict", raw=reply.raw)
-    reason = reply.answer.strip().splitlines()[0][:200]
-    return Verdict(int(lines[-1]) / SCALE, reason, raw=reply.raw)
+def _said(thinking: str, answer: str) -> list[Part]:
+    return [*([Part("THOUGHTS", thinking)] if thinking else []), Part("ANSWER", answer)]
+
+
+def _join(found: Sequence[Verdict], prompt: Prompt) -> Verdict:
+    unsure = next((one for one in found if one.score is None), None)
+    if unsure or not found:
+        return unsure or Verdict(None, "the judge was asked nothing")
+    worst = min(found, key=lambda one: one.score or 0.0)
+    return Verdict(worst.score, worst.reason, prompt.clauses, worst.raw)
