@@ -1,0 +1,44 @@
+"""`bylaw policy import|draft|handbook`, `bylaw init`: bring a policy of your own, or begin one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bylaw.cli.saying import AsJson, say, say_json
+
+imports = typer.Typer(help="Turn an existing document into a policy folder.", no_args_is_help=True)
+
+NewFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="A new or empty folder.", show_default=False)]
+Source = Annotated[Path, typer.Argument(metavar="FILE", help="The document to read.", show_default=False)]
+
+
+@imports.command("model-spec")
+def import_model_spec(file: Source, out: NewFolder, as_json: AsJson = False) -> None:
+    """The Markdown of the OpenAI Model Spec, with the `examples/` beside it."""
+    from bylaw.policy import model_spec  # noqa: PLC0415  # see `cli`
+
+    found = model_spec.import_model_spec(file, out)
+    clauses = found.policy.clauses
+    sides = [example.side for clause in clauses for example in clause.examples]
+    if as_json:
+        say_json(
+            {
+                "out": str(out),
+                "headings": len(found.headings),
+                "clauses": len(clauses),
+                "good": sides.count("good"),
+                "bad": sides.count("bad"),
+                "eval_prompts": found.prompts,
+                "tags_without_file": list(found.tags_without_file),
+                "files_without_tag": list(found.files_without_tag),
+                "notes": list(found.notes),
+            }
+        )
+        return
+    say(f"{out}: {len(clauses)} clauses of {len(found.headings)} headings, {sides.count('good')} good and {sides.count('bad')} bad examples")
+    say(f"{found.prompts} evaluation prompts in {out / model_spec.PROMPTS_FILE}")
+    say(f"eval tags without a file: {' '.join(found.tags_without_file) or 'none'}")
+    say(f"files without an eval tag: {' '.join(found.files_without_tag) or 'none'}")
+    say(f"{len(found.notes)} notes and all that was chosen by rule: {out / model_spec.NOTES_FILE}")
+    say(f"  next: bylaw policy lint {out}")
