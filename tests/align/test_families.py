@@ -121,9 +121,6 @@ def test_a_policys_own_example_is_kept_before_a_copy_from_a_file() -> None:
 def test_a_reworded_request_is_a_near_duplicate_and_names_what_it_is_near() -> None:
     first, second = "Please refund my whole order today, it was broken.", "Please refund my whole order now, it was broken."
     one, other = row(first, "f"), row(second, "f")
-        row("Please refund my whole order today, it was broken.", "f"),
-        row("Please refund my whole order now, it was broken.", "f"),
-    )
 
     parted = families.part([one, other], 0.0)
 
