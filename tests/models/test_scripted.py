@@ -90,8 +90,3 @@ def test_a_script_of_bytes_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ModelError, match="cannot be read"):
         scripted.load(file)
-
-
-def test_an_endpoint_is_refused_until_it_is_built() -> None:
-    with pytest.raises(ModelError, match="not built yet"):
-        open_model(parse("openai:a@http://localhost:1"))

@@ -13,9 +13,17 @@ def open_model(target: Target) -> Model:
     if target.kind == "scripted":
         return scripted.load(Path(target.where))
     if target.kind == "openai":
-        raise ModelError(f"{target.text}: endpoints are not built yet", "name a local model, a run, or scripted:FILE")
+        return _remote(target)
     if target.kind == "hub":
         hub.ensure_reachable(target.where)
     from bylaw.models import local  # noqa: PLC0415  # torch takes seconds to import; scripts do not need it
 
     return local.load(target.where, target.text, hub=target.kind == "hub")
+
+
+def _remote(target: Target) -> Model:
+    try:
+        from bylaw.models import remote  # noqa: PLC0415  # aiohttp is an extra; local models do without
+    except ModuleNotFoundError as error:
+        raise ModelError(f"{target.text}: an endpoint needs {error.name}", "pip install 'bylaw[eval]'") from error
+    return remote.load(target.model, target.where, target.text)

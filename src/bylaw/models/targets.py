@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Final, Literal
 
 from bylaw.errors import ModelError
+from bylaw.models import endpoint
 
 Kind = Literal["local", "hub", "openai", "scripted"]
 # The room above owns the checkpoint; models may not import it, so the place is named here.
 EMBEDDED: Final = Path(__file__).parent.parent / "policyworld" / "base"
 _HUB: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_OPENAI: Final = re.compile(r"openai:(?P<model>[^@]+)@(?P<url>https?://.+)")
+_OPENAI: Final = re.compile(r"openai:(?P<model>[^@]+)@(?P<url>https?://.+)", re.DOTALL)
 SYNTAX: Final = "embedded | FOLDER | RUN[:arm] | hub/name | openai:MODEL@URL | scripted:FILE"
 
 
@@ -56,8 +57,9 @@ def _parse(text: str, runs: Path) -> Target:
     if text.startswith("openai:"):
         found = _OPENAI.fullmatch(text)
         if not found:
-            raise ModelError(f"not a model: {text}", "write openai:MODEL@URL, for example openai:qwen3@http://localhost:8000/v1")
-        return Target("openai", found["url"], text, model=found["model"])
+            said = text.partition("@")[0]  # what follows may hold a secret
+            raise ModelError(f"not a model: {said}", "write openai:MODEL@URL, for example openai:qwen3@http://localhost:8000/v1")
+        return Target("openai", endpoint.checked(found["url"]), text, model=found["model"])
     folder = Path(text).expanduser()
     if folder.is_dir():
         return _folder(folder, "", text)

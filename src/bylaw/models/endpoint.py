@@ -1,0 +1,220 @@
+"""What is said to an OpenAI-compatible chat endpoint, and how strictly its reply is read. Pure: no socket here.
+
+A reply counts only when it is one JSON object without a doubled key, with exactly one choice, whose content is text and whose end
+has a known reason. Thinking is the one think block in the content, or the reasoning the server sends apart; never both glued together.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+from urllib.parse import SplitResult, urlsplit
+
+from bylaw.errors import ModelError
+from bylaw.models import transcript
+from bylaw.types import Completion, Finish, Message, Sampling
+
+SEEDS: Final = 1 << 31  # what every server takes for a seed
+STEP: Final = 1_000_003  # odd, so that the repetitions of one seed all differ
+WORDS: Final = 160  # characters of a server's own words that are shown
+SECRET_CHARS: Final = 12  # a shorter key ("EMPTY", "none") is no secret, and blotting it out would garble replies
+_FINISHES: Final[Mapping[str, Finish]] = {
+    "stop": "stop", "eos": "stop", "eos_token": "stop", "end_turn": "stop", "stop_sequence": "stop",
+    "length": "length", "max_tokens": "length", "content_filter": "refused", "refusal": "refused", "safety": "refused",
+}  # fmt: skip
+_INSTEAD: Final = re.compile(r"max_completion_tokens['\"` ]{0,3}instead")
+Field = Literal["response_format", "seed", "temperature", "max_tokens", ""]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a server said, before it is taken apart. Tokens are None where the server does not count."""
+
+    text: str
+    reasoning: str = ""
+    finish: Finish = "stop"
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing in it, so that it is worth asking again another day."""
+        return self.finish != "refused" and not self.text.strip()
+
+
+class NotAReplyError(Exception):
+    """A body that is no chat completion; the message says why."""
+
+
+# ---- Where, and with which key ---------------------------------------------------------------------------------------
+
+
+def checked(url: str) -> str:
+    """The endpoint's base without a trailing slash; raises ModelError, and never repeats a URL that may hold a secret."""
+    parts = _split(url)
+    hint = "write openai:MODEL@URL, for example openai:qwen3@http://localhost:8000/v1; the key goes into BYLAW_API_KEY"
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ModelError("the endpoint's URL is no http or https URL", hint)
+    if "@" in parts.netloc:
+        raise ModelError(f"the URL of {parts.hostname} holds a name or a password", hint)
+    if parts.query or parts.fragment:
+        raise ModelError(f"the URL of {parts.hostname} has a query or a fragment", hint)
+    return url.rstrip("/").removesuffix("/chat/completions")
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        return None
+    return parts if url.isprintable() and " " not in url else None
+
+
+def key_for(url: str, environ: Mapping[str, str]) -> str:
+    """The key for this endpoint: `BYLAW_API_KEY_<HOST>`, else `BYLAW_API_KEY`, else at OpenAI itself `OPENAI_API_KEY`; else none.
+
+    `OPENAI_API_KEY` is not sent to other hosts: it belongs to one company.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    names = [f"BYLAW_API_KEY_{re.sub('[^A-Z0-9]', '_', host.upper())}", "BYLAW_API_KEY"]
+    if parts.scheme == "https" and host == "api.openai.com":
+        names.append("OPENAI_API_KEY")
+    name = next((name for name in names if environ.get(name, "").strip()), "")
+    key = environ.get(name, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ModelError(f"the key in {name} has characters that no key has", f"set {name} again")
+    return key
+
+
+def blot(text: str, key: str) -> str:
+    """The text without the key, should a server repeat it."""
+    return text.replace(key, "***") if len(key) >= SECRET_CHARS else text
+
+
+# ---- What is asked ---------------------------------------------------------------------------------------------------
+
+
+def seed_of(seed: int, repetition: int) -> int:
+    """The seed to send with the nth asking of the same conversation in one batch: a server that honours seeds must draw anew."""
+    return (seed + STEP * repetition) % SEEDS
+
+
+def body(model: str, messages: Sequence[Message], sampling: Sampling, without: frozenset[Field] = frozenset()) -> dict[str, Any]:
+    """The request. `without` names what this server refuses; `max_tokens` is then said the newer way. Thinking is not sent back."""
+    asked: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": m.role, "content": sayable(m.content)} for m in messages],
+        "max_completion_tokens" if "max_tokens" in without else "max_tokens": sampling.max_new_tokens,
+    }
+    if "temperature" not in without:
+        asked["temperature"] = sampling.temperature
+    if "seed" not in without:
+        asked["seed"] = sampling.seed
+    if sampling.reply_schema is not None and "response_format" not in without:
+        schema = {"name": "reply", "strict": True, "schema": dict(sampling.reply_schema)}
+        asked["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return asked
+
+
+def sayable(text: str) -> str:
+    """The text with lone surrogates replaced: neither UTF-8 nor a server can take them."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def refused_field(status: int, error: Mapping[str, Any], asked: Mapping[str, Any]) -> Field:
+    """Which optional part of a request a server does not take, when that is what its 400 says."""
+    if status not in (400, 422):
+        return ""
+    words = str(error.get("message", ""))
+    fields: tuple[Field, ...] = ("response_format", "seed", "temperature")
+    named = next((field for field in fields if field in asked and (error.get("param") == field or field in words)), None)
+    if named:
+        return named
+    if "max_tokens" in asked and _INSTEAD.search(words):
+        return "max_tokens"
+    return "response_format" if "response_format" in asked else ""
+
+
+# ---- What comes back -------------------------------------------------------------------------------------------------
+
+
+def read(raw: bytes) -> Reply:
+    """Read a reply; raises NotAReplyError."""
+    found = _object(raw)
+    choices = found.get("choices")
+    if not isinstance(choices, list) or len(choices) != 1:
+        raise NotAReplyError(f"{len(choices)} choices for one question" if isinstance(choices, list) else "no choices in the reply")
+    choice = choices[0]
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict) or message.get("role", "assistant") != "assistant":
+        raise NotAReplyError("no message of an assistant in the reply")
+    reason = choice.get("finish_reason")
+    if not isinstance(reason, str) or reason not in _FINISHES:
+        raise NotAReplyError(f"the reply ended for an unknown reason: {one_line(str(reason))}")
+    text, refusal, thoughts = (_text(message, names) for names in (("content",), ("refusal",), ("reasoning_content", "reasoning")))
+    usage = found.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
+    finish = "refused" if refusal else _FINISHES[reason]
+    return Reply(text or refusal, thoughts, finish, *(_count(counts, f"{side}_tokens") for side in ("prompt", "completion")))
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(raw, object_pairs_hook=_once, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise NotAReplyError("the reply is no JSON, or not all of it") from error
+    if not isinstance(found, dict):
+        raise NotAReplyError("the reply is no JSON object")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise NotAReplyError("the reply says something twice")  # two readers would read two different replies
+    return found
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(word)
+
+
+def _text(message: Mapping[str, Any], names: Sequence[str]) -> str:
+    said = [message[name] for name in names if message.get(name) is not None]
+    if any(not isinstance(one, str) or one != said[0] for one in said):
+        raise NotAReplyError(f"the reply's {' and '.join(names)} is no text")
+    return said[0] if said else ""
+
+
+def _count(usage: Mapping[str, Any], name: str) -> int | None:
+    value = usage.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < SEEDS else None
+
+
+def completion(reply: Reply, thinking: bool) -> Completion:
+    """Take a reply apart as strictly as any completion; the server's own reasoning stays in `raw` whatever becomes of it."""
+    raw = transcript.render(reply.reasoning, reply.text)
+    if reply.finish != "stop" or not reply.reasoning:
+        return transcript.parse(raw, reply.finish, thinking)
+    found = transcript.parse(reply.text, thinking=thinking)
+    if thinking and found.fault:  # else it reasons apart and still wrote the block it was asked for: that block is its thinking
+        found = transcript.parse(raw)
+    return Completion(found.thinking, found.answer, raw, "stop", found.fault)
+
+
+def error_of(raw: bytes) -> dict[str, Any]:
+    """The `error` object of a server's refusal, or what stands in for it."""
+    try:
+        found = _object(raw)
+    except NotAReplyError:
+        return {}
+    error = found.get("error", found)
+    return error if isinstance(error, dict) else {"message": str(error)}
+
+
+def one_line(words: str) -> str:
+    """A server's words, short and on one line."""
+    return " ".join("".join(char if char.isprintable() else " " for char in words[: 4 * WORDS]).split())[:WORDS]
