@@ -36,9 +36,33 @@ def import_model_spec(file: Source, out: NewFolder, as_json: AsJson = False) -> 
             }
         )
         return
-    say(f"{out}: {len(clauses)} clauses of {len(found.headings)} headings, {sides.count('good')} good and {sides.count('bad')} bad examples")
+    examples = f"{sides.count('good')} good and {sides.count('bad')} bad examples"
+    say(f"{out}: {len(clauses)} clauses of {len(found.headings)} headings, {examples}")
     say(f"{found.prompts} evaluation prompts in {out / model_spec.PROMPTS_FILE}")
     say(f"eval tags without a file: {' '.join(found.tags_without_file) or 'none'}")
     say(f"files without an eval tag: {' '.join(found.files_without_tag) or 'none'}")
     say(f"{len(found.notes)} notes and all that was chosen by rule: {out / model_spec.NOTES_FILE}")
     say(f"  next: bylaw policy lint {out}")
+
+
+@imports.command("prose")
+def import_prose(
+    file: Source,
+    out: NewFolder,
+    capitals: Annotated[bool, typer.Option("--capitals", help="Write must, should and may not in capitals.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """A policy in Markdown, plain text or PDF: sentences with a rule word become draft clauses, the rest is listed."""
+    from bylaw.policy import prose_import  # noqa: PLC0415  # see `cli`
+
+    found = prose_import.import_prose(file, out, capitals)
+    clauses = found.policy.clauses
+    if as_json:
+        left = [{"line": one.block.line, "why": one.why, "text": one.block.text} for one in found.left]
+        say_json({"out": str(out), "clauses": [clause.id for clause in clauses], "unparsed": left, "notes": list(found.notes)})
+        return
+    say(f"{out}: {len(clauses)} draft clauses; {len(found.left)} pieces became none and stand in {out / prose_import.UNPARSED_FILE}")
+    for note in found.notes:
+        say(f"note: {note}")
+    say(f"severity and response are guesses; the rules are in {out / prose_import.NOTES_FILE}")
+    say(f"  next: read {prose_import.UNPARSED_FILE}, then bylaw policy lint {out}")
