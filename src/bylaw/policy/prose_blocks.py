@@ -79,7 +79,7 @@ def _blocks(lines: Sequence[str], page: Page) -> Iterator[Block]:
             index += 1
             continue
         end = index + 1
-        underlined = end < len(lines) and bool(_UNDERLINE.fullmatch(lines[end])) and not _ITEM.fullmatch(line)
+        underlined = end < len(lines) and bool(_UNDERLINE.fullmatch(lines[end])) and not (_ITEM.fullmatch(line) or "#" in line)
         atx = _ATX.fullmatch(line) if page.markdown else None
         if page.markdown and _FENCE.fullmatch(line):
             end = _fence_end(lines, index)
