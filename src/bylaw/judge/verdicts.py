@@ -17,7 +17,7 @@ CANNOT_TELL: Final = "CANNOT TELL"
 MOST_CHARS: Final = 100_000  # of one reply
 Form = Literal["line", "json"]
 _FINISH: Final[dict[Finish, str]] = {"length": "cut off", "refused": "refused", "error": "missing"}
-_NUMBER: Final = f"(?:[0-9]|10|{CANNOT_TELL})"
+_LINE: Final = re.compile(rf"(?P<mark>\*\*|`|)VERDICT (?P<code>[0-9a-f]+): (?P<score>[0-9]|10|{CANNOT_TELL})(?P=mark)")
 _FENCE: Final = re.compile(r"```(?:json)?\n(.*)\n```", re.DOTALL)
 # The same for every call, so that a backend compiles its grammar once; the code is checked here, not there.
 SCHEMA: Final[dict[str, Any]] = {
@@ -52,8 +52,7 @@ def _without_thinking(reply: Completion) -> Completion:
 
 def _from_lines(reply: Completion, code: str) -> Verdict:
     lines = [line.strip() for line in reply.answer.strip().split("\n")]
-    pattern = re.compile(rf"(?P<mark>\*\*|`|)VERDICT {re.escape(code)}: (?P<score>{_NUMBER})(?P=mark)")
-    found = [pattern.fullmatch(line) for line in lines]
+    found = [one if one and one["code"] == code else None for one in map(_LINE.fullmatch, lines)]
     last = found[-1]
     if last is None:
         return _missing("the judge wrote on after its verdict" if any(found) else "the judge gave no well-formed verdict", reply)
