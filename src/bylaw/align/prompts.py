@@ -91,10 +91,15 @@ def rows_of_examples(policy: Policy) -> list[PromptRow]:
 
 def rows_of_file(file: Path, policy: Policy) -> list[PromptRow]:
     """Every row of a file of JSON lines; raises RunError with the line that is wrong."""
-    rows = runs.read_rows(file)
-    numbers = [number for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1) if line.strip()]
     known = {clause.id for clause in policy.clauses}
-    return [_row(value, f"{file}:{number}", file.name, known) for number, value in zip(numbers, rows, strict=False)]
+    return [row_from(value, place, file.name, known) for place, value in placed(file)]
+
+
+def placed(file: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The rows of a file of JSON lines, each with its file:line; empty lines count."""
+    rows = runs.read_rows(file)
+    numbers = (number for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1) if line.strip())
+    return [(f"{file}:{number}", row) for number, row in zip(numbers, rows, strict=True)]
 
 
 def asked(text: str, clauses: tuple[str, ...], history: tuple[Turn, ...] = ()) -> Prompt:
@@ -157,8 +162,8 @@ def _short(text: str) -> str:
     return digest_bytes(text.encode("utf-8", "surrogatepass")).removeprefix("sha256:")[:16]
 
 
-def _row(value: Mapping[str, Any], place: str, source: str, known: set[str]) -> PromptRow:
-    """One line of a file as a row."""
+def row_from(value: Mapping[str, Any], place: str, source: str, known: set[str]) -> PromptRow:
+    """One line of a file as a row; `place` is its file:line, `known` the clause ids of the policy."""
     odd = next((key for key in value if key not in _KEYS), None)
     if odd is not None:
         raise RunError(f"{place}: a prompt row has no key {odd[:80]!r}", f"{FORM}; leave the others out")
