@@ -1,0 +1,156 @@
+"""`bylaw policy diff|effective|signoffs|sign|keygen|rule`: what changed, what holds where and why, who has signed, what was ruled."""
+
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bylaw.cli.saying import FINDINGS, AsJson, PolicyPath, say, say_json
+from bylaw.errors import PolicyError
+
+ISO = "%Y-%m-%d"
+Jurisdictions = Annotated[list[str] | None, typer.Option("--jurisdiction", help="Holds there; repeat for several.", show_default=False)]
+Products = Annotated[list[str] | None, typer.Option("--product", help="Holds for it; repeat for several.", show_default=False)]
+Deployments = Annotated[list[str] | None, typer.Option("--deployment", help="Holds for it; repeat for several.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `bylaw policy`."""
+    for name, command in (
+        ("diff", policy_diff),
+        ("effective", policy_effective),
+        ("signoffs", policy_signoffs),
+        ("sign", policy_sign),
+        ("keygen", policy_keygen),
+        ("rule", policy_rule),
+    ):
+        app.command(name)(command)
+
+
+def policy_diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="The policy as it was.", show_default=False)],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The policy as it is now.", show_default=False)],
+    runs: Annotated[Path | None, typer.Option(metavar="DIR", help="Which of these runs it makes stale.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two versions clause by clause: what changed, is it stricter, which version does it call for? Exit 1: too low a version."""
+    from bylaw.policy import diff, stale  # noqa: PLC0415  # see `cli`
+    from bylaw.policy.parse import load  # noqa: PLC0415  # see `cli`
+
+    found = diff.diff(load(old), load(new))
+    states = stale.states(runs, found.new) if runs else []
+    if as_json:
+        say_json({**diff.to_json(found), **({"runs": [stale.to_json(one) for one in states]} if runs else {})})
+    else:
+        say(diff.printed(found) + (f"\n\nruns\n{stale.printed(states)}" if runs else ""))
+    if not found.bump_is_enough:
+        raise typer.Exit(FINDINGS)
+
+
+def policy_effective(
+    path: PolicyPath,
+    jurisdiction: Jurisdictions = None,
+    product: Products = None,
+    deployment: Deployments = None,
+    on: Annotated[datetime | None, typer.Option(formats=[ISO], help="On which day.", show_default="today")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The one policy that holds for a place, a product and a deployment, and why each clause is as it is. Exit 1: two laws conflict."""
+    from bylaw.policy import showing_effective  # noqa: PLC0415  # see `cli`
+    from bylaw.policy.effective import Scope, resolve  # noqa: PLC0415  # see `cli`
+    from bylaw.policy.parse import load  # noqa: PLC0415  # see `cli`
+    from bylaw.policy.reviews import reviewed  # noqa: PLC0415  # see `cli`
+
+    policy = load(path)
+    scope = Scope(tuple(jurisdiction or ()), tuple(product or ()), tuple(deployment or ()))
+    day = on.date() if on else _today()
+    found = resolve(policy, scope, day, reviewed(path, policy).reviews)
+    if as_json:
+        say_json(showing_effective.to_json(found))
+    else:
+        say(showing_effective.printed(found))
+    if found.conflicts:
+        raise typer.Exit(FINDINGS)
+
+
+def policy_signoffs(path: PolicyPath, as_json: AsJson = False) -> None:
+    """Who must sign each clause, who has, and what is missing. Exit 1: something is missing, or a record does not count."""
+    from bylaw.policy import signoffs  # noqa: PLC0415  # see `cli`
+    from bylaw.policy.parse import load  # noqa: PLC0415  # see `cli`
+    from bylaw.policy.reviews import reviewed  # noqa: PLC0415  # see `cli`
+
+    policy = load(path)
+    found = reviewed(path, policy)
+    rows = signoffs.status(policy, found.reviews)
+    if as_json:
+        broken = [{"file": one.place.file, "message": one.message} for one in found.findings]
+        say_json({"policy": policy.id, "digest": policy.digest, "clauses": [signoffs.to_json(row) for row in rows], "broken": broken})
+    else:
+        say(signoffs.printed(rows, found.findings))
+    if found.findings or any(row.missing for row in rows):
+        raise typer.Exit(FINDINGS)
+
+
+def policy_keygen(out: Annotated[Path, typer.Argument(metavar="OUT", help="Where to write the private key.", show_default=False)]) -> None:
+    """Make a reviewer's key: the private half in a file that only you can read, the public half for policy.yaml."""
+    from bylaw.policy.reviews import new_key  # noqa: PLC0415  # see `cli`
+
+    public = new_key(out)
+    say(f"wrote {out}; keep it, and never commit it")
+    say(f'for policy.yaml, under `reviewers:`\n  - {{name: YOUR NAME, roles: [YOUR ROLE], key: "{public}"}}')
+
+
+def policy_sign(
+    path: PolicyPath,
+    reviewer: Annotated[str, typer.Option("--as", help="Your name, as policy.yaml has it.", show_default=False)],
+    role: Annotated[str, typer.Option(help="The role you sign in.", show_default=False)],
+    key: Annotated[Path, typer.Option(metavar="FILE", help="Your private key.", show_default=False)],
+    clauses: Annotated[str, typer.Option(metavar="PATTERN", help="Which clauses.")] = "*",
+    overlay: Annotated[str, typer.Option(help="Sign this overlay's clauses instead.", show_default=False)] = "",
+    reject: Annotated[bool, typer.Option("--reject", help="Say no: nothing of it is signed off until you approve it.")] = False,
+    note: Annotated[str, typer.Option(help="A remark for the record.", show_default=False)] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Sign clauses as they stand now: a review record in reviews/. A clause that changes later must be signed again."""
+    from bylaw.policy import reviews  # noqa: PLC0415  # see `cli`
+    from bylaw.policy.parse import load  # noqa: PLC0415  # see `cli`
+
+    policy = load(path)
+    asked = reviews.Asked(reviewer, role, clauses, overlay, "reject" if reject else "approve", note)
+    signed = reviews.review(policy, asked, reviews.read_key(key), datetime.now(UTC))
+    file = reviews.keep(path, signed)
+    if as_json:
+        say_json({**signed.to_json(), "file": str(file)})
+    else:
+        what = f"{len(signed.clauses)} clause{'s' * (len(signed.clauses) != 1)}"
+        say(f"{reviewer} ({role}) {'rejects' if reject else 'approves'} {what} of {policy.id} {policy.version}: {file}")
+
+
+def policy_rule(
+    path: PolicyPath,
+    clause: Annotated[str, typer.Argument(metavar="CLAUSE", help="A clause id.", show_default=False)],
+    side: Annotated[Literal["good", "bad"], typer.Option(help="Is the case within the clause, or against it?", show_default=False)],
+    by: Annotated[str, typer.Option(help='Who decided: "J. Osei, legal".', show_default=False)],
+    why: Annotated[str, typer.Option(help="Why, in one sentence.", show_default=False)],
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The dialogue or event.", show_default="stdin")] = None,
+    split: Annotated[Literal["train", "eval"], typer.Option(help="eval is never shown to a model or a judge.")] = "train",
+    on: Annotated[datetime | None, typer.Option(formats=[ISO], help="When it was decided.", show_default="today")] = None,
+) -> None:
+    """Keep a ruling on an ambiguous case beside its clause, as a cited example."""
+    from bylaw.policy import rulings  # noqa: PLC0415  # see `cli`
+    from bylaw.types import Ruling  # noqa: PLC0415  # see `cli`
+
+    try:
+        text = file.read_text("utf-8") if file else sys.stdin.read(rulings.MAX_CASE_CHARS + 1)
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"{file or 'stdin'}: not UTF-8 text", "Save the case as UTF-8.") from error
+    day = on.date() if on else _today()
+    place = rulings.rule(path, clause, rulings.case(side, split, Ruling(by, day.isoformat(), why), text))
+    say(f"{place}: a {side} ruling on {clause}")
+    say("the clause has changed: raise `version:`, and have it signed again where it must be (`bylaw policy signoffs`)")
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()

@@ -1,0 +1,158 @@
+"""Which models and measurements a new version of a policy makes stale, clause by clause.
+
+A run keeps the policy it was begun with. Against the new version, a clause counts as changed where what a reviewer would sign has
+changed: its text, rules and examples, the styles it names, the glossary's words in it. A run is stale for those clauses alone; what it
+learnt and measured about the others still stands. A run that cannot be read is named, with the reason, and never passed over.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from bylaw import runs
+from bylaw.errors import BylawError, RunError
+from bylaw.policy.parse import load
+from bylaw.policy.reviews import signed_digest
+from bylaw.types import Policy
+
+MAX_RUNS: Final = 1_000
+CELL: Final = "clause:"  # how results.json names the cell of a clause
+
+State = Literal["current", "stale", "unrelated", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What one run is worth under the new policy."""
+
+    run: Path
+    state: State
+    policy: str = ""  # digest it was begun with
+    changed: tuple[str, ...] = ()  # clauses that are not what they were, or are gone
+    added: tuple[str, ...] = ()  # clauses it could not know
+    trained: tuple[str, ...] = ()  # changed clauses with lessons in it
+    measured: tuple[str, ...] = ()  # changed clauses with rates in it
+    models: tuple[str, ...] = ()  # its trained arms
+    notes: tuple[str, ...] = ()  # what could not be read
+
+
+def states(folder: Path, new: Policy) -> list[RunState]:
+    """Every run in a folder, or the folder itself where it is a run; raises RunError where there is none."""
+    paths = [folder] if (folder / "run.json").is_file() else _runs(folder)
+    if not paths:
+        raise RunError(f"there is no run in {folder}", "name a folder of runs, or one run")
+    return [state(path, new) for path in paths]
+
+
+def _runs(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise RunError(f"{folder} is no folder", "name a folder of runs, or one run")
+    signs = ("run.json", "manifest.json", "results.json", "policy")
+    found = sorted(path for path in folder.iterdir() if path.is_dir() and any((path / sign).exists() for sign in signs))
+    if len(found) > MAX_RUNS:
+        raise RunError(f"{folder} holds {len(found)} runs, the limit is {MAX_RUNS}", "name a smaller folder, or one run")
+    return found
+
+
+def state(path: Path, new: Policy) -> RunState:
+    """What one run is worth under the new policy; raises nothing, a broken run is a state."""
+    try:
+        digest = runs.open_run(path).asked.get("policy")
+    except RunError as error:
+        return RunState(path, "unreadable", notes=(error.what,))
+    if not isinstance(digest, str):
+        return RunState(path, "unreadable", notes=("run.json names no policy",))
+    models = tuple(sorted(arm.name for arm in (path / "models").iterdir() if arm.is_dir())) if (path / "models").is_dir() else ()
+    if digest == new.digest:
+        return RunState(path, "current", digest, models=models)
+    notes: list[str] = []
+    try:
+        old = load(_policy_in(path))
+    except (BylawError, OSError) as error:
+        note = f"its copy of the policy cannot be read, so that all it learnt may be stale: {error}"
+        return RunState(path, "unreadable", digest, models=models, notes=(note,))
+    if old.id != new.id:
+        return RunState(path, "unrelated", digest, models=models, notes=(f"it was begun with the policy {old.id!r}",))
+    changed = changed_clauses(old, new)
+    trained = changed & set(_trained(path, notes))
+    measured = changed & set(_measured(path, notes))
+    if old.digest != digest:
+        notes.append("its copy of the policy was changed after it began")
+    before = {clause.id for clause in old.clauses}
+    return RunState(
+        path,
+        "stale",
+        digest,
+        changed=tuple(sorted(changed)),
+        added=tuple(clause.id for clause in new.clauses if clause.id not in before),
+        trained=tuple(sorted(trained)),
+        measured=tuple(sorted(measured)),
+        models=models,
+        notes=tuple(notes),
+    )
+
+
+def changed_clauses(old: Policy, new: Policy) -> set[str]:
+    """The clauses of the old policy that the new one says otherwise, or no longer."""
+    now = {clause.id: signed_digest(new, clause) for clause in new.clauses}
+    return {clause.id for clause in old.clauses if now.get(clause.id) != signed_digest(old, clause)}
+
+
+def _policy_in(path: Path) -> Path:
+    folder = path / "policy"
+    files = list(folder.glob("*.md"))
+    return folder if (folder / "policy.yaml").is_file() or len(files) != 1 else files[0]
+
+
+def _trained(path: Path, notes: list[str]) -> Iterator[str]:
+    """Every clause id that a lesson of the run carries."""
+    file = path / "rows" / "lessons.jsonl"
+    try:
+        rows = runs.read_rows(file) if file.is_file() else []
+    except RunError as error:
+        notes.append(f"its lessons cannot be read: {error.what}")
+        return
+    for row in rows:
+        clauses = row.get("clauses")
+        yield from (clause for clause in (clauses if isinstance(clauses, list) else []) if isinstance(clause, str))
+
+
+def _measured(path: Path, notes: list[str]) -> Iterator[str]:
+    """Every clause id that the run's results have a cell for."""
+    file = path / "results.json"
+    if not file.is_file():
+        notes.append("it has no results yet")
+        return
+    try:
+        arms: Any = runs.read_json(file).get("arms")
+    except RunError as error:
+        notes.append(f"its results cannot be read: {error.what}")
+        return
+    for cells in arms.values() if isinstance(arms, dict) else ():
+        names = cells if isinstance(cells, dict) else ()
+        yield from (name.removeprefix(CELL) for name in names if name.startswith(CELL))
+
+
+def to_json(found: RunState) -> dict[str, Any]:
+    """One run's state as JSON values."""
+    names = ("state", "policy", "changed", "added", "trained", "measured", "models", "notes")
+    return {"run": str(found.run), **{name: _plain(getattr(found, name)) for name in names}}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def printed(found: list[RunState]) -> str:
+    """Runs as text for people."""
+    lines = []
+    for one in found:
+        lines.append(f"{one.run}: {one.state}" + (f", models {', '.join(one.models)}" if one.models else ""))
+        for name, said in (("trained", "trained on what changed"), ("measured", "measured on what changed"), ("added", "knows nothing of")):
+            clauses = getattr(one, name)
+            lines += [f"  {said}: {', '.join(clauses)}"] if clauses else []
+        if one.state == "stale" and not (one.trained or one.measured or one.added):
+            lines.append("  no clause it was trained or measured on has changed")
+        lines += [f"  {note}" for note in one.notes]
+    return "\n".join(lines)
