@@ -1,29 +1,30 @@
 """What is wrong with a written policy, found before anyone relies on it. Every finding has a code, a place and a fix.
 
-BL0xx cannot be read, BL1xx references, BL2xx examples, BL3xx prose, BL4xx rules, BL5xx evaluation and ownership. Lints that compare
-words are simple on purpose; they may be wrong, never silent about what they saw.
+The codes stand in `lint_codes`, with their levels and meanings. Lints that compare words are simple on purpose; they may be wrong, never
+silent about what they saw. Nothing reads the clock: lints about dates run where `today` is given, and only warn.
 """
 
 from collections.abc import Iterator
 from datetime import date
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
 from bylaw.errors import PolicyError
-from bylaw.policy import lint_prose, lint_rules
+from bylaw.policy import lint_drift, lint_examples, lint_prose, lint_rules
 from bylaw.policy.compile import is_trimmed
-from bylaw.policy.parse import every_clause, read
-from bylaw.types import NOWHERE, Clause, Finding, Layer, Place, Policy
+from bylaw.policy.parse import MANIFEST, Document, every_clause, read
+from bylaw.policy.tighter import LAYERS
+from bylaw.types import NOWHERE, Clause, Finding, Place, Policy
 
-LAYERS: Final[dict[Layer, int]] = {"law": 0, "provider": 1, "organisation": 2, "product": 3, "deployment": 4}
 OVERLAY_DAYS: Final = 90
 CONFIDENCE: Final = 0.05  # chance that a policy below its threshold still shows no failure
 
 
-def lint(folder: Path, today: date | None = None) -> list[Finding]:
-    """Every finding about a policy, in the order of its files; lints about dates run only where `today` is given.
+def lint(folder: Path, today: date | None = None, against: str = "") -> list[Finding]:
+    """Every finding about a policy, in the order of its files; `against` an earlier version, a folder or a git revision, too.
 
-    Raises PolicyError only where there is no such file or folder.
+    Raises PolicyError only where there is no such file, folder or revision.
     """
     try:
         document = read(folder)
@@ -32,17 +33,42 @@ def lint(folder: Path, today: date | None = None) -> list[Finding]:
             raise
         return [unreadable(error)]
     found = [unreadable(fault) for fault in document.faults]
+    found += read_findings(document, today)
+    found += signed(folder, document.policy)
+    if against:
+        from bylaw.policy import lint_versions, revisions  # noqa: PLC0415  # git and a second policy, only where asked for
+
+        found += lint_versions.findings(document, revisions.read_at(folder, against), against)
+    return sorted(found, key=lambda finding: (finding.place.file, finding.place.line, finding.code))
+
+
+def read_findings(document: Document, today: date | None = None) -> Iterator[Finding]:
+    """The findings about a policy that was read, without those of the reader, of its reviews, and against other versions."""
     policy = document.policy
     clauses = every_clause(policy)
     known = {clause.id for clause in clauses}
     for clause in clauses:
-        found += references(policy, clause, known)
-        found += ownership(policy, clause)
-        found += lint_prose.findings(policy, clause)
-    found += cycles(policy)
-    found += lint_rules.findings(policy)
-    found += overlays(policy, today) if today else []
-    return sorted(found, key=lambda finding: (finding.place.file, finding.place.line, finding.code))
+        yield from references(policy, clause, known)
+        yield from ownership(policy, clause)
+        yield from lint_prose.findings(policy, clause)
+        yield from lint_drift.findings(policy, clause)
+    yield from lint_examples.findings(clauses)
+    yield from lint_prose.across(policy.clauses)
+    yield from cycles(policy)
+    yield from lint_rules.findings(policy)
+    yield from unused(document)
+    yield from overlays(policy, today) if today else ()
+
+
+def signed(folder: Path, policy: Policy) -> Iterator[Finding]:
+    """Findings about signatures and overlays. Sign-offs are asked for once the policy names reviewers; before, there is no one to sign."""
+    if not policy.reviewers and not policy.overlays:
+        return
+    from bylaw.policy import effective, reviews, signoffs  # noqa: PLC0415  # cryptography, only where something can be signed
+
+    found = reviews.reviewed(folder, policy)
+    yield from effective.findings(policy, found.reviews)
+    yield from signoffs.findings(policy, found) if policy.reviewers else found.findings
 
 
 def unreadable(error: PolicyError) -> Finding:
@@ -72,6 +98,12 @@ def references(policy: Policy, clause: Clause, known: set[str]) -> Iterator[Find
                 what = f"rule {rule.id} names the tool {tool!r}, which has no schema"
                 fix = f"Add tools/{tool}.json, so that the condition is checked against the tool's arguments."
                 yield Finding("BL102", "error", rule.place, what, fix, clause.id)
+    if clause.refs:
+        from bylaw.policy.frameworks import doubt  # noqa: PLC0415  # reads a file, which a policy without references does not need
+
+        for ref in clause.refs:
+            if found := doubt(ref):
+                yield Finding("BL105", found.level, clause.place, f"refs: {found.what}", found.fix, clause.id)
 
 
 def cycles(policy: Policy) -> Iterator[Finding]:
@@ -87,7 +119,7 @@ def cycles(policy: Policy) -> Iterator[Finding]:
         if clause.id in seen:
             yield Finding("BL103", "error", clause.place, "overrides itself in a circle", "Break the circle of `overrides`.", clause.id)
         for other in clause.overrides:
-            if other in by_id and LAYERS[clause.layer] > LAYERS[by_id[other].layer]:
+            if other in by_id and LAYERS.index(clause.layer) < LAYERS.index(by_id[other].layer):
                 what = f"a {clause.layer} clause goes before {other!r}, which is {by_id[other].layer}"
                 yield Finding(
                     "BL104", "error", clause.place, what, "A weaker layer may tighten a stronger one, never override it.", clause.id
@@ -113,11 +145,46 @@ def ownership(policy: Policy, clause: Clause) -> Iterator[Finding]:
         yield Finding("BL504", "warning", clause.place, "the norm does not fit a judge's card of 600 tokens", fix, clause.id)
 
 
+def unused(document: Document) -> Iterator[Finding]:
+    """Styles, words and lines of the sign-off table that lead to no clause."""
+    policy = document.policy
+    clauses = every_clause(policy)
+    for style in policy.styles:
+        if not any(style.id in clause.style for clause in clauses):
+            fix = "Name it under `style:` of a clause, or remove it."
+            yield Finding("BL108", "warning", _in_manifest(document, style.id), f"no clause keeps the style {style.id!r}", fix)
+    prose = "\n".join(_prose(policy, clause) for clause in clauses).casefold()
+    for word in policy.glossary:
+        others = " ".join(text for other, text in policy.glossary.items() if other != word).casefold()
+        if word.casefold() not in prose and word.casefold() not in others:
+            what, fix = f"the glossary defines {word!r}, and no clause says it", "Use the word, or remove it."
+            yield Finding("BL312", "warning", _in_manifest(document, word), what, fix)
+    for line in policy.signoffs:
+        if clauses and not any(fnmatchcase(clause.id, line.clauses) for clause in clauses):
+            what, fix = f"the sign-off line {line.clauses!r} matches no clause", "Write a pattern over clause ids, such as `money.*`."
+            yield Finding("BL508", "warning", _in_manifest(document, line.clauses), what, fix)
+
+
+def _prose(policy: Policy, clause: Clause) -> str:
+    examples = (text for one in clause.examples for text in (one.note, *(turn.text for turn in one.turns), str(one.event or "")))
+    styles = (style.text for style in policy.styles if style.id in clause.style)
+    return "\n".join((clause.title, clause.norm, clause.rationale, str(clause.extra), *examples, *styles))
+
+
+def _in_manifest(document: Document, name: str) -> Place:
+    """The line of policy.yaml on which a name stands first."""
+    lines = document.others[MANIFEST][0].splitlines() if MANIFEST in document.others else []
+    return Place(MANIFEST, next((number for number, line in enumerate(lines, 1) if name in line), 1))
+
+
 def overlays(policy: Policy, today: date) -> Iterator[Finding]:
-    """Overlays whose basis nobody has checked lately."""
+    """Overlays whose basis nobody has checked lately, or cannot have checked yet."""
     for overlay in policy.overlays:
         age = (today - date.fromisoformat(overlay.checked)).days
+        place = Place(f"overlays/{overlay.name}/overlay.yaml", 1)
+        if age < 0:
+            what = f"the basis was checked on {overlay.checked}, which is still to come"
+            yield Finding("BL509", "warning", place, what, "Write the day on which somebody checked it.")
         if age > OVERLAY_DAYS:
-            place = Place(f"overlays/{overlay.name}/overlay.yaml", 1)
             fix = f"Check the basis ({overlay.basis}) and write the new date under `checked:`."
             yield Finding("BL505", "warning", place, f"the basis was last checked {age} days ago", fix)

@@ -1,4 +1,4 @@
-"""Lints about what a clause says in words: its norm, its reasons, its examples."""
+"""Lints about what a clause says in words: its norm and its reasons. Words are compared, nothing is understood."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -19,6 +19,16 @@ PROMISE: Final = re.compile(r"\b(always safe|never fails|ensures?|guarantees?|10
 # Characters that show nothing, or reorder what is shown: a reviewer would not see what a model reads.
 HIDDEN: Final = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
 
+# Words that may speak of an approval; wide, since only their absence is reported.
+APPROVES: Final = re.compile(
+    r"approv|confirm|authori[sz]|sign(ed|s|ature)?\b|consent|permi(ssion|t)|human|person|people|colleague|officer|review|releas|"
+    r"second pair|four eyes|\bask|decid|check",
+    re.IGNORECASE,
+)
+DUTY: Final = re.compile(r"\b(MUST|SHALL|SHOULD)\b")
+SENTENCE: Final = re.compile(r"(?<=[.!?;:])\s+|\n\s*\n|\n\s*(?:[-*+\u2022]|\d{1,3}[.)])\s")
+MAX_DUTIES: Final = 2  # in one sentence: `MUST say that it waits and MUST NOT promise` can still be judged as one
+
 Report = Callable[[str, str, str, str], Finding]
 
 
@@ -30,7 +40,6 @@ def findings(policy: Policy, clause: Clause) -> Iterator[Finding]:
 
     yield from _norm(policy, clause, report)
     yield from _verbs(clause, report)
-    yield from _examples(clause)
     texts = [clause.title, clause.norm, clause.rationale, *(turn.text for one in clause.examples for turn in one.turns)]
     hidden = HIDDEN.search("\n".join(texts))
     if hidden:
@@ -42,10 +51,19 @@ def _norm(policy: Policy, clause: Clause, report: Report) -> Iterator[Finding]:
         yield report("BL301", "error", "the norm has no MUST, MUST NOT, SHOULD or MAY", "Say in capitals what is required.")
     for word in dict.fromkeys(match[1].lower() for match in VAGUE.finditer(clause.norm)):
         if word not in {term.lower() for term in policy.glossary}:
-            yield report("BL302", "warning", f"vague word {word!r} in the norm", "Say what exactly, or define the word in the glossary.")
+            level = "error" if clause.severity in ("high", "critical") else "warning"
+            yield report("BL302", level, f"vague word {word!r} in the norm", "Say what exactly, or define the word in the glossary.")
+    for sentence in SENTENCE.split(clause.norm):
+        duties = len(re.findall(r"\bMUST\b", sentence))
+        if duties > MAX_DUTIES:
+            what = f"{duties} times MUST in one sentence: {' '.join(sentence.split())[:60]!r}"
+            yield report("BL307", "warning", what, "Write a sentence for each duty; a judge should say which one was broken.")
     promise = PROMISE.search(clause.norm)
     if promise:
         yield report("BL303", "warning", f"a promise that no test can prove: {promise[1]!r}", "Say what the model does, not how well.")
+    duty = DUTY.search(clause.rationale)
+    if duty:
+        yield report("BL311", "warning", f"the rationale says {duty[1]}", "Move the duty to the norm; a rationale only says why.")
     if not clause.rationale:
         yield report("BL304", "warning", "no rationale", "Add `> **Rationale.**` and why: models and people apply what they understand.")
 
@@ -63,24 +81,17 @@ def _verbs(clause: Clause, report: Report) -> Iterator[Finding]:
             yield report("BL306", "error", f"rule {rule.id} says `then: allow`, the norm only forbids", "Change the rule or the norm.")
         if rule.effect == "block" and clause.norm and not REFUSES.search(clause.norm):
             yield report("BL306", "error", f"rule {rule.id} says `then: block`, the norm forbids nothing", "Say what MUST NOT happen.")
+        if rule.effect == "require_approval" and clause.norm and not APPROVES.search(clause.norm):
+            fix = "Say in the norm who must approve, or change the rule."
+            yield report("BL306", "error", f"rule {rule.id} says `then: require_approval`, the norm speaks of no approval", fix)
 
 
-def _examples(clause: Clause) -> Iterator[Finding]:
-    for side in ("bad", "good"):
-        if not any(example.side == side for example in clause.examples):
-            fix = f"Add `**{side.capitalize()}** {{split=train}}` with a dialogue or an event."
-            yield Finding("BL201", "warning", clause.place, f"no {side} example", fix, clause.id)
-    trained = {_request(one.turns) for one in clause.examples if one.split == "train"}
-    for example in clause.examples:
-        if example.turns and example.turns[-1].role != "assistant":
-            what, fix = "a dialogue that does not end with an answer", "End it with an `assistant:` line."
-            yield Finding("BL202", "error", example.place, what, fix, clause.id)
-        if example.split == "eval" and example.turns and _request(example.turns) in trained:
-            what, fix = "an eval example asks what a train example asks", "Reword one, or move it to the other split."
-            yield Finding("BL203", "error", example.place, what, fix, clause.id)
-
-
-def _request(turns: tuple[object, ...]) -> str:
-    """The user's side of a dialogue, without case and punctuation."""
-    said = " ".join(getattr(turn, "text", "") for turn in turns if getattr(turn, "role", "") == "user")
-    return " ".join(re.findall(r"\w+", said.lower()))
+def across(clauses: tuple[Clause, ...]) -> Iterator[Finding]:
+    """Findings about the words of all clauses together: norms that stand twice."""
+    seen: dict[str, Clause] = {}
+    for clause in clauses:
+        norm = " ".join(clause.norm.casefold().split())
+        if len(norm.split()) >= 5 and norm in seen:
+            fix = "Join the two clauses, or say in each what the other does not."
+            yield Finding("BL310", "warning", clause.place, f"the norm is that of {seen[norm].id!r}, word for word", fix, clause.id)
+        seen.setdefault(norm, clause)

@@ -1,17 +1,10 @@
-"""Lints about run-time rules: conditions, approvals, numbers, and whether a clause's own examples come out as it says."""
+"""Lints about run-time rules: conditions, approvals, and whether a clause's own examples come out as it says."""
 
-import re
 from collections.abc import Iterator
-from typing import Final
 
 from bylaw.errors import PolicyError
 from bylaw.policy.parse import every_clause
 from bylaw.types import Clause, Example, Finding, Policy, Rule
-
-_LITERAL: Final = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
-_NUMBER: Final = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
-_IN_PROSE: Final = re.compile(r"\d+(?:[ ,.']\d{3})+(?!\d)|\d+(?:[.,]\d+)?")
-_OBVIOUS: Final = frozenset({0.0, 1.0})  # counts and indices that prose need not repeat
 
 
 def findings(policy: Policy) -> Iterator[Finding]:
@@ -21,7 +14,7 @@ def findings(policy: Policy) -> Iterator[Finding]:
     for clause in clauses:
         for rule in clause.enforce:
             yield from _approval(clause, rule)
-            yield from _numbers(clause, rule)
+            yield from _redaction(clause, rule)
             if rule.when == "false":
                 yield Finding(
                     "BL404", "warning", rule.place, f"rule {rule.id} can never match", "Remove it, or write when it holds.", clause.id
@@ -29,7 +22,13 @@ def findings(policy: Policy) -> Iterator[Finding]:
             condition = _condition(policy, clause, rule)
             broken = broken or condition is not None
             yield from [condition] if condition else []
-    if not broken and any(example.event is not None for clause in clauses for example in clause.examples):
+    if broken:
+        return  # what a condition means is only asked where all can be meant
+    if any(clause.enforce for clause in clauses):
+        from bylaw.policy import conflicts  # noqa: PLC0415  # needs the CEL engine
+
+        yield from conflicts.findings(policy)
+    if any(example.event is not None for clause in clauses for example in clause.examples):
         yield from _trials(policy)
 
 
@@ -54,20 +53,10 @@ def _approval(clause: Clause, rule: Rule) -> Iterator[Finding]:
         yield Finding("BL402", "error", rule.place, f"rule {rule.id} needs an approval that never expires", fix, clause.id)
 
 
-def _numbers(clause: Clause, rule: Rule) -> Iterator[Finding]:
-    """A number that decides must stand in the norm, where people read it."""
-    written = {number for text in _IN_PROSE.findall(clause.norm) for number in _readings(text)}
-    for text in dict.fromkeys(_NUMBER.findall(_LITERAL.sub("", rule.when))):
-        if float(text) not in written | _OBVIOUS:
-            what = f"rule {rule.id} decides by {text}, which the norm does not mention"
-            yield Finding("BL403", "error", rule.place, what, "Make the norm and the condition say the same number.", clause.id)
-
-
-def _readings(text: str) -> set[float]:
-    """What a number in prose can mean: `1,000` is a thousand in one country and one in another."""
-    readings = {float(re.sub(r"\D", "", text))}
-    decimal = re.fullmatch(r"(\d+)[.,](\d+)", text)
-    return readings | ({float(f"{decimal[1]}.{decimal[2]}")} if decimal else set())
+def _redaction(clause: Clause, rule: Rule) -> Iterator[Finding]:
+    if rule.effect == "redact" and not rule.detect:
+        fix = "Write `detect: [pii.card]`, or whichever rail finds what must go; or `then: revise`."
+        yield Finding("BL412", "warning", rule.place, f"rule {rule.id} redacts, and no detector says what", fix, clause.id)
 
 
 def _trials(policy: Policy) -> Iterator[Finding]:

@@ -115,20 +115,21 @@ def _rarity(sets: Sequence[Runs]) -> Callable[[str], tuple[int, str]]:
     return lambda run: (count[run], run)
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
+    """The words of a text without case, punctuation, width and invisible characters."""
     return _WORD.findall(_INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).casefold())
 
 
 def _letter_runs(text: str) -> Runs:
-    line = f" {' '.join(_words(text))} "
+    line = f" {' '.join(words(text))} "
     return frozenset(line[start : start + RUN_CHARS] for start in range(max(len(line) - RUN_CHARS + 1, 1))) if line.strip() else frozenset()
 
 
 def _word_runs(text: str) -> Runs:
-    words = _words(text)
-    if len(words) < COPIED_WORDS:
+    found = words(text)
+    if len(found) < COPIED_WORDS:
         return frozenset()
-    return frozenset(" ".join(words[start : start + RUN_WORDS]) for start in range(len(words) - RUN_WORDS + 1))
+    return frozenset(" ".join(found[start : start + RUN_WORDS]) for start in range(len(found) - RUN_WORDS + 1))
 
 
 def _of_longer(left: Runs, right: Runs) -> float:
