@@ -1,7 +1,7 @@
 """`bylaw policy import|draft|handbook`, `bylaw init`: bring a policy of your own, or begin one."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -66,3 +66,24 @@ def import_prose(
         say(f"note: {note}")
     say(f"severity and response are guesses; the rules are in {out / prose_import.NOTES_FILE}")
     say(f"  next: read {prose_import.UNPARSED_FILE}, then bylaw policy lint {out}")
+
+
+def init(
+    profile: Annotated[
+        Literal["consumer", "enterprise", "regulated", "agentic", "high-risk"], typer.Option(help="Whom it is for.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new or empty folder.")] = Path("policy"),
+    as_json: AsJson = False,
+) -> None:
+    """Begin a policy: clauses, examples, evaluation plan and run-time defaults for one kind of assistant, with reasons."""
+    from bylaw.policy import profiles  # noqa: PLC0415  # see `cli`
+
+    begun = profiles.begin(profile, out)
+    policy = begun.policy
+    if as_json:
+        say_json({"out": str(out), "profile": profile, "digest": policy.digest, "clauses": [clause.id for clause in policy.clauses]})
+        return
+    rules = sum(len(clause.enforce) for clause in policy.clauses)
+    say(f"{out}: {len(policy.clauses)} clauses, {rules} run-time rules, {len(policy.tools)} tool schemas")
+    say(f"what was chosen, and why: {out / profiles.README}")
+    say(f"  next: edit it, then bylaw policy lint {out}")
