@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from bylaw.cli import run
 from bylaw.errors import RunError
 from bylaw.policy import overlap
 from bylaw.policy.parse import load
-from bylaw.recipes import prompt_set
+from bylaw.recipes import label, label_book, prompt_set
+from bylaw.recipes.label import Terminal
 from bylaw.recipes.prompt_set import Wanted
 from bylaw.types import Message
 
@@ -116,6 +118,32 @@ def test_a_file_without_a_clause_is_counted_and_no_label_is_guessed(tmp_path: Pa
     rows = [row for name in ("train", "eval") for row in written(tmp_path / "set", name)]
     assert [row["clauses"] for row in rows if row["source"] == "mine.jsonl"] == [[]]
     assert found["without_a_clause"] == 1
+
+
+def test_clauses_that_most_people_name_reach_the_rows_that_had_none(tmp_path: Path) -> None:
+    file = given(tmp_path, {"prompt": "What is the weather in Ghent tomorrow?"}, {"prompt": "Was my order paid for twice?"})
+    policy, rows = label.gather(file, PATH)
+    units = label.units(policy, rows)
+    for name, *typed in (("ana", "3", "3,1"), ("ben", "3,2", "0"), ("cem", "0", "s")):
+        replies = dict(zip((unit.id for unit in units), typed, strict=True))
+        for unit in units:
+            with label_book.opened(tmp_path / "labels.jsonl", name) as book:
+                label.sit([unit], policy, book, Terminal(lambda _, said=replies[unit.id]: said, lambda _: None, lambda: 0.0))  # type: ignore[misc]  # a default binds now
+
+    found = prompt_set.make(PATH, tmp_path / "set", Wanted((file,), (tmp_path / "labels.jsonl",)))
+
+    clauses = {row["prompt"]: row["clauses"] for name in ("train", "eval") for row in written(tmp_path / "set", name)}
+    assert clauses["What is the weather in Ghent tomorrow?"] == [ID]
+    assert clauses["Was my order paid for twice?"] == []
+    assert found["without_a_clause"] == 1
+
+
+def test_labels_given_under_another_policy_add_no_clause() -> None:
+    row = prompts.row_of(prompts.asked("hi", ()), "given")
+    old = label_book.Label("applies", "u", row.prompt, (ID,), (ID,), 1.0, "t", "sha256:other", annotator="ana")
+
+    assert prompt_set.by_people([row], [old], POLICY) == [row]
+    assert prompt_set.by_people([row], [replace(old, policy=POLICY.digest)], POLICY)[0].prompt.clauses == (ID,)
 
 
 def test_the_counts_add_up_to_the_rows(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ def make(
     files: Annotated[
         list[Path] | None, typer.Option("--from", metavar="FILE", help="JSON lines of your own; may be repeated.", show_default=False)
     ] = None,
+    labels: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Labels by people: which clauses apply; may be repeated.", show_default=False)
+    ] = None,
     writer: Annotated[str, typer.Option(metavar="MODEL", help="A model that writes prompts for each clause.", show_default=False)] = "",
     clause: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="Write for this clause; may be repeated.", show_default="all")
@@ -28,7 +31,7 @@ def make(
 
     from bylaw.recipes import prompt_set  # noqa: PLC0415  # see `cli`
 
-    wanted = prompt_set.Wanted(tuple(files or ()), writer, tuple(clause or ()), per_clause, seed)
+    wanted = prompt_set.Wanted(tuple(files or ()), tuple(labels or ()), writer, tuple(clause or ()), per_clause, seed)
     with Progress(console=Console(stderr=True), transient=True, disable=not writer) as bar:
         task = bar.add_task("writing", total=None)
         found = prompt_set.make(policy, out, wanted, lambda done, total: bar.update(task, completed=done, total=total))

@@ -10,7 +10,7 @@ A finished set is not made again: who edits train.jsonl keeps the edits, and who
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from bylaw.errors import RunError
 from bylaw.models import loading, targets
 from bylaw.policy import parse
 from bylaw.policy.compile import approx_tokens, excerpt, full_text
+from bylaw.recipes.label_book import Label, read_labels
 from bylaw.types import Model, Policy, Progress
 
 STEP: Final = "prompts"
@@ -35,6 +36,7 @@ class Wanted:
     """What to make a set from. Without a writer, `clauses`, `per_clause` and `seed` say nothing."""
 
     files: tuple[Path, ...] = ()
+    labels: tuple[Path, ...] = ()  # what people said which clauses apply
     writer: str = ""  # a model target
     clauses: tuple[str, ...] = ()  # write for these only; empty: for all
     per_clause: int = 5  # scenarios, each in every kind
@@ -45,6 +47,7 @@ class Wanted:
         return {
             "policy": policy.digest,
             "files": [digest_bytes(file.read_bytes()) for file in self.files],
+            "labels": [digest_bytes(file.read_bytes()) for file in self.labels],
             "writer": self.writer,
             "clauses": list(self.clauses),
             "per_clause": self.per_clause,
@@ -56,6 +59,7 @@ def make(policy_path: Path, out: Path, wanted: Wanted, progress: Progress | None
     """Gather, part and write a set of prompts; returns its counts. A set that is finished is only counted again."""
     policy = parse.load(policy_path)
     given = [*prompts.rows_of_examples(policy), *(row for file in wanted.files for row in prompts.rows_of_file(file, policy))]
+    given = by_people(given, [label for file in wanted.labels for label in read_labels(file)], policy)
     writer = loading.open_model(targets.parse(wanted.writer)) if wanted.writer else None
     run = runs.start(out, wanted.to_json(policy))
     if run.done(STEP):
@@ -83,6 +87,22 @@ def make(policy_path: Path, out: Path, wanted: Wanted, progress: Progress | None
         runs.write_json(out / "counts.json", found)
         run.finish(STEP, found)
     return found
+
+
+def by_people(rows: Sequence[PromptRow], labels: Sequence[Label], policy: Policy) -> list[PromptRow]:
+    """Rows without clauses get those that more than half of the people named who labelled the prompt under this very policy."""
+    latest = {
+        (label.prompt.id, label.annotator): label.choice for label in labels if (label.task, label.policy) == ("applies", policy.digest)
+    }
+    votes: dict[str, list[tuple[str, ...]]] = {}
+    for (prompt, _), choice in latest.items():
+        if isinstance(choice, tuple):  # and no skip
+            votes.setdefault(prompt, []).append(choice)
+    named = {
+        prompt: tuple(clause.id for clause in policy.clauses if 2 * sum(clause.id in vote for vote in cast) > len(cast))
+        for prompt, cast in votes.items()
+    }
+    return [row if row.prompt.clauses else replace(row, prompt=replace(row.prompt, clauses=named.get(row.prompt.id, ()))) for row in rows]
 
 
 def apart_from_policy(rows: Sequence[PromptRow], policy: Policy) -> tuple[list[PromptRow], list[Dropped]]:
@@ -128,7 +148,7 @@ def table(found: dict[str, Any]) -> str:
         lines.append("dropped: " + ", ".join(f"{n} {reason}" for reason, n in sorted(found["dropped"].items())))
     if found["without_a_clause"]:
         lines.append(
-            f"{found['without_a_clause']} prompts name no clause: the judge reads every card for them (`bylaw label` adds clauses)"
+            f"{found['without_a_clause']} prompts name no clause: a judge reads every card for them, and `bylaw label` can ask people"
         )
     if found["without_a_prompt"]:
         lines.append(f"no prompt for: {', '.join(found['without_a_prompt'])}")
