@@ -1,11 +1,16 @@
 """`bylaw policy import|draft|handbook`, `bylaw init`: bring a policy of your own, or begin one."""
 
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from bylaw.cli.saying import AsJson, say, say_json
+
+if TYPE_CHECKING:
+    from bylaw.policy.drafts import Proposal
+    from bylaw.types import Model
 
 imports = typer.Typer(help="Turn an existing document into a policy folder.", no_args_is_help=True)
 
@@ -87,3 +92,78 @@ def init(
     say(f"{out}: {len(policy.clauses)} clauses, {rules} run-time rules, {len(policy.tools)} tool schemas")
     say(f"what was chosen, and why: {out / profiles.README}")
     say(f"  next: edit it, then bylaw policy lint {out}")
+
+
+def draft(
+    path: Annotated[Path, typer.Argument(metavar="DIR", help="A policy folder.", show_default=False)],
+    model: Annotated[str, typer.Option(help="Who drafts: a model target; see `bylaw align deliberative -h`.", show_default=False)] = "",
+    clause: Annotated[str, typer.Option(help="Draft for this clause only.", show_default="every draft")] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Ask nobody: write the proposals here.", show_default=False)
+    ] = None,
+    accept: Annotated[
+        Path | None, typer.Option("--accept", metavar="FILE", help="Put in the proposals of FILE with `accept` true.", show_default=False)
+    ] = None,
+) -> None:
+    """Let a model draft response, rationale, examples and rules; you accept them one by one (y, n, e to edit, q to stop)."""
+    from bylaw.errors import PolicyError  # noqa: PLC0415  # see `cli`
+    from bylaw.policy import drafts, parse  # noqa: PLC0415  # see `cli`
+
+    if bool(model) == bool(accept):
+        raise PolicyError("give --model to draft, or --accept FILE to put in what was accepted", "See `bylaw policy draft -h`.")
+    if accept:
+        chosen = drafts.accepted(accept)
+        for proposal in chosen:
+            drafts.accept(path, proposal)
+        say(f"{path}: {len(chosen)} proposals put in")
+        return
+    policy = parse.load(path)
+    wanted = (parse.pick(policy, clause),) if clause else drafts.drafts_of(policy)
+    if not wanted:
+        raise PolicyError(f"{path}: no clause is marked as a draft", "Name one with --clause.")
+    found = drafts.propose(policy, wanted, _model(model))
+    for fault in found.faults:
+        say(f"skipped: {fault}")
+    say(f"{len(found.proposals)} proposals for {len(wanted)} clauses, {len(found.faults)} skipped")
+    if out:
+        out.write_text("".join(json.dumps(drafts.row(one), ensure_ascii=False) + "\n" for one in found.proposals), "utf-8")
+        say(f"  next: set `accept` to true where you agree, then bylaw policy draft {path} --accept {out}")
+        return
+    taken = 0
+    for proposal in found.proposals:
+        answer = _asked(path, proposal)
+        if answer == "q":
+            break
+        taken += answer == "y"
+    say(f"{taken} accepted; next: bylaw policy lint {path}")
+
+
+def _model(target: str) -> "Model":
+    from bylaw.models.loading import open_model  # noqa: PLC0415  # see `cli`
+    from bylaw.models.targets import parse as parse_target  # noqa: PLC0415  # see `cli`
+
+    return open_model(parse_target(target))
+
+
+def _asked(path: Path, proposal: "Proposal") -> str:
+    """Show one proposal and do what the person says; an edited value that cannot stand is shown and asked about again."""
+    from bylaw.errors import PolicyError  # noqa: PLC0415  # see `cli`
+    from bylaw.policy import drafts  # noqa: PLC0415  # see `cli`
+
+    while True:
+        say(f"\n[{proposal.clause}] {proposal.kind}\n{json.dumps(proposal.value, ensure_ascii=False, indent=2)}")
+        answer = str(typer.prompt("accept? y, n, e, q", default="n", show_default=False)).strip().lower()
+        if answer == "y":
+            try:
+                drafts.accept(path, proposal)
+            except PolicyError as error:
+                say(f"not accepted: {error.what}")
+                continue
+            return "y"
+        if answer in ("n", "q"):
+            return answer
+        if answer == "e":
+            try:
+                proposal = proposal._replace(value=json.loads(typer.prompt("new value, as JSON on one line")))
+            except (ValueError, RecursionError):
+                say("that is not JSON; nothing changed")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bylaw._version import __version__
-from bylaw.cli import align, bring, label, policy, prompts, review
+from bylaw.cli import align, bring, judge, label, policy, prompts, review
 from bylaw.cli.saying import ERROR, FINDINGS, INTERRUPTED, failed, say
 from bylaw.errors import BylawError
 
@@ -74,11 +74,13 @@ def root(version: Annotated[bool, typer.Option("--version", callback=_version, i
 
 
 policy.app.add_typer(bring.imports, name="import")
+policy.app.command("draft")(bring.draft)
 review.register(policy.app)
 app.add_typer(policy.app, name="policy")
 app.add_typer(align.app, name="align")
 app.command("prompts")(prompts.make)
 app.add_typer(label.app, name="label")
+app.add_typer(judge.app, name="judge")
 app.command("init")(bring.init)
 app.command("demo")(align.demo)
 app.command("eval")(align.evaluate)
