@@ -14,25 +14,21 @@ app = typer.Typer(help="Read, check and compile a written policy.", no_args_is_h
 @app.command("lint")
 def policy_lint(
     path: PolicyPath,
-    against: Annotated[
-        str, typer.Option(metavar="REF|DIR", help="Compare with a git revision or a folder: did the version move?", show_default=False)
-    ] = "",
-    output: Annotated[Literal["text", "json", "sarif"], typer.Option("--format", help="How to print findings.")] = "text",
-    sarif: Annotated[Path | None, typer.Option(metavar="FILE", help="Write SARIF there, too.", show_default=False)] = None,
+    against: Annotated[str, typer.Option(metavar="REF|DIR", help="Compare with a git revision or a folder.", show_default=False)] = "",
+    sarif: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the findings as SARIF.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a policy: what cannot be read, leads nowhere, contradicts, drifts apart or lets its own bad examples through."""
     from datetime import UTC, datetime  # noqa: PLC0415  # see `cli`
 
     from bylaw.policy.lint import lint  # noqa: PLC0415  # see `cli`
-    from bylaw.policy.sarif import sarif as as_sarif  # noqa: PLC0415  # see `cli`
 
     findings = lint(path, datetime.now(UTC).date(), against)
     if sarif:
+        from bylaw.policy.sarif import sarif as as_sarif  # noqa: PLC0415  # see `cli`
+
         sarif.write_text(json.dumps(as_sarif(findings, path, Path.cwd()), indent=2) + "\n", encoding="utf-8")
-    if output == "sarif":
-        say_json(as_sarif(findings, path, Path.cwd()))
-    elif as_json or output == "json":
+    if as_json:
         keys = ("code", "level", "message", "fix", "clause")
         say_json([{**{key: getattr(one, key) for key in keys}, "file": one.place.file, "line": one.place.line} for one in findings])
     else:

@@ -42,10 +42,10 @@ class _SpentError(Exception):
 class Explorer:
     """Tries events on rules, and keeps count."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, tries: int = MAX_TRIES) -> None:
         self.policy = policy
         self.conditions = Conditions(policy)
-        self.left = MAX_TRIES
+        self.left = tries
         self.seeds: dict[Spot, list[Event]] = {}
         clauses = (*policy.clauses, *(clause for overlay in policy.overlays for clause in overlay.clauses))
         for example in (example for clause in clauses for example in clause.examples if example.event is not None):
@@ -125,9 +125,9 @@ class Explorer:
         return tried
 
 
-def findings(policy: Policy) -> Iterator[Finding]:
+def findings(policy: Policy, tries: int = MAX_TRIES) -> Iterator[Finding]:
     """BL405 contradictions, BL406 never matches, BL407 never heard, BL408 precedence not kept, BL409 too many, BL410 undecidable."""
-    explorer = Explorer(policy)
+    explorer = Explorer(policy, tries)
     try:
         for clauses in (policy.clauses, *(overlay.clauses for overlay in policy.overlays)):
             yield from _never(explorer, clauses)
@@ -135,7 +135,7 @@ def findings(policy: Policy) -> Iterator[Finding]:
             yield from _pairs(explorer, clauses)
     except _SpentError:
         rule = next(rule for clause in (*policy.clauses, *(c for o in policy.overlays for c in o.clauses)) for rule in clause.enforce)
-        what = f"the rules are too many to compare all of them: stopped after {MAX_TRIES} events"
+        what = f"the rules are too many to compare all of them: stopped after {tries} events"
         yield Finding("BL409", "warning", rule.place, what, "Name tools in `tool:`, and split wide conditions; or split the policy.")
 
 
