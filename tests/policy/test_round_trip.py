@@ -107,7 +107,7 @@ overlay = st.builds(
 )
 public_key = st.binary(min_size=32, max_size=32).map(lambda content: "ed25519:" + base64.b64encode(content).decode())
 reviewer = st.builds(Reviewer, name=line, roles=names.filter(bool), key=public_key)
-reviewers = st.lists(reviewer, max_size=2, unique_by=(lambda one: one.name, lambda one: one.key)).map(  # type: ignore[arg-type]  # two keys
+reviewers = st.lists(reviewer, max_size=2, unique_by=(lambda one: one.name, lambda one: one.key)).map(
     lambda found: tuple(sorted(found, key=lambda one: one.name))
 )
 policies = st.builds(
@@ -161,8 +161,9 @@ def sources(folder: Path) -> dict[str, str]:
 def test_the_shipped_policies_print_back_byte_for_byte() -> None:
     for folder in (ROOT / "policies").iterdir():
         before = read(folder)
+        written = {file: text for file, text in sources(folder).items() if not file.startswith("reviews/")}  # about the policy, not of it
 
-        assert print_policy(before.policy, before) == sources(folder)
+        assert print_policy(before.policy, before) == written
 
 
 def test_a_changed_clause_leaves_all_other_bytes_alone(tmp_path: Path) -> None:
