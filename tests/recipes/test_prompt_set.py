@@ -111,6 +111,20 @@ def test_a_writer_that_gives_nothing_is_one_line_with_the_reasons(tmp_path: Path
     assert not (tmp_path / "set" / "train.jsonl").exists()
 
 
+def test_texts_of_one_template_leave_nothing_and_the_line_says_what_helps(tmp_path: Path) -> None:
+    text = "Hello there, please help me with order number {} because it never came"
+    rows = given(tmp_path, *({"prompt": text.format(i), "clauses": [ID]} for i in range(50)))
+    bare = tmp_path / "bare.md"
+    bare.write_text(
+        (PATH / "money.md").read_text().partition("**Good**")[0].replace("enforce:", "x-enforce:").replace("style: [names-the-limit]\n", "")
+    )
+
+    with pytest.raises(RunError, match=r"left of 50: \d+ near an eval prompt") as caught:
+        prompt_set.make(bare, tmp_path / "set", Wanted((rows,)))
+
+    assert "family" in caught.value.hint
+
+
 def test_a_file_without_a_clause_is_counted_and_no_label_is_guessed(tmp_path: Path) -> None:
     file = given(tmp_path, {"prompt": "What is the weather in Ghent tomorrow?"})
     found = prompt_set.make(PATH, tmp_path / "set", Wanted((file,)))

@@ -74,12 +74,9 @@ def make(policy_path: Path, out: Path, wanted: Wanted, progress: Progress | None
             )
         rows, leaking = apart_from_policy([*given, *written.rows], policy)
         parted = families.part(rows)
-        if not parted.train:
-            raise RunError(
-                f"no prompts to learn from are left of {len(given) + len(written.rows)}",
-                "give the policy dialogue examples with {split=train}, a file with --from, or a model with --writer",
-            )
         dropped = [*leaking, *parted.dropped]
+        if not parted.train:
+            raise nothing_left(len(given) + len(written.rows), dropped)
         runs.write_rows(out / "dropped.jsonl", (_row_of(one, policy) for one in dropped))
         for name, kept in (("train", parted.train), ("eval", parted.eval)):
             runs.write_rows(out / f"{name}.jsonl", (row.to_json(policy.digest) for row in kept))
@@ -113,6 +110,17 @@ def apart_from_policy(rows: Sequence[PromptRow], policy: Policy) -> tuple[list[P
     hits = {int(leak.prompt): leak.words for leak in strip.leaks(texts, policy, shown)}
     kept = [row for i, row in enumerate(rows) if i not in hits]
     return kept, [Dropped(rows[i], "carries the policy", words) for i, words in sorted(hits.items())]
+
+
+def nothing_left(rows: int, dropped: Sequence[Dropped]) -> RunError:
+    """Why there is nothing to learn from, and what helps."""
+    why = Counter(one.reason for one in dropped)
+    told = ", ".join(f"{n} {reason}" for reason, n in sorted(why.items()))
+    if why["near an eval prompt"]:
+        hint = "texts of one template are near each other: give each template one `family`, so that it stands on one side"
+    else:
+        hint = "give the policy dialogue examples with {split=train}, a file with --from, or a model with --writer"
+    return RunError(f"no prompts to learn from are left of {rows}" + (f": {told}" if told else ""), hint)
 
 
 def counts(policy: Policy, parted: Parted, dropped: Sequence[Dropped], written: Written) -> dict[str, Any]:
