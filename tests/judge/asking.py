@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bylaw.judge.rubric import RubricJudge
 from bylaw.models.scripted import ScriptedModel
 from bylaw.policy.parse import load
-from bylaw.types import Answered, Message, Policy, Prompt
+from bylaw.types import Answered, Judge, Message, Policy, Prompt
 
 POLICY = load(Path(__file__).parents[2] / "policies" / "refunds")
 IDS = tuple(clause.id for clause in POLICY.clauses)
@@ -83,6 +83,6 @@ def code_of(asked: str) -> str:
     return str(re.findall(r"carry the code (\w+)", asked)[0])
 
 
-def grade(made: RubricJudge, answer: str = "an answer", request: str = "a request", clauses: tuple[str, ...] = IDS[:1]) -> float | None:
+def grade(made: Judge, answer: str = "an answer", request: str = "a request", clauses: tuple[str, ...] = IDS[:1]) -> float | None:
     """What the judge makes of one answer."""
     return made.grade([Answered(Prompt("p", request, clauses), answer)])[0].score

@@ -33,8 +33,8 @@ _TAGS: Final = re.compile(
 )
 _SPOKEN: Final = re.compile(
     "(v)" + _GAP + _GAP.join(("[e3]", "r", "d", "[i1l!|]", "[ck]", "[t7+]"))  # the verdict's word, spaced or in leet too
-    + r"|^[\s>*#_|`.-]{0,16}(s)(?:ystem)[\s*_`]{0,4}:"
-    + r"|^[\s>*#_|`.-]{0,16}([a-z])(?<=[uahmjtdir])(?:ser|ssistant|uman|odel|udge|ool|eveloper|nstructions?|esponse|nput|i)[\s*_`]{0,4}:"
+    + r"|\b(s|u|a|h)(?:ystem|ser|ssistant|uman|i)[\s*_`]{0,4}:"  # roles: some templates have them in the middle of a line
+    + r"|^[\s>*#_|`.-]{0,16}(m|j|t|d|i|r)(?:odel|udge|ool|eveloper|nstructions?|nput|esponse)[\s*_`]{0,4}:"
     + r"|[\"'`](r|c|s)(?:easoning|ode|core)[\"'`]\s{0,8}:"  # the keys of a structured verdict
     + r"|\b(s|r|g|j)(?:core|ating|rade|udge?ment)[\s*_`]{0,4}[:=]",
     re.MULTILINE,
