@@ -5,6 +5,7 @@ into the policy's policy.yaml, signs every clause that the sign-off table asks f
 records prove that signing and checking work; they prove nothing about the reviewers, who are made up.
 """
 
+import fnmatch
 import re
 import sys
 from collections import Counter
@@ -18,7 +19,7 @@ from bylaw.policy import reviews, signoffs
 from bylaw.policy.notation import plain, read_yaml
 from bylaw.policy.parse import MANIFEST, load, read
 from bylaw.policy.reviews import Asked, public_half
-from bylaw.types import Place, Reviewer
+from bylaw.types import Place, Policy, Reviewer
 
 NAMES = ("A. Meyer", "B. Okafor", "C. Lindqvist", "D. Moreau", "E. Tanaka", "F. Novak", "G. Silva", "H. Osei")
 _REVIEWERS = re.compile(r"^reviewers:.*\n(?:[ \t#-].*(?:\n|\Z))*", re.MULTILINE)
@@ -40,6 +41,16 @@ def people(folder: Path) -> list[Reviewer]:
     return [Reviewer(NAMES[at], (role,), "") for at, role in enumerate(roles)]
 
 
+def asked_of(policy: Policy) -> list[tuple[str, str, str]]:
+    """Who signs what: each reviewer, in each role, for the lines of the table that name the role."""
+    return [
+        (who.name, role, pattern)
+        for who in policy.reviewers
+        for role in who.roles
+        for pattern in dict.fromkeys(line.clauses for line in policy.signoffs if role in line.roles)
+    ]
+
+
 def sign(folder: Path, now: datetime) -> int:
     """Give a policy new reviewers' keys and new records; returns how many records were written."""
     file = folder / MANIFEST
@@ -55,11 +66,12 @@ def sign(folder: Path, now: datetime) -> int:
         old.unlink()
     policy = load(folder)
     written = 0
-    for overlay in ("", *(one.name for one in policy.overlays if one.clauses)):
-        for who in policy.reviewers:
-            for role in who.roles:
-                asked = Asked(who.name, role, "*", overlay, "approve", "an example; the key was thrown away")
-                reviews.keep(folder, reviews.review(policy, asked, keys[who.name], now))
+    for overlay in (None, *policy.overlays):
+        ids = [clause.id for clause in (overlay or policy).clauses]
+        for who, role, pattern in asked_of(policy):
+            if fnmatch.filter(ids, pattern):
+                asked = Asked(who, role, pattern, overlay.name if overlay else "", "approve", "an example; the key was thrown away")
+                reviews.keep(folder, reviews.review(policy, asked, keys[who], now))
                 written += 1
     left = [row for row in signoffs.status(policy, reviews.reviewed(folder, policy).reviews) if row.missing]
     if left:

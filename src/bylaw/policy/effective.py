@@ -232,7 +232,7 @@ def refusal(policy: Policy, overlay: Overlay, clause: Clause, target: str, revie
     if not overlay.basis.strip() or not overlay.effective:
         return "the overlay has no basis or no date from which it holds"
     if base is not None and LAYERS.index(clause.layer) < LAYERS.index(base.layer):
-        return f"a {clause.layer} clause never loosens one of {base.layer}"
+        return f"a clause of layer {clause.layer} never loosens one of {base.layer}"
     standing = status_of(policy, clause, overlay, reviews)
     if standing.missing:
         return f"sign-off missing: {'; '.join(standing.missing)}"
@@ -283,7 +283,7 @@ def _may_go_before(policy: Policy, voice: Voice, other: str, known: Mapping[str,
             return why
     layer = base.layer if base is not None and wrote_it else voice.clause.layer
     if LAYERS.index(layer) < LAYERS.index(known[other].layer):
-        return f"a {layer} clause never goes before one of {known[other].layer}"
+        return f"a clause of layer {layer} never goes before one of {known[other].layer}"
     return ""
 
 
