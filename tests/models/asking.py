@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bylaw.models.remote import Manners, RemoteModel
+from bylaw.models.manners import Manners
+from bylaw.models.remote import RemoteModel
 from bylaw.types import Completion, Message, Sampling
 from tests.models.endpoint import Ask, Endpoint, Said, cut_off, fail, garbage, hang_up, say, serve
 

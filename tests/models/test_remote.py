@@ -9,7 +9,8 @@ import pytest
 
 from bylaw.errors import ModelError
 from bylaw.models import remote
-from bylaw.models.remote import Manners, RemoteModel
+from bylaw.models.manners import Manners
+from bylaw.models.remote import RemoteModel
 from bylaw.types import Completion
 from tests.models.asking import KEY, ask, at, mixed, one
 from tests.models.endpoint import Said, choices, cut_off, fail, garbage, hang_up, huge, say, serve, slow

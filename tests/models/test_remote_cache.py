@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from bylaw.errors import ModelError
-from bylaw.models.remote import Manners, RemoteModel
+from bylaw.models.manners import Manners
+from bylaw.models.remote import RemoteModel
 from bylaw.models.spent import Spent
 from bylaw.types import Message, Sampling
 from tests.models.asking import DIRECT, KEY, THINK, ask, at, mixed, one

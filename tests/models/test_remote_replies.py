@@ -172,7 +172,8 @@ def test_what_a_caller_raises_in_between_ends_the_batch_and_its_threads(outside:
 
 INTERRUPTED = """
 import sys
-from bylaw.models.remote import Manners, RemoteModel
+from bylaw.models.manners import Manners
+from bylaw.models.remote import RemoteModel
 from bylaw.types import Message, Sampling
 model = RemoteModel("x", "m", sys.argv[1], manners=Manners(cache=None))
 def generate():

@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from random import Random
 from threading import Thread
 from typing import Any, Final, NamedTuple
@@ -23,8 +22,9 @@ import aiohttp
 
 from bylaw.canonical import canonical, digest
 from bylaw.errors import ModelError
-from bylaw.models import endpoint, reply_cache
+from bylaw.models import endpoint
 from bylaw.models.endpoint import Field, Reply
+from bylaw.models.manners import USUAL, Manners
 from bylaw.models.reply_cache import ReplyCache
 from bylaw.models.spent import Spent, Tally
 from bylaw.types import Completion, Message, Progress, Sampling
@@ -33,24 +33,6 @@ AGAIN: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522,
 CLOSED: Final = frozenset({401, 402, 403, 404, 407})  # these speak of the endpoint, the key or the model, hardly of one row
 CONNECT_S: Final = 15.0
 CHUNK: Final = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Manners:
-    """How to ask an endpoint."""
-
-    concurrency: int = 8  # calls at a time
-    tries: int = 5  # calls a row at the most
-    backoff_s: float = 0.5  # before the second try; doubles, with jitter
-    longest_wait_s: float = 60.0  # between two tries, whatever the server asks for
-    timeout_s: float = 120.0  # one call
-    deadline_s: float | None = None  # one batch; rows not answered by then are missing
-    reply_bytes: int = 8 << 20  # of one reply, unpacked
-    give_up_after: int = 8  # rows in a row that meet a closed door, and nobody else is sent there
-    price_in: float | None = None  # per million prompt tokens
-    price_out: float | None = None  # per million completion tokens
-    cache: Path | None = reply_cache.HERE  # None: ask every time
-    seed: int = 0  # of the jitter
 
 
 @dataclass(slots=True)
@@ -100,7 +82,7 @@ class RemoteModel:
     model: str
     url: str
     key: str = field(default="", repr=False)
-    manners: Manners = Manners()
+    manners: Manners = USUAL
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     now: Callable[[], float] = time.time  # for a Retry-After that is a date
     _tally: Tally = field(default_factory=Tally, repr=False, compare=False)
@@ -144,11 +126,11 @@ class RemoteModel:
         for at, messages in enumerate(conversations):
             words = [[m.role, endpoint.sayable(m.content)] for m in messages]
             content = canonical(words)
-            repetition = met[content] = met.get(content, -1) + 1
-            drawn = replace(sampling, seed=endpoint.seed_of(sampling.seed, repetition))
+            met[content] = met.get(content, -1) + 1
+            drawn = replace(sampling, seed=endpoint.seed_of(sampling.seed, met[content]))
             asked = {
                 "url": self.url, "model": self.model, "messages": words, "temperature": drawn.temperature,
-                "max_new_tokens": drawn.max_new_tokens, "seed": drawn.seed, "repetition": repetition,
+                "max_new_tokens": drawn.max_new_tokens, "seed": drawn.seed,
                 "reply_schema": None if drawn.reply_schema is None else dict(drawn.reply_schema),
             }  # fmt: skip
             yield Row(at, digest(asked), messages, drawn)
@@ -350,6 +332,6 @@ def drive(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         raise failed[0]
 
 
-def load(model: str, url: str, name: str, manners: Manners = Manners()) -> RemoteModel:
+def load(model: str, url: str, name: str, manners: Manners = USUAL) -> RemoteModel:
     """Open `openai:MODEL@URL`; nothing is asked yet. The key comes from the environment and goes to this endpoint alone."""
     return RemoteModel(name, model, endpoint.checked(url), endpoint.key_for(url, os.environ), manners)

@@ -17,7 +17,6 @@ from bylaw.models.endpoint import Reply, sayable
 
 FORMAT: Final = 1  # of the entries; another number asks again
 LARGEST_BYTES: Final = 64 << 20
-HERE: Final = Path(".bylaw/cache/models")
 
 
 @dataclass(frozen=True, slots=True)
