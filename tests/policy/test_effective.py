@@ -64,7 +64,7 @@ def test_a_policy_without_overlays_in_force_is_itself() -> None:
     found = in_force(policy(overlay("eu", replace(BASE, severity="critical"))))
 
     assert found.policy.clauses == (BASE,)
-    assert found.reasons["money.limit"][0].said == "stated"
+    assert found.reasons["money.limit"][0].said == "in the policy"
     assert (found.overlays, found.policy.overlays) == ((), ())
 
 

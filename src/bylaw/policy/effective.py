@@ -155,7 +155,7 @@ def _clause(
         overlay, clause = stating[name]
         if base is None:
             voices.append(Voice(name, clause, overlay))
-            reasons.append(_reason(overlay, clause, "stated", "stated here; the policy itself has no such clause"))
+            reasons.append(_reason(overlay, clause, "stated", "here alone; the policy itself has no such clause"))
         elif name in free and gives_way:
             voices.append(Voice(name, inherited(clause, base, replacing=True), overlay))
             said = "; ".join(losses(clause, base)) or "replaced by its own words"
@@ -181,8 +181,8 @@ def _clause(
 
 
 def _stated(base: Clause, gave_way: bool) -> Reason:
-    where = f" at {base.place}" if base.place.file else ""
-    return Reason(BASE, "stated", f"stated{where}" + ", and gave way" * gave_way, "", base.layer, base.authority)
+    where = f"at {base.place}" if base.place.file else "in the policy"
+    return Reason(BASE, "stated", where + ", and gave way" * gave_way, "", base.layer, base.authority)
 
 
 def _reason(overlay: Overlay, clause: Clause, kind: Kind, said: str) -> Reason:
