@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bylaw.cli.saying import AsJson, say, say_json
+from bylaw.cli.saying import AsJson, PolicyPath, say, say_json
 
 if TYPE_CHECKING:
     from bylaw.policy.drafts import Proposal
@@ -136,6 +136,18 @@ def draft(
             break
         taken += answer == "y"
     say(f"{taken} accepted; next: bylaw policy lint {path}")
+
+
+def handbook(
+    path: PolicyPath,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder, or an older handbook's.", show_default=False)],
+) -> None:
+    """Write the handbook: one HTML page a clause and an index, for the people who own and sign it."""
+    from bylaw.policy.handbook import INDEX, write_handbook  # noqa: PLC0415  # see `cli`
+    from bylaw.policy.parse import load  # noqa: PLC0415  # see `cli`
+
+    pages = write_handbook(load(path), out)
+    say(f"{pages} pages; open {out / INDEX}")
 
 
 def _model(target: str) -> "Model":

@@ -75,6 +75,7 @@ def root(version: Annotated[bool, typer.Option("--version", callback=_version, i
 
 policy.app.add_typer(bring.imports, name="import")
 policy.app.command("draft")(bring.draft)
+policy.app.command("handbook")(bring.handbook)
 review.register(policy.app)
 app.add_typer(policy.app, name="policy")
 app.add_typer(align.app, name="align")
