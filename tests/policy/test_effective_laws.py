@@ -127,6 +127,23 @@ def test_nothing_is_weaker_than_the_base_without_a_signature(one: Policy, names:
 
 
 @few
+@given(POLICIES, SOME)
+def test_a_signature_frees_only_where_every_place_of_an_axis_declares_it(one: Policy, names: tuple[str, ...]) -> None:
+    found = resolve(one, Scope(overlays=names), TODAY, all_signed(one)).policy
+    named = [overlay for overlay in one.overlays if overlay.name in names]
+
+    for old in one.clauses:
+        new = found.clause(old.id)
+        by_axis = [[overlay for overlay in named if overlay.axis == axis] for axis in ("jurisdiction", "product")]
+        declared = [bool(places) and all(old.id in {each.clause for each in place.loosens} for place in places) for places in by_axis]
+        assert new is not None
+        assert LAYERS.index(new.layer) >= LAYERS.index(old.layer)
+        assert any(declared) or RESPONSES.index(new.response) >= RESPONSES.index(old.response)
+        assert any(declared) or all(covers(new, rule) for rule in old.enforce)
+        assert any(declared) or old.norm in new.norm
+
+
+@few
 @given(POLICIES, SOME, st.booleans())
 def test_the_order_of_overlays_does_not_count(one: Policy, names: tuple[str, ...], are_signed: bool) -> None:
     found = all_signed(one) if are_signed else ()
