@@ -106,6 +106,12 @@ def test_every_clause_is_read_whole_by_its_judge() -> None:
     assert [clause.id for clause in every_clause(meridian()) if is_trimmed(clause)] == []
 
 
+def test_every_judge_is_shown_both_sides() -> None:
+    cards = {clause.id: card(clause) for clause in meridian().clauses}
+
+    assert [name for name, text in cards.items() if not ("## A good example" in text and "## A bad example" in text)] == []
+
+
 @pytest.mark.parametrize("where", ["", "eu", "uk"])
 def test_the_excerpt_of_any_area_fits_the_budget_in_any_place(where: str) -> None:
     policy = in_place(where).policy if where else meridian()
