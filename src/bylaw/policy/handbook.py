@@ -153,10 +153,16 @@ def rule_in_words(rule: Rule) -> str:
 
 
 def _event(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """An event as rows of a name and a value."""
+    """An event as rows of a name and a value; what a map holds stands in rows of its own."""
     for key, value in event.items():
-        if value not in ({}, []):
-            yield key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if isinstance(value, Mapping):
+            yield from ((f"{key}.{name}", _shown(inner)) for name, inner in value.items())
+        elif value != []:
+            yield key, _shown(value)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 class _Prose:
