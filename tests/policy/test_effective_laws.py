@@ -118,7 +118,7 @@ def test_nothing_is_weaker_than_the_base_without_a_signature(one: Policy, names:
         assert LAYERS.index(new.layer) >= LAYERS.index(old.layer)
         assert set(old.style) <= set(new.style)
         assert set(old.requires) <= set(new.requires)
-        assert set(new.overrides) <= set(old.overrides)
+        assert all(other in old.overrides or one.clause(other) is None for other in new.overrides)  # an overlay orders its own clauses
         assert old.norm in new.norm
         assert all(covers(new, rule) for rule in old.enforce)
         was, now = old.eval or EvalPlan(), new.eval or EvalPlan()
