@@ -73,7 +73,7 @@ def run(batches: Sequence[Batch], fn: Fn, plan: Plan) -> Generator[Outcome, None
         made = ray.data.from_items(items, override_num_blocks=len(items)).map(
             Worker,  # type: ignore[arg-type]  # Ray takes a class and makes the actors itself; its types know functions alone
             fn_constructor_args=(fn, plan.tries, counter),
-            compute=ActorPoolStrategy(size=plan.workers, max_tasks_in_flight_per_actor=1),
+            compute=ActorPoolStrategy(size=plan.workers),
             num_cpus=1,
             num_gpus=plan.gpus or None,
         )
