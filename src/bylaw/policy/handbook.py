@@ -186,17 +186,19 @@ class _Prose:
         from markdown_it.token import Token  # noqa: PLC0415  # as above
 
         named: Leaf | None = None
+        heading = ""  # the words for a link to a heading that is no clause
         for token in tokens:
             if token.type == "link_open":
                 href = str(token.attrGet("href") or "")
                 named = self.links.get(href.removeprefix("#")) if href.startswith("#") else None
+                heading = href.removeprefix("#").replace("_", " ") if href.startswith("#") else ""
                 outside = href.startswith(_LINKS)
                 token.attrs = {"href": named.file if named else href if outside else INDEX}
                 token.attrs |= {"rel": "noreferrer noopener"} if outside else {}
             if token.type != "text":
                 yield token
                 continue
-            content = named.clause.title if named and token.content == "?" else token.content
+            content = (named.clause.title if named else heading or "?") if token.content == "?" else token.content
             for index, piece in enumerate(_NORMATIVE.split(content)):
                 if index % 2:
                     yield Token("html_inline", "", 0, content=f"<b>{piece}</b>")
