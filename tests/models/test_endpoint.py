@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bylaw.errors import ModelError
-from bylaw.models import endpoint, targets
+from bylaw.models import endpoint, remote, targets
 from bylaw.types import Message, Sampling
 
 
@@ -28,6 +28,8 @@ def test_an_endpoint_is_named_by_its_base(url: str) -> None:
         "https://[hunter2/v1",
         "https://host/v1 hunter2",
         "https://host/v1\nhunter2",
+        "https://hunter2..host/v1",
+        f"https://hunter2{'a' * 300}.com/v1",
     ],
 )
 def test_a_url_that_may_hold_a_secret_or_is_none_is_refused_and_not_repeated(url: str) -> None:
@@ -59,6 +61,24 @@ def test_only_http_and_https_are_endpoints(text: str) -> None:
 )
 def test_a_key_goes_only_where_it_belongs(url: str, environ: dict[str, str], key: str) -> None:
     assert endpoint.key_for(url, environ) == key
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy"),
+    [
+        ("http://far.example/v1", "http://proxy:1"),
+        ("https://far.example/v1", "http://proxy:2"),
+        ("https://near.example/v1", None),
+        ("http://localhost:8000/v1", None),
+        ("http://127.0.0.1:8000/v1", None),
+        ("http://[::1]:8000/v1", None),
+    ],
+)
+def test_the_machines_proxy_is_used_but_not_for_the_machine_itself(monkeypatch: pytest.MonkeyPatch, url: str, proxy: str | None) -> None:
+    for name, value in (("http_proxy", "http://proxy:1"), ("https_proxy", "http://proxy:2"), ("no_proxy", "near.example")):
+        monkeypatch.setenv(name, value)
+
+    assert remote.proxy_for(url) == proxy
 
 
 @pytest.mark.parametrize("key", ["hunter2\nX-Evil: 1", "hünter2", "hunter2\x00"])

@@ -67,6 +67,7 @@ def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises where it is no number
+        (parts.hostname or "").encode("idna")  # raises where no host can be called so
     except ValueError:
         return None
     return parts if url.isprintable() and " " not in url else None
