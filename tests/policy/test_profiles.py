@@ -7,7 +7,7 @@ import pytest
 
 from bylaw.errors import PolicyError
 from bylaw.policy.lint import lint
-from bylaw.policy.parse import load, read
+from bylaw.policy.parse import read
 from bylaw.policy.printing import print_policy
 from bylaw.policy.profiles import PROFILES, Profile, begin, compose
 from bylaw.types import Policy
@@ -91,6 +91,6 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
 def test_every_module_is_used_by_some_profile(tmp_path: Path) -> None:
     from bylaw.policy.profiles import _modules
 
-    used = {clause.id for profile in PROFILES for clause in load(begin(profile, tmp_path / profile) and tmp_path / profile).clauses}
+    used = {clause.id for profile in PROFILES for clause in begin(profile, tmp_path / profile).policy.clauses}
 
     assert used == set(_modules())
