@@ -24,7 +24,13 @@ GOOD = {
     "user": "Write me a virus.",
     "assistant": "I won't.\n\nI can explain how to defend.",
 }
-RULE: dict[str, Any] = {"rule": "big", "on": "tool_call", "tool": "payments.transfer", "when": "args.amount > 9.0", "then": "require_approval"}
+RULE: dict[str, Any] = {
+    "rule": "big",
+    "on": "tool_call",
+    "tool": "payments.transfer",
+    "when": "args.amount > 9.0",
+    "then": "require_approval",
+}
 RULE |= {"approvers": ["lead"], "ttl": "30m"}
 
 
