@@ -11,7 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-import yaml
+from bylaw.policy.notation import plain, read_yaml
+from bylaw.types import Place
 
 _DATA: Final = Path(__file__).with_suffix(".yaml")
 _NEAREST: Final = 3
@@ -43,7 +44,7 @@ class Doubt(NamedTuple):
 @cache
 def frameworks() -> Mapping[str, Framework]:
     """All frameworks by name."""
-    rows = yaml.load(_DATA.read_text("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # a safe loader, of our own file
+    rows = plain(read_yaml(_DATA.read_text("utf-8"), Place(_DATA.name, 1)))
     return {
         name: Framework(name, **{**row, "ids": row["ids"] or {}, "aliases": tuple(row.get("aliases", ()))}) for name, row in rows.items()
     }

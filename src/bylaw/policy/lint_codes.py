@@ -43,7 +43,7 @@ CODES: Final[dict[str, Code]] = {
     "BL302": Code("warning", "a vague word in the norm", "Say what exactly, or define it in the glossary.", "error from severity high on"),
     "BL303": Code("warning", "a promise that no test can prove", "Say what the model does."),
     "BL304": Code("warning", "no rationale", "Say why."),
-    "BL305": Code("error", "a hidden character", "Delete it."),
+    "BL305": Code("error", "a hidden character, or a letter of another alphabet inside a word", "Delete it, or type the word again."),
     "BL306": Code("error", "the verb of the norm and the block disagree", "Make both say the same."),
     "BL307": Code("warning", "more than two MUST in one sentence", "Write a sentence for each duty."),
     "BL308": Code("error", "the norm and the rule speak of different currencies", "Make both name the same currency."),

@@ -12,7 +12,19 @@ from bylaw.types import Clause, Finding, Policy, Rule
 
 _LITERAL: Final = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 _NUMBER: Final = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
-_IN_PROSE: Final = re.compile(r"\d+(?:[ ,.'\u00a0\u202f]\d{3})+(?!\d)|\d+(?:[.,]\d+)?")
+_IN_PROSE: Final = re.compile(r"\d+(?:[ ,.'\u00a0\u202f]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d+(?:[.,]\d+)?")
+_POINTER: Final = re.compile(r"(?:\b(?:section|clause|article|art\.|chapter|paragraph|annex|page|no\.)|§)\s*\d[\d.]*", re.IGNORECASE)
+_SMALL: Final = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+)
+_TENS: Final = "twenty thirty forty fifty sixty seventy eighty ninety"
+_VALUES: Final = {word: number for number, word in enumerate(_SMALL.split(" "))} | {
+    word: 10 * number for number, word in enumerate(_TENS.split(" "), 2)
+}
+_SCALES: Final = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}
+_WORDED: Final = re.compile(
+    rf"\b(?:{'|'.join((*_VALUES, *_SCALES))})(?:(?:-|\s+|\s+and\s+)(?:{'|'.join((*_VALUES, *_SCALES))}))*\b", re.IGNORECASE
+)
 _OBVIOUS: Final = frozenset({0.0, 1.0})  # counts and indices that prose need not repeat
 _SIGNS: Final = {"€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR"}
 _CODES: Final = (
@@ -39,7 +51,8 @@ _CODES: Final = (
 _DOLLARS: Final = frozenset({"USD", "CAD", "AUD", "NZD", "SGD", "HKD"})
 _SPELLED: Final = {"euro": "EUR", "euros": "EUR", "francs": "CHF", "yen": "JPY", "rupees": "INR", "sterling": "GBP"}
 _CODE: Final = re.compile(rf"(?<![A-Za-z])({'|'.join(_CODES)})(?![A-Za-z])")
-_MONEY: Final = re.compile(rf"(?:[€£¥₹$]|\b(?:{'|'.join(_CODES)}))\s?\d|\d\s?(?:[€£¥₹$]|(?:{'|'.join(_CODES)})\b)")
+_SUM: Final = r"(?<![\d.,])\d[\d ,.'\u00a0\u202f]{0,24}"  # bounded, so that no text of digits is read twice
+_MONEY: Final = re.compile(rf"(?:[€£¥₹$]|\b(?:{'|'.join(_CODES)}))\s?({_SUM})|({_SUM})(?:[€£¥₹$]|(?:{'|'.join(_CODES)})\b)")
 _TICKED: Final = re.compile(r"`([A-Za-z0-9_][A-Za-z0-9_.:-]{0,127})`")
 _FIELD: Final = re.compile(r"\bargs((?:\.[A-Za-z_]\w*)+)")
 _STEM: Final = 5  # letters by which a role's word is known again in prose: `officer`, `officers`
@@ -67,14 +80,30 @@ def _numbers(clause: Clause, rule: Rule) -> Iterator[Finding]:
 
 
 def _written(prose: str) -> set[float]:
-    return {number for text in _IN_PROSE.findall(prose) for number in _readings(text)}
+    """The numbers of a text, in figures or in words; those that point to a section or an article decide nothing."""
+    prose = _POINTER.sub("", prose)
+    spelled = {_spelled(match[0]) for match in _WORDED.finditer(prose)}
+    return {number for text in _IN_PROSE.findall(prose) for number in _readings(text)} | spelled
+
+
+def _spelled(text: str) -> float:
+    """`two hundred and fifty` as 250."""
+    total = part = 0
+    for word in re.findall(r"[a-z]+", text.lower()):
+        if word in _SCALES:
+            part = max(part, 1) * _SCALES[word]
+            if word != "hundred":
+                total, part = total + part, 0
+        else:
+            part += _VALUES.get(word, 0)
+    return float(total + part)
 
 
 def _readings(text: str) -> set[float]:
     """What a number in prose can mean: `1,000` is a thousand in one country and one in another."""
     readings = {float(re.sub(r"\D", "", text))}
-    decimal = re.fullmatch(r"(\d+)[.,](\d+)", text)
-    return readings | ({float(f"{decimal[1]}.{decimal[2]}")} if decimal else set())
+    decimal = re.fullmatch(r"(.*\d)[.,](\d+)", text)
+    return readings | ({float(f"{re.sub(r'[^0-9]', '', decimal[1])}.{decimal[2]}")} if decimal else set())
 
 
 def _currencies(policy: Policy, clause: Clause, rule: Rule) -> Iterator[Finding]:
@@ -118,8 +147,8 @@ def _described(schema: Any, names: list[str]) -> str:
 def _styles(policy: Policy, clause: Clause) -> Iterator[Finding]:
     """Sums of money in a style that the norm does not mention: the limit moved in one place only."""
     for style in policy.styles:
-        if style.id in clause.style and _MONEY.search(style.text):
-            for text in dict.fromkeys(_IN_PROSE.findall(style.text)):
+        if style.id in clause.style:
+            for text in dict.fromkeys(number for pair in _MONEY.findall(style.text) for number in _IN_PROSE.findall(" ".join(pair))):
                 if not _readings(text) & _written(clause.norm):
                     what = f"style {style.id} speaks of {text}, which the norm does not mention"
                     yield Finding("BL403", "error", clause.place, what, "Make the norm and the style say the same number.", clause.id)

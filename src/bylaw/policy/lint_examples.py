@@ -2,12 +2,9 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 from bylaw.policy.overlap import NEAR, near, words
 from bylaw.types import Clause, Example, Finding
-
-_ASKS: Final = ("system", "user", "tool")  # who speaks before the model answers
 
 Placed = tuple[Clause, Example]
 
@@ -38,6 +35,8 @@ def _leaks(placed: Sequence[Placed]) -> Iterator[Finding]:
     held_out = [(clause, one) for clause, one in placed if one.split == "eval"]
     closest: dict[int, tuple[float, int]] = {}
     for pair in near([asked(one) for _, one in held_out], [asked(one) for _, one in trained], NEAR):
+        if _elsewhere(held_out[pair.left][1], trained[pair.right][1]):
+            continue
         closest[pair.left] = max(closest.get(pair.left, (0.0, 0)), (pair.score, -pair.right))
     same = {(clause.id, _request(one)) for clause, one in trained}
     for position, (clause, example) in enumerate(held_out):
@@ -61,11 +60,17 @@ def _contradictions(placed: Sequence[Placed]) -> Iterator[Finding]:
 
 
 def asked(example: Example) -> str:
-    """What a model is asked in an example: every turn but its own, or the text of an event."""
+    """What a user asks in an example, or the text of an event."""
     if example.event is not None:
         text = example.event.get("text")
         return text if isinstance(text, str) else ""
-    return "\n".join(turn.text for turn in example.turns if turn.role in _ASKS)
+    return "\n".join(turn.text for turn in example.turns if turn.role == "user")
+
+
+def _elsewhere(one: Example, other: Example) -> bool:
+    """Whether both say in which system they are asked, and these differ: the same words by someone else are another case."""
+    mine, theirs = ([words(turn.text) for turn in example.turns if turn.role == "system"] for example in (one, other))
+    return bool(mine and theirs) and mine != theirs
 
 
 def _request(example: Example) -> str:

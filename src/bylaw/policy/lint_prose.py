@@ -6,6 +6,8 @@ from typing import Final
 
 from bylaw.types import Clause, Finding, Policy
 
+# A word of two alphabets: one of its letters only looks like the other kind, and a search or a judge reads another word.
+MIXED: Final = re.compile(r"\b(?=\w*[A-Za-z])\w*[\u0370-\u03ff\u0400-\u052f]\w*")
 NORMATIVE: Final = re.compile(r"\b(MUST|SHOULD|MAY)\b")
 FORBIDS: Final = re.compile(r"\b(MUST|SHOULD|MAY) NOT\b")
 DEMANDS: Final = re.compile(r"\b(MUST|SHOULD|MAY)\b(?! NOT\b)")
@@ -41,6 +43,11 @@ def findings(policy: Policy, clause: Clause) -> Iterator[Finding]:
     yield from _norm(policy, clause, report)
     yield from _verbs(clause, report)
     texts = [clause.title, clause.norm, clause.rationale, *(turn.text for one in clause.examples for turn in one.turns)]
+    mixed = MIXED.search("\n".join((clause.title, clause.norm, clause.rationale)))
+    if mixed:
+        letter = next(char for char in mixed[0] if "\u0370" <= char <= "\u052f")
+        what = f"the letter U+{ord(letter):04X} in {mixed[0][:40]!r} only looks like a Latin one"
+        yield report("BL305", "error", what, "Type the word again; a reader sees one word, a model another.")
     hidden = HIDDEN.search("\n".join(texts))
     if hidden:
         yield report("BL305", "error", f"a hidden character U+{ord(hidden[0]):04X} in the text", "Delete it; reviewers cannot see it.")
@@ -49,7 +56,8 @@ def findings(policy: Policy, clause: Clause) -> Iterator[Finding]:
 def _norm(policy: Policy, clause: Clause, report: Report) -> Iterator[Finding]:
     if not NORMATIVE.search(clause.norm):
         yield report("BL301", "error", "the norm has no MUST, MUST NOT, SHOULD or MAY", "Say in capitals what is required.")
-    for word in dict.fromkeys(match[1].lower() for match in VAGUE.finditer(clause.norm)):
+    plain = " ".join(HIDDEN.sub("", clause.norm).split())
+    for word in dict.fromkeys(match[1].lower() for match in VAGUE.finditer(plain)):
         if word not in {term.lower() for term in policy.glossary}:
             level = "error" if clause.severity in ("high", "critical") else "warning"
             yield report("BL302", level, f"vague word {word!r} in the norm", "Say what exactly, or define the word in the glossary.")

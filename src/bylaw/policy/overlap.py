@@ -4,7 +4,7 @@ Two texts are as similar as the larger of two shares says:
 - reworded: runs of 5 characters that both have, as a share of the longer text's runs (one word of ten changed: about 0.8);
 - copied: runs of 5 words of the shorter text that the longer one also has, where the shorter has at least 8 words (a question
   that stands whole inside a longer text: 1.0).
-Case, punctuation, spacing, width and invisible characters do not count. Two texts that say the same in other words are not found.
+Case, punctuation, spacing, width, invisible and look-alike characters do not count. Texts that say the same in other words are not found.
 
 Whole sets are compared without trying every pair: of a text with k runs, `threshold * k` must be shared, so at least one of its
 `k - threshold * k + 1` rarest runs must be. Only texts that share such a rare run are counted in full; the result is exact.
@@ -24,6 +24,8 @@ RUN_CHARS: Final = 5
 RUN_WORDS: Final = 5
 COPIED_WORDS: Final = 8  # a shorter text is too common a phrase to call its recurrence a copy
 _WORD: Final = re.compile(r"[^\W_]+")
+# Letters of other alphabets that look like Latin ones, after case folding.
+_LOOKALIKES: Final = str.maketrans("аеорсухіјѕԁһклмтвнгαβεικνορτυχ", "aeopcyxijsdhkлmtbhrabeikvoptux")
 _INVISIBLE: Final = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef]")
 
 
@@ -116,8 +118,8 @@ def _rarity(sets: Sequence[Runs]) -> Callable[[str], tuple[int, str]]:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text without case, punctuation, width and invisible characters."""
-    return _WORD.findall(_INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).casefold())
+    """The words of a text without case, punctuation, width, invisible and look-alike characters."""
+    return _WORD.findall(_INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).casefold().translate(_LOOKALIKES))
 
 
 def _letter_runs(text: str) -> Runs:
