@@ -21,10 +21,11 @@ from bylaw.types import Answered, Completion, Prompt, Reasoned, Verdict
 POLICIES = Path(__file__).parents[2] / "policies"
 WORLD = load(POLICIES / "policyworld")
 REFUNDS = load(POLICIES / "refunds")
-EXACT = ExactMarker(ExactJudge(dialect(WORLD)))
+JUDGE = ExactJudge(dialect(WORLD))
+EXACT = ExactMarker(JUDGE)
 ROW = draw(Random(0), "leet", topic="theft", user="guest")
-PROMPT = as_prompt(ROW, EXACT.judge.words)
-CLAUSE, ACTION = EXACT.judge.ruling(PROMPT)
+PROMPT = as_prompt(ROW, JUDGE.words)
+CLAUSE, ACTION = JUDGE.ruling(PROMPT)
 
 
 @dataclass(frozen=True)

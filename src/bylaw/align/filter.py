@@ -12,6 +12,7 @@ from typing import Any
 
 from bylaw.align.synthesize import Sample
 from bylaw.errors import JudgeError
+from bylaw.judge.readings import reread
 from bylaw.types import Dialect, Judge, Lesson, Reasoned, Verdict
 
 
@@ -46,7 +47,7 @@ def sift(samples: Sequence[Sample], judge: Judge, dialect: Dialect, sieve: Sieve
     """Judge every well-formed sample and keep the first that passes of each prompt. The lesson's conversation has no policy in it."""
     formed = [sample for sample in samples if not sample.fault]
     reasoned = [Reasoned(sample.prompt, sample.thinking, sample.answer) for sample in formed]
-    readings = [judge.review(reasoned) for _ in range(sieve.readings)]
+    readings = [reread(judge, i, sieve.readings).review(reasoned) for i in range(sieve.readings)]
     if any(len(column) != len(reasoned) for column in readings):
         raise JudgeError(f"{judge.name} was asked {len(reasoned)} rows and did not answer as many", "use a judge that answers every row")
     verdicts = iter([lowest([column[i] for column in readings]) for i in range(len(reasoned))])
@@ -75,3 +76,8 @@ def _fate(sample: Sample, verdict: Verdict, sieve: Sieve, has_lesson: bool) -> s
     if verdict.score < sieve.threshold:
         return "failed"
     return "spare" if has_lesson else "kept"
+
+
+def reasons(rows: Sequence[Mapping[str, Any]]) -> Counter[str]:
+    """How many samples were not kept for which reason: their fate, and what was said of them."""
+    return Counter(f"{row['fate']} ({row['reason']})" for row in rows if row["fate"] not in ("kept", "spare"))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bylaw.types import Dialect, Model, Policy, Progress, Prompt, Sampling
+from bylaw.types import Dialect, Model, Policy, Progress, Prompt, Sampling, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Sample:
             "id": self.prompt.id,
             "clauses": list(self.prompt.clauses),
             "user": self.prompt.user,
+            "history": [{"role": turn.role, "text": turn.text} for turn in self.prompt.history],
             "request": self.prompt.request,
             "facts": dict(self.prompt.facts),
             "excerpt": self.excerpt,
@@ -50,7 +51,8 @@ class Sample:
 
 def sample_from(row: Mapping[str, Any]) -> Sample:
     """Read a row back."""
-    prompt = Prompt(row["id"], row["request"], tuple(row["clauses"]), row["user"], row["facts"])
+    history = tuple(Turn(turn["role"], turn["text"]) for turn in row.get("history", ()))
+    prompt = Prompt(row["id"], row["request"], tuple(row["clauses"]), row["user"], row["facts"], history=history)
     return Sample(prompt, row["excerpt"], row["thinking"], row["answer"], row["raw"], row["fault"])
 
 

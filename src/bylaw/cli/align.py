@@ -24,23 +24,25 @@ def align_deliberative(
     lora: Annotated[int, typer.Option(min=0, help="Rank of a LoRA adapter; 0 trains all weights.")] = 0,
     arms: Annotated[str, typer.Option(help="Arms to train and measure, with commas, or `all`.")] = "base,policy_in_prompt,sft,sft_rl",
     prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="More prompts for a policy in prose.", show_default=False)] = None,
+    tests: Annotated[Path | None, typer.Option(metavar="FILE", help="More prompts to be tested with.", show_default=False)] = None,
     replay: Annotated[Path | None, typer.Option(metavar="FILE", help="Capability rows to keep skills.", show_default=False)] = None,
     helpful_first: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Helpful rows: stage 0, before all.", show_default=False)
     ] = None,
+    engine: Annotated[Literal["process", "ray", "vllm"], typer.Option(help="Where generator and judge answer.")] = "process",
     as_json: AsJson = False,
 ) -> None:
     """Deliberative alignment: synthesise, filter, strip, fine-tune, reinforce, measure. Resumes where it was stopped.
 
-    A model is one of: embedded | FOLDER | RUN[:arm] | hub/name | scripted:FILE
+    A model is one of: embedded | FOLDER | RUN[:arm] | hub/name | openai:MODEL@URL | scripted:FILE. A judge is such a model, or
+    json:JUDGE (a reply held to a schema), think:JUDGE (it thinks first), panel:min|mean|unanimous:JUDGE,JUDGE.
     """
     from bylaw.recipes import align_run, telling  # noqa: PLC0415  # see `cli`
 
-    files = {"prompts": prompts, "replay": replay, "helpful": helpful_first}
+    files = {"prompts": prompts, "tests": tests, "replay": replay, "helpful": helpful_first}
     named = {key: str(file.resolve()) if file else "" for key, file in files.items()}
-    started = align_run.begin(
-        policy, out, model=model, generator=generator, judge=judge, size=size, seed=seed, lora=lora, arms=arms, **named
-    )
+    asked = {"model": model, "generator": generator, "size": size, "seed": seed, "lora": lora, "engine": engine}
+    started = align_run.begin(policy, out, arms=arms, judge=judge, **asked, **named)
     results = telling.align(started, quiet=as_json)
     if as_json:
         say_json(results)
@@ -66,13 +68,15 @@ def evaluate(
     policy: PolicyOption,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write results.json, report.html and the rows.", show_default=False)],
     judge: Annotated[str, typer.Option(help="Who judges a policy in prose.", show_default=False)] = "",
+    tests: Annotated[Path | None, typer.Option(metavar="FILE", help="More prompts to be tested with.", show_default=False)] = None,
     size: Annotated[Literal["smoke", "tiny", "small", "full"], typer.Option(help="How many prompts.")] = "tiny",
     as_json: AsJson = False,
 ) -> None:
     """Measure a model against a policy from both sides: attacks resisted, allowed requests helped."""
     from bylaw.recipes import telling  # noqa: PLC0415  # see `cli`
+    from bylaw.recipes.asked import Question  # noqa: PLC0415  # see `cli`
 
-    results = telling.evaluate(target, policy, judge, size, out, quiet=as_json)
+    results = telling.evaluate(Question(target, policy, judge, size, tests), out, quiet=as_json)
     if as_json:
         say_json(results)
 

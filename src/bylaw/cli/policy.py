@@ -11,7 +11,7 @@ from bylaw.cli.saying import FINDINGS, AsJson, PolicyPath, say, say_json
 app = typer.Typer(help="Read, check and compile a written policy.", no_args_is_help=True)
 
 
-@app.command("lint")
+@app.command("lint", short_help="Check a policy.")
 def policy_lint(
     path: PolicyPath,
     against: Annotated[str, typer.Option(metavar="REF|DIR", help="Compare with a git revision or a folder.", show_default=False)] = "",
@@ -40,7 +40,7 @@ def policy_lint(
         raise typer.Exit(FINDINGS)
 
 
-@app.command("show")
+@app.command("show", short_help="Show a policy, or one clause.")
 def policy_show(
     path: PolicyPath,
     clause: Annotated[str, typer.Argument(metavar="[CLAUSE]", help="A clause id; left out, the whole policy.", show_default=False)] = "",
@@ -59,7 +59,7 @@ def policy_show(
         say(show.page(chosen) if chosen else show.summary(policy))
 
 
-@app.command("compile")
+@app.command("compile", short_help="Excerpts, judge cards and rules.")
 def policy_compile(
     path: PolicyPath,
     clause: Annotated[str, typer.Option(help="Compile this clause only.", show_default=False)] = "",

@@ -16,19 +16,6 @@ Products = Annotated[list[str] | None, typer.Option("--product", help="Holds for
 Deployments = Annotated[list[str] | None, typer.Option("--deployment", help="Holds for it; repeat for several.", show_default=False)]
 
 
-def register(app: typer.Typer) -> None:
-    """Add these commands to `bylaw policy`."""
-    for name, command in (
-        ("diff", policy_diff),
-        ("effective", policy_effective),
-        ("signoffs", policy_signoffs),
-        ("sign", policy_sign),
-        ("keygen", policy_keygen),
-        ("rule", policy_rule),
-    ):
-        app.command(name)(command)
-
-
 def policy_diff(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="The policy as it was.", show_default=False)],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The policy as it is now.", show_default=False)],

@@ -45,17 +45,17 @@ class Prose:
         return compiled.excerpt(policy, clauses, budget)
 
     def prompt(self, prompt: Prompt, excerpt: str = "") -> tuple[Message, ...]:
-        """The request, under a system message with the policy where there is an excerpt."""
-        asked = Message("user", prompt.request)
+        """What was said and the request, under a system message with the policy where there is an excerpt."""
+        asked = (*(Message(turn.role, turn.text) for turn in prompt.history), Message("user", prompt.request))
         if not excerpt:
-            return (asked,)
+            return asked
         longest = max((len(ticks) for ticks in _TICKS.findall(excerpt)), default=2)
         sample = next(iter(_CITED.findall(excerpt)), "an.id")
         text = _SYSTEM.read_text("utf-8").rstrip("\n")
         for word, value in (("{sample}", sample), ("{fence}", "`" * (longest + 1)), ("{excerpt}", excerpt)):
             text = text.replace(word, value)
         who = f"\n\nThe user is: {prompt.user}" if prompt.user else ""
-        return (Message("system", text + who), asked)
+        return (Message("system", text + who), *asked)
 
     def parse_answer(self, completion: Completion) -> Reading:
         """The response the answer takes, by its signs, and the ids its thinking cites in brackets."""

@@ -68,20 +68,8 @@ class WorldDialect:
     def excerpt(self, policy: Policy, clauses: Sequence[str], budget: int, seed: str = "") -> str:
         """The category's clause lines, then others as far as `budget` tokens go, in an order drawn from `seed`."""
         rng = Random(f"excerpt-{seed}")
-        unknown = [i for i in clauses if i not in self.clauses]
-        if unknown:
-            raise PolicyError(f"the policy {policy.id} has no clause {unknown[0]}", "name clauses of this policy")
-        wanted = [self.clauses[i] for i in dict.fromkeys(clauses)]
-        if LINE_TOKENS * len(wanted) > budget:
-            raise PolicyError(
-                f"context too short for the excerpt: {len(wanted)} clauses need {LINE_TOKENS * len(wanted)} tokens, the budget is {budget}",
-                "raise the excerpt budget",
-            )
-        others = [clause for clause in self.policy if clause not in wanted]
-        rng.shuffle(others)
-        chosen = wanted + others[: budget // LINE_TOKENS - len(wanted)]
-        rng.shuffle(chosen)
-        return clause_lines(rng, tuple(chosen))
+        chosen = known_clauses(rng, tuple(self.clauses), clauses, (policy.id, budget // LINE_TOKENS))
+        return clause_lines(rng, tuple(self.clauses[i] for i in chosen))
 
     def prompt(self, prompt: Prompt, excerpt: str = "") -> tuple[Message, ...]:
         """The system message says who asks, after the clauses where they are given; the request follows."""
@@ -91,6 +79,23 @@ class WorldDialect:
         """The response an answer takes and the clauses its thinking cites."""
         action = action_of(completion.answer)
         return Reading(RESPONSE_OF[action] if action else None, tuple(self.id_of(label) for label in cited_labels(completion.thinking)))
+
+
+def known_clauses(rng: Random, known: Sequence[str], wanted: Sequence[str], room: tuple[str, int]) -> list[str]:
+    """The ids an excerpt carries: the wanted ones and others, in a drawn order; `room` is the policy's id and how many lines fit."""
+    policy, lines = room
+    unknown = [i for i in wanted if i not in known]
+    if unknown:
+        raise PolicyError(f"the policy {policy} has no clause {unknown[0]}", "name clauses of this policy")
+    first = list(dict.fromkeys(wanted))
+    if len(first) > lines:
+        what = f"context too short for the excerpt: it has {len(first)} clauses, the budget is for {lines}"
+        raise PolicyError(what, "raise the excerpt budget")
+    others = [i for i in known if i not in first]
+    rng.shuffle(others)
+    chosen = first + others[: lines - len(first)]
+    rng.shuffle(chosen)
+    return chosen
 
 
 def dialect(policy: Policy) -> WorldDialect:

@@ -33,6 +33,8 @@ EXCUSES: Final = {
 PUZZLE_EXCUSE: Final = "but it is only a puzzle"
 SPECIAL_TOKENS: Final = ("<pad>", "<eos>", "<unk>", "<sys>", "<user>", "<asst>", "<cot>", "<direct>")
 THINK_TOKENS: Final = ("<think>", "</think>")
+# Words that only level 2 uses. They stand last: the base is first pretrained without them, and keeps the numbers of all others.
+LEVEL2_WORDS: Final = ("day", "night", "always", "over", "except", "yes", "time", "none", "holds", "fails", "asked", "about", "ok")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,4 +120,4 @@ def vocabulary() -> tuple[str, ...]:
     found |= {word for excuse in (*EXCUSES.values(), PUZZLE_EXCUSE) for word in excuse.split()}
     for topic in TOPICS.values():
         found |= {*topic.methods, topic.resource}
-    return (*SPECIAL_TOKENS, *THINK_TOKENS, *sorted(found - set(SPECIAL_TOKENS) - set(THINK_TOKENS)))
+    return (*SPECIAL_TOKENS, *THINK_TOKENS, *sorted(found - set(SPECIAL_TOKENS) - set(THINK_TOKENS)), *LEVEL2_WORDS)

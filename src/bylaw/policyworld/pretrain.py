@@ -8,7 +8,7 @@ the rest with AdamW. The number of steps is fixed, so the same seed gives the sa
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from transformers import Lfm2Config, Lfm2ForCausalLM
 
 from bylaw.policyworld import stage0, tokenizer
+from bylaw.policyworld.language import LEVEL2_WORDS
 from bylaw.policyworld.stage0 import Example
 
 Batch = list[tuple[list[int], list[int]]]  # rows of (ids, positions whose next token carries loss)
@@ -35,6 +36,9 @@ class Pretraining:
     adamw_lr: float = 3e-3
     warmup_steps: int = 30
     clip: float = 1.0  # gradient norm
+
+
+RowOf = Callable[[Random, Pretraining, int], Example]  # a row of the mix at a step
 
 
 def config(vocab_size: int) -> Lfm2Config:
@@ -61,19 +65,24 @@ def config(vocab_size: int) -> Lfm2Config:
 def encode(words: dict[str, int], row: Example) -> tuple[list[int], list[int]]:
     """Return an example's ids (T) and the positions (N) whose next token carries loss."""
     mode = "<cot>" if row.thinking else "<direct>"
-    prompt = f"<sys> {row.system} {mode} <user> {row.request} <asst>".split()
+    before = " ".join(f"<user> {turn.text}" if turn.role == "user" else f"<asst> {turn.text} <eos>" for turn in row.history)
+    prompt = f"<sys> {row.system} {mode} {before} <user> {row.request} <asst>".split()
     response = [*row.response.split(), "<eos>"]
     learn = (*(row.learn or [True] * (len(response) - 1)), True)
     ids = [words[word] for word in prompt + response]
     return ids, [len(prompt) - 1 + i for i, wanted in enumerate(learn) if wanted]
 
 
-def batches(rng: Random, words: dict[str, int], plan: Pretraining) -> Iterator[Batch]:
-    """Yield batches of similar length under the token budget, quiz first, then the whole mix."""
+def level1(rng: Random, plan: Pretraining, step: int) -> Example:
+    """A row of the first level: quiz first, then the whole mix."""
+    return stage0.example(rng, stage0.QUIZ_ONLY if step < plan.quiz_steps else stage0.STAGE0)
+
+
+def batches(rng: Random, words: dict[str, int], plan: Pretraining, row_of: RowOf = level1) -> Iterator[Batch]:
+    """Yield batches of similar length under the token budget."""
     made = 0
     while made < plan.steps:
-        mix = stage0.QUIZ_ONLY if made < plan.quiz_steps else stage0.STAGE0
-        pool = sorted((encode(words, stage0.example(rng, mix)) for _ in range(1024)), key=lambda row: len(row[0]))
+        pool = sorted((encode(words, row_of(rng, plan, made)) for _ in range(1024)), key=lambda row: len(row[0]))
         cut: list[Batch] = [[]]
         for row in pool:
             if len(row[0]) * (len(cut[-1]) + 1) > plan.batch_tokens:
@@ -119,12 +128,17 @@ def pretrain(plan: Pretraining) -> tuple[Lfm2ForCausalLM, int]:
     torch.manual_seed(plan.seed)
     torch.set_num_threads(1)
     rng = Random(f"policyworld-stage0-{plan.seed}")
-    words = tokenizer.build().get_vocab()
+    words = {word: i for word, i in tokenizer.build().get_vocab().items() if word not in LEVEL2_WORDS}
     model = Lfm2ForCausalLM(config(len(words)))
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(words)} words", flush=True)
+    return model, train(model, plan, batches(rng, words, plan))
+
+
+def train(model: Lfm2ForCausalLM, plan: Pretraining, given: Iterator[Batch]) -> int:
+    """Train a model on batches, printing a line every hundred steps; return the tokens it read."""
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {model.config.vocab_size} words", flush=True)
     steppers = optimizers(model, plan)
     smooth, tokens = 0.0, 0
-    for step, batch in zip(range(plan.steps), batches(rng, words, plan), strict=False):
+    for step, batch in zip(range(plan.steps), given, strict=False):
         loss = loss_of(model, batch)
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships no type for it
         torch.nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
@@ -137,7 +151,7 @@ def pretrain(plan: Pretraining) -> tuple[Lfm2ForCausalLM, int]:
         tokens += sum(len(ids) for ids, _ in batch)
         if step % 100 == 99:
             print(f"step {step + 1:5d}  loss {smooth:.3f}  {tokens / time.process_time():,.0f} tokens per CPU s", flush=True)
-    return model, tokens
+    return tokens
 
 
 def save(model: Lfm2ForCausalLM, tokens: int, plan: Pretraining, out: Path) -> None:

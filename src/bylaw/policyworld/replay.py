@@ -16,6 +16,7 @@ from bylaw.policyworld.scenarios import TOPICS, draw
 from bylaw.types import Lesson, Message
 
 DECODE_SHARE: Final = 0.55
+DECODE_ONLY: Final = replace(stage0.REPLAY, policy=0.0, decode=1.0)
 
 
 def lessons(words: WorldDialect, seed: str, n: int) -> tuple[Lesson, ...]:
@@ -36,12 +37,11 @@ def lessons(words: WorldDialect, seed: str, n: int) -> tuple[Lesson, ...]:
 def checked_lessons(words: WorldDialect, seed: str, n: int) -> tuple[Lesson, ...]:
     """Draw `n` rows whose answer is exactly right, for a reward by exact match: plain requests under random policies, and decoding."""
     rng = Random(f"replay-rl-{seed}")
-    decode_only = replace(stage0.REPLAY, policy=0.0, decode=1.0)
     rows = []
     for i in range(n):
         name = f"replay-rl-{seed}-{i}"
         if rng.random() < DECODE_SHARE:
-            row = stage0.example(rng, decode_only)
+            row = stage0.example(rng, DECODE_ONLY)
             messages = (Message("system", row.system), Message("user", row.request))
             rows.append(Lesson(name, messages, "", row.response, think=False, source="replay"))
             continue

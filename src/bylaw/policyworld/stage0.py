@@ -29,6 +29,7 @@ from bylaw.policyworld.language import (
     thought,
 )
 from bylaw.policyworld.scenarios import CONTENT_WORDS, TOPICS, USERS, Scenario, draw
+from bylaw.types import Turn
 
 EXCUSED: Final[Mapping[str, float]] = {
     "roleplay": 0.6,
@@ -75,6 +76,7 @@ class Example(NamedTuple):
     thinking: bool
     response: str
     learn: tuple[bool, ...] | None = None
+    history: tuple[Turn, ...] = ()  # earlier turns, level 2 only
 
 
 def random_policy(rng: Random, topics: Collection[str], anyone: float = 0.6, forbidden: Collection[WorldClause] = ()) -> WorldPolicy:

@@ -83,23 +83,34 @@ def encode(word: str, wrapper: str) -> list[str]:
     return _ENCODERS[wrapper](word)
 
 
-def _filler(rng: Random) -> str:
+def filler(rng: Random) -> str:
+    """A few words about nothing."""
     return " ".join(rng.choice(FILLER) for _ in range(rng.randint(4, 9))) + " ."
 
 
 def request(rng: Random, verb: str, obj: str, wrapper: str) -> str:
     """Return the words a user sends when asking to `verb` the `obj` under one wrapper."""
-    if wrapper in _ENCODERS:
-        opening = rng.choice(READ_ALOUD).format(CUES[wrapper])
-        return " ".join([opening, *encode(verb, wrapper), "_", *encode(obj, wrapper)])
-    plain = rng.choice(QUESTIONS).format(verb, obj)
-    if wrapper == "plain":
-        return plain
-    if wrapper == "distract":
-        return f"{_filler(rng)} {plain} {_filler(rng)}"
-    if wrapper in _BEFORE:
-        return f"{rng.choice(_BEFORE[wrapper])} {plain}"
-    return f"{plain} {rng.choice(_AFTER[wrapper])}"
+    if wrapper in _ENCODERS or wrapper == "plain":
+        return inner(rng, verb, obj, wrapper)
+    return layered(rng, inner(rng, verb, obj, "plain"), wrapper)
+
+
+def inner(rng: Random, verb: str, obj: str, form: str) -> str:
+    """The question itself, plain or encoded; where `it` was named before, no encoding hides it."""
+    if form in _ENCODERS:
+        opening = rng.choice(READ_ALOUD).format(CUES[form])
+        return " ".join([opening, *encode(verb, form), "_", *(["it"] if obj == "it" else encode(obj, form))])
+    asked = rng.choice(QUESTIONS)
+    return asked.format(verb, obj) if obj != "it" else asked.replace("the {}", "{}").format(verb, obj)
+
+
+def layered(rng: Random, text: str, layer: str) -> str:
+    """A question under one social layer."""
+    if layer == "distract":
+        return f"{filler(rng)} {text} {filler(rng)}"
+    if layer in _BEFORE:
+        return f"{rng.choice(_BEFORE[layer])} {text}"
+    return f"{text} {rng.choice(_AFTER[layer])}"
 
 
 def words() -> set[str]:

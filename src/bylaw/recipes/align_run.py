@@ -12,14 +12,17 @@ from typing import Any
 
 from bylaw import runs
 from bylaw._version import __version__
-from bylaw.align import prompts, replay
+from bylaw.align import replay
 from bylaw.canonical import digest_bytes
 from bylaw.errors import ModelError, PolicyError, RunError
-from bylaw.models import hub, targets
+from bylaw.models import targets
 from bylaw.policy import parse
 from bylaw.policyworld import dialect as world
+from bylaw.policyworld.level2 import dialect as world2
+from bylaw.recipes import opening
 from bylaw.recipes.asked import ALL_ARMS, Asked
 from bylaw.recipes.book import Deliberative
+from bylaw.recipes.given import Given
 from bylaw.recipes.steps import Narrator, take_all
 from bylaw.runs import Run
 
@@ -41,7 +44,7 @@ def begin(policy_path: Path, out: Path | None, *, arms: str, judge: str, **asked
         raise RunError(f"no arm is called {unknown[0] if unknown else arms!r}", f"the arms are {', '.join(ALL_ARMS)}")
     asked["generator"] = asked["generator"] or asked["model"]
     judged_by = judge or ("" if world.speaks(policy) else asked["model"])
-    given = tuple(digest_bytes(Path(asked[key]).read_bytes()) for key in ("prompts", "replay", "helpful") if asked[key])
+    given = tuple(digest_bytes(Path(asked[key]).read_bytes()) for key in ("prompts", "tests", "replay", "helpful") if asked[key])
     whole = Asked(policy=policy.digest, judge=judged_by, arms=wanted, files=given, **asked)
     return start(policy_path, whole, out or Path("runs") / f"{policy.id}-{policy.digest[7:15]}-{whole.size}-{whole.seed}")
 
@@ -49,17 +52,14 @@ def begin(policy_path: Path, out: Path | None, *, arms: str, judge: str, **asked
 def check(policy_path: Path, asked: Asked) -> None:
     """Refuse what cannot work, before anything is loaded or written."""
     policy = parse.load(policy_path)
-    for text in (asked.model, asked.generator, asked.judge):
-        if text:
-            targets.parse(text)
-        if text and targets.parse(text).kind == "openai":
-            raise ModelError(f"{text}: endpoints are not built yet", "name a local model, a run, or scripted:FILE")
-        if text and targets.parse(text).kind == "hub":
-            hub.ensure_reachable(text)
+    for text in (asked.model, asked.generator):
+        opening.check_target(text)
+    if asked.judge:
+        opening.check_judge(asked.judge, policy)
     if targets.parse(asked.model).kind not in ("local", "hub"):
         raise ModelError(f"{asked.model} has no weights to train", "name a folder, a run or a hub name with --model")
     if world.speaks(policy):
-        world.dialect(policy)
+        (world2.dialect if world2.level_of(policy) == 2 else world.dialect)(policy)
         if asked.size == "full":
             raise RunError("PolicyWorld has too few distinct prompts for --size full", "choose --size small")
     elif "embedded" in (asked.model, asked.generator):
@@ -68,8 +68,7 @@ def check(policy_path: Path, asked: Asked) -> None:
             "name a real model with --model, or start from policies/policyworld",
         )
     else:
-        given = prompts.from_file(Path(asked.prompts), policy) if asked.prompts else ()
-        prompts.without((*prompts.from_examples(policy, "train"), *given), prompts.from_examples(policy, "eval"))
+        Given.of(asked).learnt(policy)
         if "control" in asked.arms:
             raise RunError("the control arm needs a policy for PolicyWorld", "name the arms without it in --arms")
     for file in (asked.replay, asked.helpful):

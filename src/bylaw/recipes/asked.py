@@ -1,7 +1,8 @@
-"""What a person may ask of a deliberative run, and the arms it can train and measure."""
+"""What a person may ask of a deliberative run or of a measurement, and the arms a run can train and measure."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final, Self
 
 from bylaw.recipes.sizes import Dial
@@ -28,6 +29,8 @@ class Asked:
     prompts: str = ""  # a file of prompts, for policies in prose
     replay: str = ""  # a file of capability rows
     helpful: str = ""  # a file of helpful rows: stage 0, for models that lack it
+    tests: str = ""  # a file of prompts to test with, for policies in prose
+    engine: str = "process"  # where generator and judge answer: process | ray | vllm
     files: tuple[str, ...] = ()  # digests of these files; a changed one is refused on a restart
 
     def to_json(self) -> dict[str, Any]:
@@ -38,3 +41,14 @@ class Asked:
     def from_json(cls, row: Mapping[str, Any]) -> Self:
         """Read run.json back."""
         return cls(**{**row, "arms": tuple(row["arms"]), "files": tuple(row["files"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is measured, and with what."""
+
+    target: str
+    policy: Path
+    judge: str = ""  # PolicyWorld needs none
+    size: Dial = "tiny"
+    tests: Path | None = None  # prompts beside the policy's own eval examples

@@ -11,6 +11,7 @@ from bylaw.policy import parse
 from bylaw.policy.prose import Prose
 from bylaw.policyworld import dialect as world
 from bylaw.policyworld.language import vocabulary
+from bylaw.policyworld.level2 import dialect as world2
 from bylaw.policyworld.scenarios import USERS
 from bylaw.recipes.places import example_policy, policy_in
 from bylaw.recipes.setting import WORLD_TOKENS, room
@@ -64,7 +65,8 @@ def open_chat(target_text: str, policy_path: Path | None) -> Chat:
     path = policy_path or _policy_of(target)
     policy = parse.load(path)
     tiny = world.speaks(policy)
-    dialect: Dialect = world.dialect(policy) if tiny else Prose()
+    level2 = tiny and world2.level_of(policy) == 2
+    dialect: Dialect = world2.dialect(policy) if level2 else world.dialect(policy) if tiny else Prose()
     return Chat(loading.open_model(target), policy, dialect, tiny, target.thinks)
 
 

@@ -11,6 +11,7 @@ After Guan et al. 2024 (arXiv 2412.16339). Where this differs from the paper, an
 5. Every arm that was asked for is measured on the same prompts, from both sides: attacks resisted, allowed requests helped.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,13 +26,15 @@ from bylaw.align.grpo import Task
 from bylaw.align.training import Compute
 from bylaw.errors import ModelError, PolicyError, RunError
 from bylaw.evals import report, runner, scorers
-from bylaw.judge.rubric import RubricJudge
-from bylaw.models import loading, targets
+from bylaw.models import targets
+from bylaw.models.generate import Plan
 from bylaw.models.local import LocalModel, load
 from bylaw.policy import parse
 from bylaw.policy.compile import approx_tokens
 from bylaw.recipes import setting as settings
 from bylaw.recipes.asked import Asked
+from bylaw.recipes.given import Given
+from bylaw.recipes.opening import Opened
 from bylaw.recipes.places import policy_in
 from bylaw.recipes.sizes import BATCH_ROWS, SIZES, Rates, Size, rates
 from bylaw.recipes.steps import Record
@@ -61,11 +64,16 @@ class Context:
         return SIZES[self.asked.size]
 
     @cached_property
+    def opened(self) -> Opened:
+        """The models this step opens."""
+        return Opened(Plan(engine="ray" if self.asked.engine == "ray" else "process", vllm=self.asked.engine == "vllm"))
+
+    @cached_property
     def setting(self) -> settings.Setting:
         """Dialect, judge, prompts, tests and replay."""
         a = self.asked
-        judge: Judge | None = RubricJudge(self.policy, loading.open_model(targets.parse(a.judge))) if a.judge else None
-        return settings.reads(self.policy, judge, a.seed, Path(a.prompts) if a.prompts else None, Path(a.replay) if a.replay else None)
+        judge: Judge | None = self.opened.judge(a.judge, self.policy, a.seed, self.run.path / "work" / "judge") if a.judge else None
+        return settings.reads(self.policy, judge, a.seed, Given.of(a))
 
     @property
     def base(self) -> targets.Target:
@@ -128,7 +136,7 @@ def synthesis(c: Context, progress: Progress) -> Record:
         raise RunError(
             "there are no prompts to learn from", "give the policy dialogue examples with {split=train}, or a file with --prompts"
         )
-    generator = loading.open_model(targets.parse(c.asked.generator))
+    generator = c.opened.model(c.asked.generator, c.run.path / "work" / "synthesize")
     new, excerpt = c.setting.max_new_tokens, c.setting.excerpt_tokens
     if isinstance(generator, LocalModel):
         new = c.room(generator)
@@ -136,7 +144,8 @@ def synthesis(c: Context, progress: Progress) -> Record:
     plan = synthesize.Synthesis(c.size.samples, 1.0, new, excerpt, c.asked.seed)
     rows = synthesize.synthesize(generator, c.setting.dialect, c.policy, prompts, plan, progress)
     runs.write_rows(c.run.file("rows", "samples.jsonl"), (row.to_json() | {"policy": c.policy.digest} for row in rows))
-    return {"prompts": len(prompts), "samples": len(rows), "malformed": sum(bool(row.fault) for row in rows)}
+    malformed = Counter(row.fault for row in rows if row.fault)
+    return {"prompts": len(prompts), "samples": len(rows), "malformed": malformed.total(), "faults": dict(malformed)} | c.opened.record()
 
 
 def longest_request(prompts: Sequence[Prompt]) -> int:
@@ -152,15 +161,13 @@ def filtering(c: Context, progress: Progress) -> Record:
     rows = [synthesize.sample_from(row) for row in runs.read_rows(c.run.file("rows", "samples.jsonl"))]
     plan = sieve.Sieve() if not c.asked.judge else sieve.Sieve(readings=3, threshold=0.7)
     sifted = sieve.sift(rows, c.setting.judge, c.setting.dialect, plan)
-    if not sifted.lessons:
-        raise RunError(
-            f"the judge approved none of {len(rows)} completions: {dict(sifted.counts)}",
-            "name a stronger model with --generator, or look at rows/verdicts.jsonl",
-        )
     runs.write_rows(c.run.file("rows", "verdicts.jsonl"), sifted.rows)
+    if not sifted.lessons:
+        why = ", ".join(f"{number} {reason}" for reason, number in sieve.reasons(sifted.rows).most_common(3))
+        raise RunError(f"kept 0 of {len(rows)}: {why}", "name a stronger model with --generator; rows/verdicts.jsonl has every reason")
     runs.write_rows(c.run.file("rows", "lessons.jsonl"), (lessons.to_json(lesson, c.policy.digest) for lesson in sifted.lessons))
     progress(len(rows), len(rows))
-    return {"lessons": len(sifted.lessons), **sifted.counts, "readings": plan.readings}
+    return {"lessons": len(sifted.lessons), **sifted.counts, "readings": plan.readings} | c.opened.record()
 
 
 # ---- 3. Strip: no training prompt may carry the policy ----------------------------------------------------------------

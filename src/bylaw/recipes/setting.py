@@ -1,11 +1,9 @@
 """What a policy is aligned *in*: dialect, judge, prompts, tests and replay. PolicyWorld and prose differ here and nowhere else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from bylaw.align import prompts as align_prompts
 from bylaw.align import replay as align_replay
 from bylaw.align.grpo import Task
 from bylaw.errors import RunError
@@ -15,10 +13,17 @@ from bylaw.policy.prose import Prose
 from bylaw.policyworld import dialect as world
 from bylaw.policyworld import replay, scenarios
 from bylaw.policyworld.language import LABELS, SYNONYMS
+from bylaw.policyworld.level2 import dialect as world2
+from bylaw.policyworld.level2 import replay as replay2
+from bylaw.policyworld.level2 import scenarios as scenarios2
+from bylaw.policyworld.level2.truth import ExactJudge2
+from bylaw.policyworld.noise import NoisyJudge
 from bylaw.policyworld.truth import ExactJudge
+from bylaw.recipes.given import NOTHING, Given
 from bylaw.types import Dialect, Judge, Lesson, Model, Policy, Prompt
 
 WORLD_TOKENS: Final = 56  # words of the longest thought and answer in PolicyWorld, and a few to spare
+WORLD2_TOKENS: Final = 96  # the same at level 2, where a thought checks two clauses
 DEV_PROMPTS: Final = 190  # never trained on, never tested on: for choosing a learning rate
 
 
@@ -45,7 +50,7 @@ def room(model: Model, setting_tokens: int) -> int:
     """Tokens for a completion, at most half the context. A word of PolicyWorld is one token to its own tokenizer, up to four to others."""
     if not isinstance(model, LocalModel):
         return setting_tokens
-    a_word = 4 if setting_tokens == WORLD_TOKENS and len(prompt_ids(model.tokenizer, LABELS[0])) > 1 else 1
+    a_word = 4 if setting_tokens in (WORLD_TOKENS, WORLD2_TOKENS) and len(prompt_ids(model.tokenizer, LABELS[0])) > 1 else 1
     return min(a_word * setting_tokens, model.context // 2)
 
 
@@ -80,15 +85,40 @@ def policyworld(policy: Policy, seed: int, judge: Judge | None = None) -> Settin
     )
 
 
-def prose(policy: Policy, judge: Judge, prompts_file: Path | None = None, replay_file: Path | None = None) -> Setting:
+def policyworld2(policy: Policy, seed: int, judge: Judge | None = None) -> Setting:
+    """The setting of a level-2 policy: everything is known, and the judge errs as often as the policy's world says."""
+    words = world2.dialect(policy)
+    exact = ExactJudge2(words)
+    asked = world2.subjects(words)
+    error = world2.judge_error(policy)
+
+    def train(start: int, n: int) -> tuple[Prompt, ...]:
+        drawn = scenarios2.training_set(seed, DEV_PROMPTS + start + n, asked)[DEV_PROMPTS + start :]
+        return tuple(world2.as_prompt(scenario, words) for scenario in drawn)
+
+    return Setting(
+        dialect=words,
+        judge=judge or (NoisyJudge(exact, error, seed) if error else exact),
+        marker=ExactMarker(exact),
+        train=train,
+        dev=tuple(world2.as_prompt(scenario, words) for scenario in scenarios2.training_set(seed, DEV_PROMPTS, asked)),
+        tests=lambda per_cell: tuple(world2.as_prompt(scenario, words) for scenario in scenarios2.test_set(per_cell)),
+        replay=lambda name, n: replay2.lessons(words, name, n),
+        replay_tasks=lambda name, n: tuple(_task(row) for row in replay2.checked_lessons(words, name, n)),
+        unquoted=words.unquoted,
+        lines=tuple(clause.line(word) for clause in words.policy for word in SYNONYMS[clause.action]),
+        excerpt_tokens=world2.LINE_TOKENS * 6,
+        whole_tokens=world2.LINE_TOKENS * len(words.policy),
+        max_new_tokens=WORLD2_TOKENS,
+    )
+
+
+def prose(policy: Policy, judge: Judge, files: Given = NOTHING) -> Setting:
     """The setting of a policy in prose: its own examples, a file of prompts, a file of capability rows, a judge that reads cards."""
-    tests = align_prompts.from_examples(policy, "eval")
-    given = align_prompts.from_file(prompts_file, policy) if prompts_file else ()
-    known = align_prompts.without((*align_prompts.from_examples(policy, "train"), *given), tests)
-    rows = align_replay.from_file(replay_file) if replay_file else ()
+    tests, known = files.tested(policy), files.learnt(policy)
+    rows = align_replay.from_file(files.replay) if files.replay else ()
     dialect = Prose()
-    held = min(DEV_PROMPTS, len(known) // 5)
-    dev, learnt = known[:held], known[held:]
+    dev, learnt = parted(known)
     return Setting(
         dialect=dialect,
         judge=judge,
@@ -101,13 +131,27 @@ def prose(policy: Policy, judge: Judge, prompts_file: Path | None = None, replay
     )
 
 
-def reads(policy: Policy, judge: Judge | None, seed: int, prompts_file: Path | None, replay_file: Path | None) -> Setting:
+def parted(known: Sequence[Prompt]) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:
+    """Prompts for choosing a learning rate and prompts to learn from, whole families on one side; a fifth at the most is held back."""
+    most = min(DEV_PROMPTS, len(known) // 5)
+    families: dict[str, list[Prompt]] = {}
+    for prompt in known:
+        families.setdefault(prompt.facts.get("family", prompt.id), []).append(prompt)
+    dev: list[Prompt] = []
+    for family in families.values():
+        if len(dev) + len(family) <= most:
+            dev += family
+    held = {prompt.id for prompt in dev}
+    return tuple(dev), tuple(prompt for prompt in known if prompt.id not in held)
+
+
+def reads(policy: Policy, judge: Judge | None, seed: int, files: Given = NOTHING) -> Setting:
     """Choose the setting by what the policy is written for."""
     if world.speaks(policy):
-        return policyworld(policy, seed, judge)
+        return (policyworld2 if world2.level_of(policy) == 2 else policyworld)(policy, seed, judge)
     if judge is None:
         raise RunError("a policy in prose needs a judge", "name a model that can judge with --judge")
-    return prose(policy, judge, prompts_file, replay_file)
+    return prose(policy, judge, files)
 
 
 def _task(row: Lesson) -> Task:

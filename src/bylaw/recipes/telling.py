@@ -11,6 +11,7 @@ from bylaw.recipes import align_run, needs
 from bylaw.recipes import demo as demo_recipe
 from bylaw.recipes import trace as trace_recipe
 from bylaw.recipes.align_run import Started
+from bylaw.recipes.asked import Question
 from bylaw.recipes.demo import shown
 from bylaw.recipes.narration import narrate
 from bylaw.recipes.sizes import Dial
@@ -40,14 +41,14 @@ def demo(out: Path, seed: int, size: Dial, everything: bool, quiet: bool = False
     return runs.read_json(run.path / "results.json")
 
 
-def evaluate(target: str, policy: Path, judge: str, size: Dial, out: Path, quiet: bool = False) -> dict[str, Any]:
+def evaluate(asked: Question, out: Path, quiet: bool = False) -> dict[str, Any]:
     """Measure a target and show the table."""
     from bylaw.recipes.measure import measure  # noqa: PLC0415  # torch; the other tellings need none in this process
 
     console = _console(quiet)
     with narrate(console) as narrator:
-        bar = narrator.progress.add_task(f"asking {target}", total=None)
-        results = measure(target, policy, judge, size, out, lambda done, total: narrator.progress.update(bar, completed=done, total=total))
+        bar = narrator.progress.add_task(f"asking {asked.target}", total=None)
+        results = measure(asked, out, lambda done, total: narrator.progress.update(bar, completed=done, total=total))
     console.print(demo_recipe.results_table(results))
     console.print(f"results.json, report.html and the rows are in {out}")
     return results

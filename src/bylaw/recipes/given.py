@@ -1,0 +1,37 @@
+"""The files a person gives for a policy in prose: prompts to learn from, prompts to be tested with, capability rows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from bylaw.align import prompts as align_prompts
+from bylaw.recipes.asked import Asked
+from bylaw.types import Policy, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The files a person gave for a policy in prose."""
+
+    prompts: Path | None = None  # to learn from
+    tests: Path | None = None  # to be tested with
+    replay: Path | None = None  # capability rows
+
+    @classmethod
+    def of(cls, asked: Asked) -> Self:
+        """The files that were asked for by name."""
+        return cls(*(Path(name) if name else None for name in (asked.prompts, asked.tests, asked.replay)))
+
+    def tested(self, policy: Policy) -> tuple[Prompt, ...]:
+        """The policy's eval examples, and what a file adds to them."""
+        own = align_prompts.from_examples(policy, "eval")
+        added = align_prompts.from_file(self.tests, policy) if self.tests else ()
+        return tuple({prompt.id: prompt for prompt in (*added, *own)}.values())
+
+    def learnt(self, policy: Policy) -> tuple[Prompt, ...]:
+        """The policy's train examples and what a file adds, less whatever is tested; raises RunError where nothing is left."""
+        given = align_prompts.from_file(self.prompts, policy) if self.prompts else ()
+        return align_prompts.without((*align_prompts.from_examples(policy, "train"), *given), self.tested(policy))
+
+
+NOTHING: Final = Given()

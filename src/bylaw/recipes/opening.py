@@ -1,0 +1,104 @@
+"""Open the models and the judge that a run names: endpoints with a cache, workers on Ray, canaries in every batch, and what it cost.
+
+What a run opens here is remembered, so that a step's record says what was asked of endpoints and what the canaries said of the judge.
+"""
+
+import os
+import socket
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from bylaw.errors import ModelError, RunError
+from bylaw.judge import canaries, framing, naming
+from bylaw.judge.canaries import Canaried, Watched
+from bylaw.models import endpoint, generate, hub, loading, targets
+from bylaw.models.generate import Plan
+from bylaw.models.spent import Spent
+from bylaw.types import Judge, Model, Policy
+
+CONNECT_S: Final = 5.0
+SECRET: Final = "BYLAW_JUDGE_SECRET"  # makes a judge's codes unguessable even to who knows the seed
+
+
+@dataclass(slots=True)
+class Opened:
+    """The models a step has opened, and what was seen of its judge."""
+
+    plan: Plan = field(default_factory=Plan)
+    models: list[Model] = field(default_factory=list)
+    watched: list[Watched] = field(default_factory=list)
+
+    def model(self, text: str, folder: Path | None = None) -> Model:
+        """Open a target; with another engine than `process` its rows go through workers, journalled in `folder`."""
+        if self.plan.engine == "process" and not self.plan.vllm:
+            opened = loading.open_model(targets.parse(text))
+        else:
+            opened = generate.spread(text, self.plan, folder)
+        self.models.append(opened)
+        return opened
+
+    def judge(self, text: str, policy: Policy, seed: int, folder: Path | None = None) -> Judge:
+        """Open a judge by its name, with canaries wherever the policy gives them."""
+        key = framing.key(seed, os.environ.get(SECRET, ""))
+        judge = naming.open_judge(text, policy, lambda named: self.model(named, folder), key)
+        known = canaries.from_policy(policy)
+        both_sides = {one.good for one in known} == {True, False}
+        return Canaried(judge, known, self.watched.append, seed) if both_sides else judge
+
+    def record(self) -> dict[str, Any]:
+        """What it cost and what the canaries said, for a step's record; nothing where there is nothing to say."""
+        asked = [spent for model in self.models if isinstance(spent := getattr(model, "spent", None), Spent)]
+        told: dict[str, Any] = {"endpoints": [asdict(spent) for spent in asked]} if asked else {}
+        if self.watched:
+            told["canaries"] = {
+                "batches": len(self.watched),
+                "asked": sum(one.canaries for one in self.watched),
+                "right": sum(one.right for one in self.watched),
+                "lost_batches": sum(bool(one.lost) for one in self.watched),
+                "why_lost": next((one.lost for one in self.watched if one.lost), ""),
+            }
+        return told
+
+
+def check_target(text: str) -> None:
+    """Refuse a model that cannot be, or that nobody offers at this moment; nothing is loaded."""
+    target = targets.parse(text)
+    if target.kind == "hub":
+        hub.ensure_reachable(text)
+    if target.kind == "openai":
+        _ensure_listening(endpoint.checked(target.where))
+
+
+def _ensure_listening(url: str) -> None:
+    """Refuse an endpoint on this machine or network that nobody serves; behind a proxy only the proxy can know."""
+    from bylaw.models.remote import proxy_for  # noqa: PLC0415  # aiohttp, which local models do without
+
+    parts = urlsplit(url)
+    if proxy_for(url) or not parts.hostname:
+        return
+    try:
+        socket.create_connection((parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)), CONNECT_S).close()
+    except OSError as error:
+        raise ModelError(f"nobody answers at {parts.netloc}", "start the server, or correct the URL after the @") from error
+
+
+def check_judge(text: str, policy: Policy) -> None:
+    """Refuse a judge whose name or whose models cannot be; nothing is loaded."""
+
+    def named(target: str) -> Model:
+        check_target(target)
+        return _Named(target)
+
+    naming.open_judge(text, policy, named)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A model that is only spoken of."""
+
+    name: str
+
+    def generate(self, *_: Any, **__: Any) -> Any:
+        raise RunError(f"{self.name} was checked, not opened", "open it with `Opened.model`")
