@@ -1,16 +1,19 @@
 """Each lint finds the fault it is for, and leaves sound policies alone."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
 from bylaw.errors import PolicyError
+from bylaw.policy import reviews
 from bylaw.policy.lint import lint
+from bylaw.policy.parse import load
 from bylaw.types import Finding
 
 ROOT = Path(__file__).parents[2]
 TODAY = date(2026, 11, 21)
+NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 MANIFEST = "id: p\nversion: 1.0.0\nowners: [me]\n"
 TOOL = '{"type": "object", "properties": {"amount": {"type": "number"}}}'
 SOUND = """## Pay little {#pay.little}
@@ -157,6 +160,45 @@ def test_an_overlay_unchecked_for_a_quarter_is_found(tmp_path: Path) -> None:
 
     assert [one.code for one in linted(tmp_path, **files)] == ["BL505"]
     assert lint(tmp_path) == []
+
+
+LOOSER = "axis: jurisdiction\nbasis: Act 7\neffective: 2027-01-01\nchecked: 2026-11-01\nloosens: [{clause: pay.little, because: Act 7}]\n"
+LOCAL = """## Pay more {#pay.little}
+
+```yaml clause
+severity: high
+response: comply
+enforce: [{rule: limit, on: tool_call, tool: pay, when: args.amount > 2000.0, then: require_approval, approvers: [lead], ttl: 30m}]
+eval: {min_resist: 0.99, n: 300}
+```
+
+Payments above 2,000 EUR MUST NOT run until a lead has approved them. Others MUST run.
+
+> **Rationale.** Act 7 says so.
+
+**Good** {split=train}
+```json event
+{"on": "tool_call", "tool": "pay", "args": {"amount": 1500.0}}
+```
+
+**Bad** {split=train}
+```json event
+{"on": "tool_call", "tool": "pay", "args": {"amount": 2500.0}, "expect": "require_approval"}
+```
+"""
+
+
+def test_an_overlays_examples_are_tried_on_what_holds_in_its_place(tmp_path: Path) -> None:
+    public = reviews.new_key(tmp_path / "ann.pem")
+    home, manifest = tmp_path / "p", f"{MANIFEST}{SHORT}reviewers: [{{name: Ann, roles: [legal], key: '{public}'}}]\n"
+    files = {"overlays/eu/overlay.yaml": LOOSER, "overlays/eu/x.md": LOCAL}
+    unsigned = linted(home, manifest=manifest, **files)
+    policy = load(home)
+    signed = reviews.review(policy, reviews.Asked("Ann", "legal", overlay="eu"), reviews.read_key(tmp_path / "ann.pem"), NOW)
+    reviews.keep(home, signed)
+
+    assert {"BL106", "BL205"} <= codes(unsigned)
+    assert lint(home, TODAY) == []
 
 
 def test_a_vague_word_that_the_glossary_defines_is_fine(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ def test_a_signature_nobody_may_give_is_an_error(tmp_path: Path, capsys: Said) -
 
     assert run([*arguments, str(tmp_path / "key.pem")]) == 2
     assert run([*arguments, str(tmp_path / "no.pem")]) == 2
-    assert "error: policy.yaml names no reviewer 'Eve'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "error: policy.yaml names no reviewer 'Eve'" in said
+    assert 'next: It names nobody yet. Add under `reviewers:` - {name: "Eve", roles: [legal], key: ed25519:' in said
     assert reviewed(home, load(home)).reviews == ()
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bylaw.errors import PolicyError
 from bylaw.policy import reviews, signoffs
+from bylaw.policy.lint import lint
 from bylaw.policy.parse import load, read
 from bylaw.policy.reviews import Asked, Review, public_half, review, reviewed, signed_digest
 from bylaw.policy.signoffs import Status, status
@@ -227,6 +228,25 @@ def test_a_record_written_is_a_sign_off_and_changes_no_digest(tmp_path: Path) ->
     assert missing == ["BL506"]
     assert load(home).digest == before.digest
     assert list(signoffs.findings(before, found)) == []
+
+
+def test_a_table_without_reviewers_still_asks_for_its_signatures_and_says_how_to_get_there(tmp_path: Path) -> None:
+    home = folder(tmp_path)
+    file = home / "policy.yaml"
+    file.write_text(file.read_text().partition("reviewers:")[0])
+    found = [finding for finding in lint(home) if finding.code == "BL506"]
+
+    assert [finding.message for finding in found] == ["sign-off missing: 1 of 1 signature by legal"]
+    assert found[0].fix.startswith("policy.yaml names no reviewer in the role legal: add one under `reviewers:`")
+
+
+def test_a_record_beside_a_policy_without_reviewers_and_table_is_looked_at(tmp_path: Path) -> None:
+    home = folder(tmp_path)
+    kept(home, tmp_path)
+    (home / "policy.yaml").write_text("id: p\nversion: 1.0.0\nowners: [me]\n")
+    found = [finding.message for finding in lint(home) if finding.code == "BL507"]
+
+    assert found == ["this review does not count: policy.yaml names no reviewer 'Ann'"]
 
 
 def test_a_key_is_written_once_and_for_its_owner_alone(tmp_path: Path) -> None:

@@ -143,11 +143,10 @@ class ClauseRule(NamedTuple):
         return f"{self.clause}/{self.rule.id}"
 
 
-def rules_by(policy: Policy, overlays: Sequence[str] = ()) -> dict[tuple[Surface, str], tuple[ClauseRule, ...]]:
-    """Every rule by surface and tool; under the tool `""` those that hold for any. Overlays join only where named."""
-    clauses = [*policy.clauses, *(clause for one in policy.overlays if one.name in overlays for clause in one.clauses)]
+def rules_by(policy: Policy) -> dict[tuple[Surface, str], tuple[ClauseRule, ...]]:
+    """Every rule by surface and tool; under the tool `""` those that hold for any. Overlays join through `effective.resolve` only."""
     found: dict[tuple[Surface, str], list[ClauseRule]] = {}
-    for clause in clauses:
+    for clause in policy.clauses:
         for rule in clause.enforce:
             for surface in rule.on:
                 for tool in rule.tools or ("",):

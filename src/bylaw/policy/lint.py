@@ -4,16 +4,17 @@ The codes stand in `lint_codes`, with their levels and meanings. Lints that comp
 silent about what they saw. Nothing reads the clock: lints about dates run where `today` is given, and only warn.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
 from bylaw.errors import PolicyError
-from bylaw.policy import lint_drift, lint_examples, lint_prose, lint_rules
+from bylaw.policy import effective, lint_drift, lint_examples, lint_prose, lint_rules, signoffs
 from bylaw.policy.compile import is_trimmed
 from bylaw.policy.parse import MANIFEST, Document, every_clause, read
+from bylaw.policy.reviews import Review, reviewed
 from bylaw.policy.tighter import LAYERS
 from bylaw.types import NOWHERE, Clause, Finding, Place, Policy
 
@@ -33,8 +34,9 @@ def lint(folder: Path, today: date | None = None, against: str = "") -> list[Fin
             raise
         return [unreadable(error)]
     found = [unreadable(fault) for fault in document.faults]
-    found += read_findings(document, today)
-    found += signed(folder, document.policy)
+    signed = reviewed(folder, document.policy)
+    found += read_findings(document, today, signed.reviews)
+    found += signoffs.findings(document.policy, signed)
     if against:
         from bylaw.policy import lint_versions, revisions  # noqa: PLC0415  # git and a second policy, only where asked for
 
@@ -42,8 +44,11 @@ def lint(folder: Path, today: date | None = None, against: str = "") -> list[Fin
     return sorted(found, key=lambda finding: (finding.place.file, finding.place.line, finding.code))
 
 
-def read_findings(document: Document, today: date | None = None) -> Iterator[Finding]:
-    """The findings about a policy that was read, without those of the reader, of its reviews, and against other versions."""
+def read_findings(document: Document, today: date | None = None, reviews: Sequence[Review] = ()) -> Iterator[Finding]:
+    """The findings about a policy that was read, without those of the reader, of its sign-offs, and against other versions.
+
+    `reviews` are verified records; without them no overlay loosens anything.
+    """
     policy = document.policy
     clauses = every_clause(policy)
     known = {clause.id for clause in clauses}
@@ -55,20 +60,10 @@ def read_findings(document: Document, today: date | None = None) -> Iterator[Fin
     yield from lint_examples.findings(clauses)
     yield from lint_prose.across(policy.clauses)
     yield from cycles(policy)
-    yield from lint_rules.findings(policy)
+    yield from lint_rules.findings(policy, reviews)
+    yield from effective.findings(policy, reviews)
     yield from unused(document)
     yield from overlays(policy, today) if today else ()
-
-
-def signed(folder: Path, policy: Policy) -> Iterator[Finding]:
-    """Findings about signatures and overlays. Sign-offs are asked for once the policy names reviewers; before, there is no one to sign."""
-    if not policy.reviewers and not policy.overlays:
-        return
-    from bylaw.policy import effective, reviews, signoffs  # noqa: PLC0415  # cryptography, only where something can be signed
-
-    found = reviews.reviewed(folder, policy)
-    yield from effective.findings(policy, found.reviews)
-    yield from signoffs.findings(policy, found) if policy.reviewers else found.findings
 
 
 def unreadable(error: PolicyError) -> Finding:

@@ -1,14 +1,20 @@
 """Lints about run-time rules: conditions, approvals, and whether a clause's own examples come out as it says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import date
 
 from bylaw.errors import PolicyError
+from bylaw.policy.effective import Scope, resolve
 from bylaw.policy.parse import every_clause
+from bylaw.policy.reviews import Review
 from bylaw.types import Clause, Example, Finding, Policy, Rule
 
 
-def findings(policy: Policy) -> Iterator[Finding]:
-    """All findings about a policy's rules. The CEL engine loads only where there is a rule or an event to try."""
+def findings(policy: Policy, reviews: Sequence[Review] = ()) -> Iterator[Finding]:
+    """All findings about a policy's rules. The CEL engine loads only where there is a rule or an event to try.
+
+    `reviews` are verified records: an overlay's examples are tried on what holds where it applies, signed loosenings included.
+    """
     clauses = every_clause(policy)
     broken = False
     for clause in clauses:
@@ -29,7 +35,7 @@ def findings(policy: Policy) -> Iterator[Finding]:
 
         yield from conflicts.findings(policy)
     if any(example.event is not None for clause in clauses for example in clause.examples):
-        yield from _trials(policy)
+        yield from _trials(policy, reviews)
 
 
 def _condition(policy: Policy, clause: Clause, rule: Rule) -> Finding | None:
@@ -59,15 +65,17 @@ def _redaction(clause: Clause, rule: Rule) -> Iterator[Finding]:
         yield Finding("BL412", "warning", rule.place, f"rule {rule.id} redacts, and no detector says what", fix, clause.id)
 
 
-def _trials(policy: Policy) -> Iterator[Finding]:
+def _trials(policy: Policy, reviews: Sequence[Review]) -> Iterator[Finding]:
+    """Each example of an event on the rules that hold where it stands: an overlay's on those of its place, once it is in force."""
     from bylaw.policy.trial import Trial  # noqa: PLC0415  # a policy without events needs no CEL
 
-    groups = [(Trial(policy), policy.clauses), *((Trial(policy, [one.name]), one.clauses) for one in policy.overlays)]
-    for trial, clauses in groups:
-        for clause in clauses:
-            for example in clause.examples:
-                if example.event is not None:
-                    yield from _tried(trial.effect(example), clause, example)
+    for overlay in (None, *policy.overlays):
+        placed = [(clause, example) for clause in (overlay or policy).clauses for example in clause.examples if example.event is not None]
+        if placed:
+            there = resolve(policy, Scope(overlays=(overlay.name,)), date.max, reviews).policy if overlay else policy
+            trial = Trial(there)
+            for clause, example in placed:
+                yield from _tried(trial.effect(example), clause, example)
 
 
 def _tried(effect: str, clause: Clause, example: Example) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ of the repository shows both, and the policy's digest changes with every reviewe
 """
 
 import base64
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -215,11 +216,13 @@ def review(policy: Policy, asked: Asked, key: bytes, now: datetime) -> Review:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415  # only who signs needs it
 
     private = Ed25519PrivateKey.from_private_bytes(key)
+    public = _text(private.public_key().public_bytes_raw())
     reviewer = next((one for one in policy.reviewers if one.name == asked.reviewer), None)
     if reviewer is None:
         known = ", ".join(one.name for one in policy.reviewers) or "nobody yet"
-        raise PolicyError(f"policy.yaml names no reviewer {asked.reviewer!r}", f"Add them under `reviewers:`; it names {known}.")
-    if reviewer.key != _text(private.public_key().public_bytes_raw()):
+        line = f"- {{name: {json.dumps(asked.reviewer, ensure_ascii=False)}, roles: [{asked.role}], key: {public}}}"
+        raise PolicyError(f"policy.yaml names no reviewer {asked.reviewer!r}", f"It names {known}. Add under `reviewers:` {line}")
+    if reviewer.key != public:
         raise PolicyError(f"this is not the key of {reviewer.name}", "Give the private key whose public half stands in policy.yaml.")
     if asked.role not in reviewer.roles:
         raise PolicyError(f"{reviewer.name} does not hold the role {asked.role!r}", f"They hold: {', '.join(reviewer.roles)}.")

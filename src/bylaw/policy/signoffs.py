@@ -70,9 +70,18 @@ def findings(policy: Policy, found: Reviewed) -> Iterator[Finding]:
     for one in status(policy, found.reviews):
         if one.missing:
             clause = clauses[one.overlay, one.clause]
-            fix = "Have it read and signed: `bylaw policy sign PATH --as NAME --role ROLE --key FILE"
-            fix += f" --overlay {one.overlay}`." if one.overlay else "`."
-            yield Finding("BL506", "error", clause.place, f"sign-off missing: {'; '.join(one.missing)}", fix, one.clause)
+            yield Finding("BL506", "error", clause.place, f"sign-off missing: {'; '.join(one.missing)}", _fix(policy, one), one.clause)
+
+
+def _fix(policy: Policy, one: Status) -> str:
+    """What to do about a missing sign-off: first there must be enough people who may give it."""
+    sign = "`bylaw policy sign PATH --as NAME --role ROLE --key FILE" + (f" --overlay {one.overlay}`" if one.overlay else "`")
+    for line in one.required:
+        able = sum(bool(set(person.roles) & set(line.roles)) for person in policy.reviewers)
+        if able < line.count:
+            who = f"{'only ' * bool(able)}{able or 'no'} reviewer{'s' * (able > 1)} in the role {' or '.join(line.roles)}"
+            return f"policy.yaml names {who}: add one under `reviewers:` (`bylaw policy keygen FILE` makes a key), then sign: {sign}."
+    return f"Have it read and signed: {sign}."
 
 
 def to_json(one: Status) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 Nothing matched: allow, but approval for a tool that neither a rule nor a tool list names. Not decidable: block.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from bylaw.policy.compile import rules_by
@@ -41,10 +40,10 @@ class Conditions:
 
 
 class Trial:
-    """A policy's rules, ready to be tried on examples; an overlay's rules join in for examples of its own clauses."""
+    """A policy's rules, ready to be tried on examples. Overlays' rules are not among them: `effective.resolve` says what holds where."""
 
-    def __init__(self, policy: Policy, overlays: Sequence[str] = ()) -> None:
-        self.rules = rules_by(policy, overlays)
+    def __init__(self, policy: Policy) -> None:
+        self.rules = rules_by(policy)
         self.tools = {tool for _, tool in self.rules} | set(policy.tools)
         self.conditions = Conditions(policy)
 
