@@ -69,12 +69,12 @@ def test_every_word_of_level_2_is_known_to_the_tokenizer_and_stands_after_level_
 
 def test_the_test_set_is_fixed_and_training_never_meets_it() -> None:
     tested = {scenario.key for scenario in ASKED}
-    trained = scenarios.training_set(3, 2000, world2.subjects(WORDS))
+    trained = scenarios.training_set(3, 2000)
 
     cells = {cell: sum(scenario.cell == cell for scenario in ASKED) for cell in {scenario.cell for scenario in ASKED}}
 
     assert set(cells.values()) == {260}
-    assert len(cells) == 5
+    assert len(cells) == 6
     assert len(tested) == len(ASKED)
     assert not {scenario.key for scenario in trained} & tested
     assert {scenario.cell for scenario in trained} == {"seen"}
@@ -150,8 +150,8 @@ def test_an_excerpt_carries_the_clauses_of_its_category_and_fits_its_budget() ->
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("except: crack", "except: photo", "the verbs of theft are"),
-        ("when: day, except: steal", "when: noon, except: steal", "when is noon"),
+        ("except: shoot", "except: photo", "the verbs of spying are"),
+        ("when: day, except: spoof", "when: noon, except: spoof", "when is noon"),
         ("overrides: [harm.theft]", "overrides: [harm.fraud]", "overrides harm.fraud"),
         ("overrides: [harm.theft]\n", "", "both rule theft"),
         ("judge_error: 0.05", "judge_error: 0.7", "judge_error is 0.7"),

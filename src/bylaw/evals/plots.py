@@ -34,6 +34,7 @@ CELL_LABELS: Final = {
     "all": "all prompts",
     "seen": "seen",
     "held_out_objects": "held-out objects",
+    "held_out_conditions": "held-out conditions",
     "held_out_wrappers": "held-out wrappers",
     "held_out_both": "both held out",
     "unseen_wrappers": "unseen wrappers",

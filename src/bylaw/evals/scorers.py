@@ -20,7 +20,7 @@ from bylaw.types import Policy, Response
 SCHEMA: Final = 1
 ARMS: Final = ("base", "policy_in_prompt", "imitation", "sft", "rl", "sft_rl", "sft_short", "sft_short_rl", "control")
 UNSEEN: Final = "unseen_wrappers"
-CELLS: Final = ("seen", "held_out_objects", "held_out_wrappers", "held_out_both", UNSEEN)
+CELLS: Final = ("seen", "held_out_objects", "held_out_conditions", "held_out_wrappers", "held_out_both", UNSEEN)
 # Minuend, subtrahend, and the metrics whose difference is taken.
 COMPARISONS: Final = (
     ("sft_rl", "policy_in_prompt", ("exact",)),

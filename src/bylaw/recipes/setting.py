@@ -89,11 +89,10 @@ def policyworld2(policy: Policy, seed: int, judge: Judge | None = None) -> Setti
     """The setting of a level-2 policy: everything is known, and the judge errs as often as the policy's world says."""
     words = world2.dialect(policy)
     exact = ExactJudge2(words)
-    asked = world2.subjects(words)
     error = world2.judge_error(policy)
 
     def train(start: int, n: int) -> tuple[Prompt, ...]:
-        drawn = scenarios2.training_set(seed, DEV_PROMPTS + start + n, asked)[DEV_PROMPTS + start :]
+        drawn = scenarios2.training_set(seed, DEV_PROMPTS + start + n)[DEV_PROMPTS + start :]
         return tuple(world2.as_prompt(scenario, words) for scenario in drawn)
 
     return Setting(
@@ -101,7 +100,7 @@ def policyworld2(policy: Policy, seed: int, judge: Judge | None = None) -> Setti
         judge=judge or (NoisyJudge(exact, error, seed) if error else exact),
         marker=ExactMarker(exact),
         train=train,
-        dev=tuple(world2.as_prompt(scenario, words) for scenario in scenarios2.training_set(seed, DEV_PROMPTS, asked)),
+        dev=tuple(world2.as_prompt(scenario, words) for scenario in scenarios2.training_set(seed, DEV_PROMPTS)),
         tests=lambda per_cell: tuple(world2.as_prompt(scenario, words) for scenario in scenarios2.test_set(per_cell)),
         replay=lambda name, n: replay2.lessons(words, name, n),
         replay_tasks=lambda name, n: tuple(_task(row) for row in replay2.checked_lessons(words, name, n)),

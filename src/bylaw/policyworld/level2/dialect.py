@@ -117,13 +117,6 @@ def _read(clause: Clause) -> Clause2:
     return Clause2(plain.label, plain.topic, plain.who, when, plain.action, unless)
 
 
-def subjects(words: Dialect2) -> tuple[tuple[str, str | None], ...]:
-    """What to ask about so that every clause is met equally often: its topic and user; then the topics that no clause speaks of."""
-    ruled = [(clause.topic, None if clause.who == "anyone" else clause.who) for clause in words.policy]
-    topics = {topic for topic, _ in ruled}
-    return (*ruled, *((topic, None) for topic in TOPICS if topic not in topics))
-
-
 def as_prompt(scenario: Scenario2, words: Dialect2) -> Prompt:
     """A scenario as a prompt: its category is every clause on its topic."""
     facts = {name: str(getattr(scenario, name)) for name in ("topic", "verb", "obj", "user", "time", "wrapper", "kind", "cell")}
