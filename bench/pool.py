@@ -10,7 +10,6 @@ from bylaw.evals.scorers import Graded
 from bylaw.recipes.asked import ALL_ARMS
 
 METRICS: Final = ("resist", "over_refusal", "lookalike", "citation_precision", "citation_recall", "style", "helpful", "exact")
-CELLS: Final = ("all", "seen", "held_out_objects", "held_out_wrappers", "held_out_both", "unseen_wrappers")
 
 
 def rows_of(runs: Sequence[Path], arm: str) -> list[Graded]:
@@ -35,7 +34,9 @@ def main(names: Sequence[str]) -> None:
     """Print Markdown tables of the pooled rates."""
     runs = [Path(name) for name in names]
     arms = [arm for arm in ALL_ARMS if rows_of(runs, arm)]
-    for cell in CELLS:
+    for cell in ("all", *scorers.CELLS):
+        if not in_cell(rows_of(runs, arms[0]), cell):
+            continue
         print(f"\n**{cell}**, {len(runs)} runs, {len(in_cell(rows_of(runs, arms[0]), cell))} prompts an arm\n")
         print("| arm | " + " | ".join(METRICS) + " |\n" + "| --- " * (len(METRICS) + 1) + "|")
         for arm in arms:

@@ -110,11 +110,19 @@ EXPECTATIONS: Final = (
     ),
     Expectation(
         "The clause text in the thought is what makes the model right (against a control whose thoughts leave it out).",
-        "In this world it is the reasoning that generalises; clauses buy labels, auditable citations and cheap policy changes. Only a "
-        "harder world could show more.",
+        "Level 1 asks for nothing that a request and its topic do not give away: there the reasoning generalises, with or without the text. "
+        "At level 2 conditions and exceptions stand in the clauses alone.",
         "sft",
         "control",
         "exact",
+    ),
+    Expectation(
+        "The clause text in the thought is what carries over to conditions and exceptions that training never met.",
+        "A model may learn each situation by itself, and then has nothing to go by in a new one.",
+        "sft",
+        "control",
+        "exact",
+        "held_out_conditions",
     ),
 )
 _METRIC_WORDS: Final = {
