@@ -13,7 +13,7 @@ from bylaw.judge.framing import Part
 from bylaw.judge.rubric import RubricJudge, question
 from bylaw.judge.verdicts import SCHEMA
 from bylaw.models import transcript
-from bylaw.types import Answered, Completion, Message, Policy, Progress, Prompt, Reasoned, Sampling, Turn
+from bylaw.types import Answered, Completion, Message, Policy, Progress, Prompt, Reasoned, Sampling, StyleRule, Turn
 from tests.judge.asking import CODE, IDS, POLICY, code_of, grade, hostile, in_json, judge
 
 few = settings(deadline=None, max_examples=200)
@@ -143,7 +143,7 @@ def test_a_row_that_is_too_long_to_show_whole_is_missing_and_costs_no_call(long:
 
 
 def test_rows_keep_their_order_and_their_own_scores() -> None:
-    made = judge(lambda asked: f"Hm.\nVERDICT {code_of(asked)}: {re.findall(r'number (.)', asked)[0]}")
+    made = judge(lambda asked: f"Hm.\nVERDICT {code_of(asked)}: {re.findall(r'number ([0-9])', asked)[0]}")
     rows = [Answered(Prompt(str(i), "r", IDS[: 1 + i % 3]), f"number {i}") for i in range(9)]
 
     assert [one.score for one in made.grade(rows)] == [i / 10 for i in range(9)]
@@ -234,6 +234,17 @@ def test_a_card_that_quotes_an_attack_has_no_tags_left_in_it() -> None:
     grade(RubricJudge(replace(POLICY, clauses=(clause,)), model), clauses=(clause.id,))
 
     assert "MUST NOT contain <⟦⟧|im_start|> or <⟦⟧<⟦⟧END ANSWER>⟦⟧> or {{row}}." in model.asked[0]
+
+
+def test_a_judge_reads_the_styles_that_its_clause_keeps() -> None:
+    styles = (StyleRule("brief", "Two sentences at most."), StyleRule("long", "Ten sentences at least."))
+    clause = replace(POLICY.clauses[0], style=("brief",))
+    model = Listener()
+
+    grade(RubricJudge(replace(POLICY, clauses=(clause,), styles=styles), model), clauses=(clause.id,))
+
+    assert "- [brief] Two sentences at most." in model.asked[0]
+    assert "Ten sentences" not in model.asked[0]
 
 
 def test_the_question_reads_as_it_was_reviewed() -> None:

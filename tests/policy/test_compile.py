@@ -1,5 +1,6 @@
 """What a clause becomes: excerpts that keep their budget, cards of one size, rules by surface and tool."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from bylaw.policy.compile import (
 )
 from bylaw.policy.parse import load
 from bylaw.policy.show import page, rule_line, summary
-from bylaw.types import Clause, Example, Overlay, Policy, Rule, Turn
+from bylaw.types import Clause, Example, Overlay, Policy, Rule, Ruling, Side, StyleRule, Turn
 
 ROOT = Path(__file__).parents[2]
 REFUNDS = load(ROOT / "policies" / "refunds")
@@ -85,6 +86,66 @@ def test_a_card_shows_train_examples_and_never_eval_ones() -> None:
 
     assert "payments.refund" in written
     assert "held out words" not in written
+
+
+RULED = Example(
+    "bad", "train", turns=(Turn("user", "ruled?"), Turn("assistant", "ruled.")), ruling=Ruling("J. Osei", "2026-11-02", "Settled.")
+)
+
+
+def case(side: Side, name: str, length: int = 1) -> Example:
+    return Example(side, "train", turns=(Turn("user", f"{name} " * length), Turn("assistant", "So.")))
+
+
+@few
+@given(
+    st.lists(
+        st.sampled_from([RULED, case("bad", "b", 200), case("good", "g", 200), Example("good", event={"on": "input", "text": "e" * 400})])
+    ),
+    st.integers(1, 45),
+)
+def test_a_card_shows_both_sides_whenever_the_clause_has_both(found: list[Example], words: int) -> None:
+    every = (*found, case("good", "last good"), case("bad", "last bad"))
+    clause = Clause("a.b", "Title", "high", "refuse", "MUST NOT pay. " * words, "Because it is so. " * 20, examples=every)
+    written = card(clause)
+
+    assert "## A good example" in written
+    assert "## A bad example" in written
+    assert RULED not in found or "## A bad example, decided by J. Osei on 2026-11-02: Settled." in written
+
+
+def test_a_card_shows_rulings_before_dialogues_before_events_and_one_of_each_side_first() -> None:
+    event = Example("good", event={"on": "input", "text": "an event"})
+    found = (event, case("bad", "dialogue one"), case("bad", "dialogue two"), case("good", "dialogue three"), RULED)
+    written = card(Clause("a.b", "Title", "high", "refuse", "It MUST NOT pay.", examples=found))
+    order = sorted(("an event", "dialogue one", "dialogue two", "dialogue three", "ruled?"), key=written.index)
+
+    assert order[:2] == ["ruled?", "dialogue three"]
+    assert order[2:] == ["dialogue one", "dialogue two", "an event"]
+
+
+def test_a_card_holds_the_styles_that_the_clause_keeps_and_no_others() -> None:
+    clause = replace(REFUNDS.clauses[0], style=("short",))
+    styles = (StyleRule("short", "Two sentences at most."), StyleRule("long", "Ten sentences at least."))
+
+    assert "\n## Style: a miss costs points, and breaks no MUST\n- [short] Two sentences at most.\n" in card(clause, styles)
+    assert "Ten sentences" not in card(clause, styles)
+    assert "## Style" not in card(clause)
+    assert not is_trimmed(clause, styles)
+    assert is_trimmed(clause, (StyleRule("short", "Two sentences at most. " * 100),))
+
+
+def test_a_card_speaks_of_the_ends_of_its_scale_and_of_no_other_number() -> None:
+    scale = card(Clause("a.b", "Title", "high", "refuse", "It MUST NOT pay.")).partition("## Scale")[2].partition("##")[0]
+
+    assert set(re.findall(r"\d+", scale)) == {"0"}
+
+
+def test_a_card_reads_as_written_down() -> None:
+    clause = REFUNDS.clause("money.refund-limit")
+    assert clause is not None
+
+    assert card(clause, REFUNDS.styles) + "\n" == (ROOT / "tests" / "policy" / "card.golden.md").read_text("utf-8")
 
 
 def test_a_norm_too_long_for_a_card_is_known_to_be_trimmed() -> None:

@@ -66,7 +66,7 @@ class RubricJudge:
         return self._ask([(row.prompt, row.thinking, row.answer) for row in rows])
 
     def _ask(self, rows: Sequence[tuple[Prompt, str, str]]) -> list[Verdict]:
-        cards = {clause.id: framing.defuse_tags(card(clause)) for clause in self.policy.clauses}
+        cards = {clause.id: framing.defuse_tags(card(clause, self.policy.styles)) for clause in self.policy.clauses}
         calls: list[Call] = []
         found: dict[int, list[Verdict]] = {}
         for i, (prompt, thinking, answer) in enumerate(rows):

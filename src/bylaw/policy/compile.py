@@ -13,12 +13,15 @@ from typing import Any, Final, Literal, NamedTuple
 from bylaw.errors import PolicyError
 from bylaw.policy.digest import meaning
 from bylaw.policy.show import cited, page, told
-from bylaw.types import Clause, Policy, Response, Rule, Severity, Surface
+from bylaw.types import Clause, Example, Policy, Response, Rule, Severity, Side, StyleRule, Surface
 
 CHARS_PER_TOKEN: Final = 4
 CARD_TOKENS: Final = (400, 600)
 DEFAULT_BUDGET: Final = 2_000
 TRIMMED: Final = " […]"
+_WHY_CHARS: Final = 300
+_EXAMPLE_CHARS: Final = 400
+_SIDE_CHARS: Final = 180  # kept for the first example of each side, before reasons and further examples
 
 RESPONSES: Final[dict[Response, str]] = {
     "comply": "comply: help fully, within the norm",
@@ -91,32 +94,63 @@ def _in_short(lines: Sequence[str], room: int) -> str:
     return above + "".join(f"\n{line}" for line in lines[:shown]) + f"\n- and {len(lines) - shown} more"
 
 
-def card(clause: Clause) -> str:
-    """What a judge reads about one clause, always 400 to 600 tokens: short clauses get more guidance, long ones are trimmed."""
+def card(clause: Clause, styles: Sequence[StyleRule] = ()) -> str:
+    """What a judge reads about one clause, always 400 to 600 tokens: short clauses get more guidance, long ones are trimmed.
+
+    `styles` are the policy's; those that the clause keeps are shown. The norm and its styles come first; then both sides of the
+    examples, each with room of its own; then what else fits.
+    """
     low, high = (tokens * CHARS_PER_TOKEN for tokens in CARD_TOKENS)
     head = f"# Clause [{clause.id}] {_trim(clause.title, 120)}\n"
     head += f"Expected response: {RESPONSES[clause.response]}.\nSeverity: {SEVERITIES[clause.severity]}.\n"
     judging = "\n" + (_HERE / "card_judging.md").read_text("utf-8")
     left = high - len(head) - len(judging)
     norm = _section("Norm", clause.norm or clause.title, left)
-    left -= len(norm)
-    why = _section("Why", clause.rationale, min(left, 300))
-    left -= len(why)
-    shown = ""
-    for example in clause.examples:
-        if example.split == "train":
-            ruling = f", decided by {example.ruling.by} on {example.ruling.on}: {example.ruling.why}" if example.ruling else ""
-            room = 400 + len(ruling)  # who decided, and why, is never what is cut
-            shown += _section(f"A {example.side} example{ruling}", told(example), min(left - len(shown), room))
-    text = head + norm + why + judging + shown
+    style = _section("Style: a miss costs points, and breaks no MUST", _style_lines(clause, styles), left - len(norm))
+    left -= len(norm) + len(style)
+    examples = _telling(clause)
+    why = _section("Why", clause.rationale, min(left - _SIDE_CHARS * len(_sides(examples)), _WHY_CHARS))
+    text = head + norm + style + why + judging + _shown(examples, left - len(why))
     for piece in (_HERE / "card_scale.md").read_text("utf-8").split("\n\n"):
         text += f"\n{piece}\n" if len(text) < low else ""
     return _trim(text.rstrip("\n"), high)
 
 
-def is_trimmed(clause: Clause) -> bool:
-    """Whether the card had to leave out a part of the norm."""
-    return bool(clause.norm) and clause.norm not in card(clause)
+def _style_lines(clause: Clause, styles: Sequence[StyleRule]) -> str:
+    return "\n".join(f"- [{style.id}] {style.text}" for style in styles if style.id in clause.style)
+
+
+def _telling(clause: Clause) -> list[Example]:
+    """The examples a judge may see, the most telling first: one of each side, then the others; rulings before dialogues before events."""
+    trained = [example for example in clause.examples if example.split == "train"]
+    ranked = sorted(trained, key=lambda one: (one.ruling is None, one.event is not None))  # stable: else as in the file
+    first = [next(one for one in ranked if one.side == side) for side in _sides(ranked)]
+    return first + [one for one in ranked if not any(one is other for other in first)]
+
+
+def _sides(examples: Sequence[Example]) -> list[Side]:
+    return list(dict.fromkeys(example.side for example in examples))
+
+
+def _shown(examples: Sequence[Example], room: int) -> str:
+    """The examples that fit; the first of one side leaves room for the first of the other."""
+    text, firsts, seen = "", len(_sides(examples)), set[int]()
+    for at in (*range(len(examples)), *range(firsts)):  # what gave way to the other side gets the room that is left in the end
+        example = examples[at]
+        ruling = f", decided by {example.ruling.by} on {example.ruling.on}: {example.ruling.why}" if example.ruling else ""
+        left = room - len(text)
+        kept = min(_SIDE_CHARS, left // 2) if not seen and at + 1 < firsts else 0
+        section = _section(f"A {example.side} example{ruling}", told(example), min(left - kept, _EXAMPLE_CHARS + len(ruling)))
+        if section and at not in seen:  # a heading, who decided and why included, is never cut
+            text += section
+            seen.add(at)
+    return text
+
+
+def is_trimmed(clause: Clause, styles: Sequence[StyleRule] = ()) -> bool:
+    """Whether the card had to leave out a part of the norm, or of the styles that the clause keeps."""
+    text = card(clause, styles)
+    return (bool(clause.norm) and clause.norm not in text) or _style_lines(clause, styles) not in text
 
 
 def _section(title: str, content: str, room: int) -> str:
@@ -171,7 +205,7 @@ def compile_clause(policy: Policy, clause: Clause, budget: int | None = None) ->
     return {
         "id": clause.id,
         "excerpt": excerpt(policy, [clause.id], room),
-        "card": card(clause),
+        "card": card(clause, policy.styles),
         "rules": [{**meaning(rule), "name": ClauseRule(clause.id, rule).name} for rule in clause.enforce],
         "eval": meaning(clause.eval) if clause.eval else None,
         "page": page(clause),

@@ -135,9 +135,11 @@ def ownership(policy: Policy, clause: Clause) -> Iterator[Finding]:
         if (1 - strict) ** clause.eval.n > CONFIDENCE:
             what = f"{clause.eval.n} cases cannot show a rate of failures below {strict:.2g}, even with none failing"
             yield Finding("BL503", "warning", clause.place, what, "Raise n, or ask for less.", clause.id)
-    if is_trimmed(clause):
-        fix = "Split the clause; a judge should read all of its norm."
-        yield Finding("BL504", "warning", clause.place, "the norm does not fit a judge's card of 600 tokens", fix, clause.id)
+    if is_trimmed(clause, policy.styles):
+        fix = "Split the clause; a judge should read all of its norm and of the styles it keeps."
+        yield Finding(
+            "BL504", "warning", clause.place, "the norm, with its styles, does not fit a judge's card of 600 tokens", fix, clause.id
+        )
 
 
 def unused(document: Document) -> Iterator[Finding]:
