@@ -243,7 +243,7 @@ def test_a_judge_reads_the_styles_that_its_clause_keeps() -> None:
 
     grade(RubricJudge(replace(POLICY, clauses=(clause,), styles=styles), model), clauses=(clause.id,))
 
-    assert "- [brief] Two sentences at most." in model.asked[0]
+    assert "- brief: Two sentences at most." in model.asked[0]
     assert "Ten sentences" not in model.asked[0]
 
 

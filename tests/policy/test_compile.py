@@ -128,7 +128,7 @@ def test_a_card_holds_the_styles_that_the_clause_keeps_and_no_others() -> None:
     clause = replace(REFUNDS.clauses[0], style=("short",))
     styles = (StyleRule("short", "Two sentences at most."), StyleRule("long", "Ten sentences at least."))
 
-    assert "\n## Style: a miss costs points, and breaks no MUST\n- [short] Two sentences at most.\n" in card(clause, styles)
+    assert "\n## Style: a miss costs points, and breaks no MUST\n- short: Two sentences at most.\n" in card(clause, styles)
     assert "Ten sentences" not in card(clause, styles)
     assert "## Style" not in card(clause)
     assert not is_trimmed(clause, styles)

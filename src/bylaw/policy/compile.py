@@ -117,7 +117,7 @@ def card(clause: Clause, styles: Sequence[StyleRule] = ()) -> str:
 
 
 def _style_lines(clause: Clause, styles: Sequence[StyleRule]) -> str:
-    return "\n".join(f"- [{style.id}] {style.text}" for style in styles if style.id in clause.style)
+    return "\n".join(f"- {style.id}: {style.text}" for style in styles if style.id in clause.style)
 
 
 def _telling(clause: Clause) -> list[Example]:
