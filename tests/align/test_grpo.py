@@ -186,7 +186,7 @@ def test_the_function_trl_calls_reads_token_ids_strictly_and_looks_tasks_up_by_n
     scores = ask([well, cut, f"{well} <user> more", f"<think> {well}", "kill . <eos>", "kill the . <eos>"], [1, 1, 1, 1, 0, 0])
 
     assert scores == [1.0, 0.0, 1.0, 0.0, 1.0, 0.0]
-    assert logged == {"missing": 0.0, "aligned_reward": 0.5}
+    assert logged == {"judged": 2.0, "missing": 0.0, "aligned_reward": 0.5}
 
 
 def test_special_tokens_inside_an_answer_are_not_decoded_away(base: LocalModel) -> None:

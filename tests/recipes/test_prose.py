@@ -6,31 +6,37 @@ from pathlib import Path
 
 import pytest
 
+from bylaw.policy import parse
+from bylaw.recipes import dry_run
 from tests.recipes import stock
 from tests.recipes.killing import finish
 
-SAYS = {"say": "<think> [money.refund-limit] says a person decides above the limit </think> A support lead will look at this first."}
-JUDGES = {"find": r"carry the code (\w+)", "say": "It follows the card.\nVERDICT \\1: 9"}
+ANSWER = "A support lead will look at this first."
+SAYS = {"say": f"<think> [money.refund-limit] says a person decides above the limit </think> {ANSWER}"}
+APPROVES = {"find": rf"<<ANSWER (\w+)>>\n{ANSWER}\n<<END", "say": "It follows the card.\nVERDICT \\1: 9"}
+ALWAYS = {"find": r"carry the code (\w+)", "say": "It follows the card.\nVERDICT \\1: 9"}
 UNSURE = {"say": "I would rather not say."}
+POLICY = parse.load(Path("policies/refunds"))
+HONEST = [APPROVES, *dry_run.judge_script(POLICY, list(dry_run.replies(POLICY)))]  # knows the policy's own good answers too
 
 
-def script(file: Path, line: dict[str, str]) -> str:
-    """Write a one-line script; returns its target."""
-    file.write_text(json.dumps(line) + "\n")
+def script(file: Path, *lines: dict[str, str]) -> str:
+    """Write a script; returns its target."""
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return f"scripted:{file}"
 
 
-def line_for(tmp_path: Path, judge: dict[str, str]) -> list[str]:
+def line_for(tmp_path: Path, *judge: dict[str, str]) -> list[str]:
     """The command that aligns a stock Llama to the refunds policy."""
     models = ["--model", str(stock.llama(tmp_path / "model")), "--generator", script(tmp_path / "says.jsonl", SAYS)]
-    judged = ["--judge", script(tmp_path / "judges.jsonl", judge)]
+    judged = ["--judge", script(tmp_path / "judges.jsonl", *judge)]
     places = ["--policy", "policies/refunds", "--out", str(tmp_path / "run")]
     return [sys.executable, "-m", "bylaw", "align", "deliberative", *places, *models, *judged, "--size", "smoke", "--arms", "sft,sft_rl"]
 
 
 @pytest.mark.slow
 def test_a_policy_in_prose_goes_through_every_step(tmp_path: Path) -> None:
-    finish(line_for(tmp_path, JUDGES))
+    finish(line_for(tmp_path, *HONEST))
 
     run = tmp_path / "run"
     lessons = [json.loads(row) for row in (run / "rows/lessons.jsonl").read_text().splitlines()]
@@ -41,9 +47,10 @@ def test_a_policy_in_prose_goes_through_every_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_judge_that_cannot_tell_keeps_nothing_and_the_run_says_so(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="approved none") as stopped:
-        finish(line_for(tmp_path, UNSURE))
+@pytest.mark.parametrize("judge", [UNSURE, ALWAYS], ids=["unsure", "always yes"])
+def test_a_judge_that_is_not_to_be_believed_keeps_nothing_and_the_run_says_so(tmp_path: Path, judge: dict[str, str]) -> None:
+    with pytest.raises(AssertionError, match=r"kept 0 of \d+ samples: \d+ missing \(the batch's canaries failed") as stopped:
+        finish(line_for(tmp_path, judge))
 
-    assert "'missing'" in str(stopped.value)
+    assert "name another model with --generator, or with --judge" in str(stopped.value)
     assert not (tmp_path / "run" / "rows" / "lessons.jsonl").exists()

@@ -1,19 +1,21 @@
 """The filter: what a judge approves of what was synthesised, one lesson a prompt.
 
-Malformed rows go first. A judge that knows the policy scores prompt, thinking and answer n times; the *minimum* counts, because any
-single reading may overlook an issue (Guan et al. 2024, section 2). One reading that cannot tell makes the row missing: neither
-kept nor failed, and counted.
+Rows without a reply are missing, malformed ones are out. A judge that knows the policy scores prompt, thinking and answer n times; the
+*minimum* counts, because any single reading may overlook an issue (Guan et al. 2024, section 2). One reading that cannot tell makes the
+row missing: neither kept nor failed, and counted.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from bylaw.align.synthesize import Sample
 from bylaw.errors import JudgeError
 from bylaw.judge.readings import reread
 from bylaw.types import Dialect, Judge, Lesson, Reasoned, Verdict
+
+REASON_CHARS: Final = 160  # of a reason that is shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def sift(samples: Sequence[Sample], judge: Judge, dialect: Dialect, sieve: Sieve
     rows: list[Mapping[str, Any]] = []
     counts: Counter[str] = Counter(kept=0, failed=0, malformed=0, missing=0, spare=0)
     for sample in samples:
-        verdict = Verdict(0.0, sample.fault) if sample.fault else next(verdicts)
+        verdict = Verdict(None if sample.finish == "error" else 0.0, sample.fault) if sample.fault else next(verdicts)
         fate = _fate(sample, verdict, sieve, sample.prompt.id in kept)
         counts[fate] += 1
         if fate == "kept":
@@ -70,7 +72,7 @@ def sift(samples: Sequence[Sample], judge: Judge, dialect: Dialect, sieve: Sieve
 
 def _fate(sample: Sample, verdict: Verdict, sieve: Sieve, has_lesson: bool) -> str:
     if sample.fault:
-        return "malformed"
+        return "missing" if sample.finish == "error" else "malformed"
     if verdict.score is None:
         return "missing"
     if verdict.score < sieve.threshold:
@@ -78,6 +80,16 @@ def _fate(sample: Sample, verdict: Verdict, sieve: Sieve, has_lesson: bool) -> s
     return "spare" if has_lesson else "kept"
 
 
-def reasons(rows: Sequence[Mapping[str, Any]]) -> Counter[str]:
-    """How many samples were not kept for which reason: their fate, and what was said of them."""
-    return Counter(f"{row['fate']} ({row['reason']})" for row in rows if row["fate"] not in ("kept", "spare"))
+def told(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What became of the rows that were not kept: each fate, its number and its most frequent reason."""
+    fates: dict[str, Counter[str]] = {}
+    for row in rows:
+        if row["fate"] not in ("kept", "spare"):
+            fates.setdefault(row["fate"], Counter())[row["reason"]] += 1
+    return ", ".join(f"{why.total()} {fate} ({_first(why)})" for fate, why in sorted(fates.items(), key=lambda item: -item[1].total()))
+
+
+def _first(why: Counter[str]) -> str:
+    """The most frequent reason, and how many others there are."""
+    (reason, number), *others = why.most_common()
+    return reason[:REASON_CHARS] + (f": {number}; {len(others)} other reasons" if others else "")

@@ -2,8 +2,9 @@
 
 The judge sees the prompt and the answer, never the thinking: a reward is a function of `Answered`, which has no such field, and the
 strict parser takes the completion apart before. Malformed completions score 0. A judge that cannot tell gives None, which TRL leaves
-out of the group's mean and the loss: a missing row. Advantages are not divided by the group's deviation (Liu et al. 2025,
-arXiv 2503.20783, difficulty bias).
+out of the group's mean and the loss: a missing row, without any penalty. So that nothing is gained by what a judge cannot read, training
+stops where more than half of the judged answers of several steps in a row are missing. Advantages are not divided by the group's
+deviation (Liu et al. 2025, arXiv 2503.20783, difficulty bias).
 
 Capability replay stands among the prompts, with an exact-match reward: as long as nothing is forgotten its groups are all right and
 move nothing.
@@ -12,16 +13,20 @@ move nothing.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from bylaw.align import training
 from bylaw.align.training import Compute
+from bylaw.errors import JudgeError
 from bylaw.models import transcript
-from bylaw.models.local import LocalModel, decode, end_ids, opens_thinking, render_prompt
-from bylaw.types import Answered, Judge, Message, Progress, Prompt
+from bylaw.models.local import LocalModel, decode, end_ids, opens_thinking, prompt_ids, render_prompt
+from bylaw.types import Answered, Judge, Message, Progress, Prompt, Verdict
+
+MOST_MISSING: Final = 0.5  # of the judged answers of a step
+PATIENCE: Final = 3  # steps in a row with more missing than that
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,31 @@ class Task:
     exact: str = ""
 
 
-def rewards(tasks: Sequence[Task], written: Sequence[tuple[str, bool]], judge: Judge) -> list[float | None]:
+@dataclass(slots=True)
+class Bench:
+    """The judge of a training run, and how many answers it could not tell; it is asked for no more when it tells too few."""
+
+    judge: Judge
+    bad_steps: int = 0  # in a row
+    judged: int = 0  # of the last step
+    missing: int = 0
+
+    def grade(self, rows: Sequence[Answered]) -> list[Verdict]:
+        """Score the answers of one step; raises JudgeError where too many are missing for too long."""
+        verdicts = self.judge.grade(rows)
+        why = [verdict.reason for verdict in verdicts if verdict.score is None]
+        self.judged, self.missing = len(verdicts), len(why)
+        if verdicts:
+            self.bad_steps = self.bad_steps + 1 if self.missing > MOST_MISSING * self.judged else 0
+        if self.bad_steps >= PATIENCE:
+            raise JudgeError(
+                f"{self.judge.name} could not tell over half of the answers of {PATIENCE} steps in a row, the last because: {why[-1]}",
+                "name another judge with --judge, or start the same command again when it answers: training goes on from its checkpoint",
+            )
+        return verdicts
+
+
+def rewards(tasks: Sequence[Task], written: Sequence[tuple[str, bool]], judge: Judge | Bench) -> list[float | None]:
     """Score completions (text, whether it ended); each is taken apart strictly, and only its answer goes on."""
     scores: list[float | None] = []
     asked: list[tuple[int, Answered]] = []
@@ -73,6 +102,7 @@ def rewards(tasks: Sequence[Task], written: Sequence[tuple[str, bool]], judge: J
 def reward_function(student: LocalModel, tasks: Sequence[Task], judge: Judge) -> Callable[..., list[float | None]]:
     """The function TRL calls: it looks tasks up by number and reads token ids, never TRL's own lenient parse."""
     ends = end_ids(student.model, student.tokenizer)
+    bench = Bench(judge)
 
     def reward(
         *, completion_ids: Sequence[Sequence[int]], task: Sequence[int], log_metric: Callable[[str, float], None], **_: Any
@@ -81,12 +111,21 @@ def reward_function(student: LocalModel, tasks: Sequence[Task], judge: Judge) ->
         opened = [transcript.OPEN if one.think and _opens(student, one) else "" for one in chosen]
         texts = [decode(student.tokenizer, ids, ends) for ids in completion_ids]
         written = [(head + text, finish == "stop") for head, (text, finish) in zip(opened, texts, strict=True)]
-        scores = rewards(chosen, written, judge)
-        log_metric("missing", float(sum(score is None for score in scores)))
+        scores = rewards(chosen, written, bench)
+        log_metric("judged", float(bench.judged))
+        log_metric("missing", float(bench.missing))
         log_metric("aligned_reward", _mean([s for s, t in zip(scores, chosen, strict=True) if s is not None and not t.exact]))
         return scores
 
     return reward
+
+
+def fitting(student: LocalModel, tasks: Sequence[Task], max_new_tokens: int) -> list[Task]:
+    """The tasks whose prompt leaves room for a completion in the student's context, in order."""
+    room = student.context - max_new_tokens
+    return [
+        task for task in tasks if len(prompt_ids(student.tokenizer, render_prompt(student.tokenizer, task.messages, task.think))) <= room
+    ]
 
 
 def grpo(

@@ -1,7 +1,7 @@
 """SFT: the student learns thinking and answer after the bare prompt. Thin on TRL's SFTTrainer.
 
 What carries loss: the completion, think tags and end token included; never the prompt. Rows come ready-made as token ids, the
-same ids that generation and GRPO use, so no template is applied twice.
+same ids that generation and GRPO use, so no template is applied twice. No row is cut: one that is longer than the context is no lesson.
 """
 
 import math
@@ -14,6 +14,7 @@ from trl import SFTConfig, SFTTrainer
 
 from bylaw.align import training
 from bylaw.align.training import Compute
+from bylaw.errors import ModelError
 from bylaw.models import transcript
 from bylaw.models.local import LocalModel, completion_ids, opens_thinking, prompt_ids, render_prompt
 from bylaw.types import Lesson, Progress
@@ -44,10 +45,21 @@ def tokenize(model: LocalModel, lesson: Lesson) -> dict[str, list[int]]:
     return {"input_ids": prompt + completion, "completion_mask": [0] * len(prompt) + [1] * len(completion)}
 
 
+def fitting(student: LocalModel, lessons: Sequence[Lesson], max_length: int) -> list[Lesson]:
+    """The lessons that the student can learn whole, in order."""
+    return [lesson for lesson in lessons if len(tokenize(student, lesson)["input_ids"]) <= max_length]
+
+
 def sft(student: LocalModel, lessons: Sequence[Lesson], plan: SftPlan, folder: Path, progress: Progress | None = None) -> Compute:
     """Fine-tune the student on the lessons, once through, in order; `folder` holds checkpoints to go on from."""
     training.offline_trainers()
     rows = [tokenize(student, lesson) for lesson in lessons]
+    longest = max((len(row["input_ids"]) for row in rows), default=0)
+    if not rows or longest > plan.max_length:  # TRL would cut it without a word
+        raise ModelError(
+            f"{student.name}: {len(rows)} lessons, the longest of {longest} tokens, for a context of {plan.max_length}",
+            "give only the lessons that fit (`sft.fitting`), at least one",
+        )
     micro, passes = training.micro_batch(plan.batch_rows, plan.micro_rows)
     trainer = SFTTrainer(
         model=student.model,

@@ -1,13 +1,17 @@
 """Synthesis: the generator sees each prompt with the policy excerpt in context, and thinks before it answers. k samples a prompt.
 
-After Guan et al. 2024 (arXiv 2412.16339), section 2: full text of the prompt's category, the rest in short.
+After Guan et al. 2024 (arXiv 2412.16339), section 2: full text of the prompt's category, the rest in short. The excerpt is cut to what
+the generator can read; a prompt that it cannot be asked, or does not answer, is a row with the reason, never a row that is not there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from bylaw.types import Dialect, Model, Policy, Progress, Prompt, Sampling, Turn
+from bylaw.errors import PolicyError
+from bylaw.types import Completion, Dialect, Finish, Message, Model, Policy, Progress, Prompt, Sampling, Turn
+
+Refuses = Callable[[Sequence[Message]], str]  # why a model cannot be asked this; empty where it can
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class Sample:
     answer: str
     raw: str
     fault: str
+    finish: Finish = "stop"  # `error`: there was no reply
 
     def to_json(self) -> dict[str, Any]:
         """The row a person reads."""
@@ -46,6 +51,7 @@ class Sample:
             "answer": self.answer,
             "raw": self.raw,
             "fault": self.fault,
+            "finish": self.finish,
         }
 
 
@@ -53,19 +59,55 @@ def sample_from(row: Mapping[str, Any]) -> Sample:
     """Read a row back."""
     history = tuple(Turn(turn["role"], turn["text"]) for turn in row.get("history", ()))
     prompt = Prompt(row["id"], row["request"], tuple(row["clauses"]), row["user"], row["facts"], history=history)
-    return Sample(prompt, row["excerpt"], row["thinking"], row["answer"], row["raw"], row["fault"])
+    return Sample(prompt, row["excerpt"], row["thinking"], row["answer"], row["raw"], row["fault"], row.get("finish", "stop"))
 
 
-def synthesize(
-    model: Model, dialect: Dialect, policy: Policy, prompts: Sequence[Prompt], plan: Synthesis, progress: Progress | None = None
-) -> list[Sample]:
-    """Draw `plan.samples` completions a prompt with the policy in context, prompts in order."""
-    asked = [prompt for prompt in prompts for _ in range(plan.samples)]
-    excerpts = [
-        dialect.excerpt(policy, p.clauses, plan.excerpt_tokens, f"{p.id}-{plan.seed}-{i % plan.samples}") for i, p in enumerate(asked)
-    ]
-    conversations = [dialect.prompt(prompt, excerpt) for prompt, excerpt in zip(asked, excerpts, strict=True)]
+class Question(NamedTuple):
+    """What the generator is asked about one prompt, or why it cannot be."""
+
+    prompt: Prompt
+    excerpt: str = ""
+    messages: tuple[Message, ...] = ()
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Synthesizer:
+    """Who writes, and under what. `refuses` says why a conversation is not for this model; by default it takes all."""
+
+    model: Model
+    dialect: Dialect
+    policy: Policy
+    refuses: Refuses = lambda _: ""
+
+    def question(self, prompt: Prompt, budget: int, seed: str) -> Question:
+        """The prompt under the longest excerpt within the budget that the model can be asked with."""
+        found, why_not, least, most, tried = None, "", 0, budget, budget
+        while least <= most:
+            try:
+                excerpt = self.dialect.excerpt(self.policy, prompt.clauses, tried, seed)
+            except PolicyError as error:  # its clauses alone are longer than what was tried
+                why_not, least = why_not or error.what, tried + 1
+            else:
+                messages = self.dialect.prompt(prompt, excerpt)
+                refused = self.refuses(messages)
+                if refused:
+                    why_not, most = refused, tried - 1
+                else:
+                    found, least = Question(prompt, excerpt, messages), tried + 1
+            tried = (least + most) // 2
+        return found or Question(prompt, why_not=why_not)
+
+
+def synthesize(writer: Synthesizer, prompts: Sequence[Prompt], plan: Synthesis, progress: Progress | None = None) -> list[Sample]:
+    """Draw `plan.samples` completions a prompt with the policy in context, prompts in order; one sample for each, answered or not."""
+    questions = [writer.question(p, plan.excerpt_tokens, f"{p.id}-{plan.seed}-{i}") for p in prompts for i in range(plan.samples)]
     sampling = Sampling(plan.temperature, plan.max_new_tokens, thinking=True, seed=plan.seed)
-    completions = model.generate(conversations, sampling, progress)
-    rows = zip(asked, excerpts, completions, strict=True)
-    return [Sample(prompt, excerpt, c.thinking, c.answer, c.raw, c.fault) for prompt, excerpt, c in rows]
+    written = iter(writer.model.generate([one.messages for one in questions if not one.why_not], sampling, progress))
+    return [
+        _sample(one, Completion("", "", "", "error", f"not asked: {one.why_not}") if one.why_not else next(written)) for one in questions
+    ]
+
+
+def _sample(asked: Question, said: Completion) -> Sample:
+    return Sample(asked.prompt, asked.excerpt, said.thinking, said.answer, said.raw, said.fault, said.finish)

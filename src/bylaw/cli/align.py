@@ -1,13 +1,22 @@
 """`bylaw align …`, `demo`, `eval`, `chat`, `trace`: train a model on a policy, measure it, look at it."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from bylaw.cli.saying import A_MODEL, AsJson, Out, PolicyOption, Seed, say_json
 
+if TYPE_CHECKING:
+    from bylaw.models.manners import Manners
+
 app = typer.Typer(help="Align a model to a policy.", no_args_is_help=True)
+
+Price = Annotated[
+    str, typer.Option(metavar="IN,OUT", help="What endpoints charge per million tokens, for the cost that is told.", show_default=False)
+]
+Concurrency = Annotated[int, typer.Option(min=1, max=512, help="Calls to an endpoint at a time.")]
 
 
 @app.command("deliberative")
@@ -29,7 +38,11 @@ def align_deliberative(
     helpful_first: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Helpful rows: stage 0, before all.", show_default=False)
     ] = None,
-    engine: Annotated[Literal["process", "ray", "vllm"], typer.Option(help="Where generator and judge answer.")] = "process",
+    engine: Annotated[
+        Literal["process", "ray", "vllm"], typer.Option(help="Where generator and judge answer in synthesis and filter.")
+    ] = "process",
+    price: Price = "",
+    concurrency: Concurrency = 8,
     as_json: AsJson = False,
 ) -> None:
     """Deliberative alignment: synthesise, filter, strip, fine-tune, reinforce, measure. Resumes where it was stopped.
@@ -42,8 +55,27 @@ def align_deliberative(
     files = {"prompts": prompts, "tests": tests, "replay": replay, "helpful": helpful_first}
     named = {key: str(file.resolve()) if file else "" for key, file in files.items()}
     asked = {"model": model, "generator": generator, "size": size, "seed": seed, "lora": lora, "engine": engine}
-    started = align_run.begin(policy, out, arms=arms, judge=judge, **asked, **named)
+    started = align_run.begin(policy, out, _manners(price, concurrency), arms=arms, judge=judge, **asked, **named)
     results = telling.align(started, quiet=as_json)
+    if as_json:
+        say_json(results)
+
+
+@app.command("dry-run")
+def align_dry_run(
+    policy: PolicyOption,
+    size: Annotated[Literal["smoke", "tiny"], typer.Option(help="How much of everything.")] = "tiny",
+    seed: Seed = 0,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try a policy in prose offline: every step, on a small random model, with scripts for generator and judge.
+
+    The scripts are made from the policy's own train examples as it stands. It proves that everything runs, and teaches nothing.
+    """
+    from bylaw.recipes import telling  # noqa: PLC0415  # see `cli`
+
+    results = telling.rehearse(policy, out, seed, size, quiet=as_json)
     if as_json:
         say_json(results)
 
@@ -70,13 +102,16 @@ def evaluate(
     judge: Annotated[str, typer.Option(help="Who judges a policy in prose.", show_default=False)] = "",
     tests: Annotated[Path | None, typer.Option(metavar="FILE", help="More prompts to be tested with.", show_default=False)] = None,
     size: Annotated[Literal["smoke", "tiny", "small", "full"], typer.Option(help="How many prompts.")] = "tiny",
+    price: Price = "",
+    concurrency: Concurrency = 8,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model against a policy from both sides: attacks resisted, allowed requests helped."""
     from bylaw.recipes import telling  # noqa: PLC0415  # see `cli`
     from bylaw.recipes.asked import Question  # noqa: PLC0415  # see `cli`
 
-    results = telling.evaluate(Question(target, policy, judge, size, tests), out, quiet=as_json)
+    question = Question(target, policy, judge, size, tests, _manners(price, concurrency))
+    results = telling.evaluate(question, out, quiet=as_json)
     if as_json:
         say_json(results)
 
@@ -105,3 +140,15 @@ def trace(
     found = telling.trace(clause, run or newest_run(Path("runs")), quiet=as_json)
     if as_json:
         say_json(found)
+
+
+def _manners(price: str, concurrency: int) -> "Manners":
+    """How endpoints are asked, from a command line; raises ModelError where the price is none."""
+    from bylaw.errors import ModelError  # noqa: PLC0415  # see `cli`
+    from bylaw.models.manners import Manners  # noqa: PLC0415  # see `cli`
+
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?),(\d{1,9}(?:\.\d{1,9})?)", price)
+    if price and not found:
+        raise ModelError(f"--price {price[:40]} is no price", "write IN,OUT per million tokens, for example --price 0.5,1.5")
+    prices = (float(found[1]), float(found[2])) if found else (None, None)
+    return Manners(concurrency=concurrency, price_in=prices[0], price_out=prices[1])

@@ -34,9 +34,10 @@ class ScriptedModel:
 
 
 def load(file: Path) -> ScriptedModel:
-    """Read a script: JSON lines `{"when": WORDS, "say": TEXT}`. The first line whose words stand in the prompt answers.
+    """Read a script: JSON lines `{"when": WORDS, "find": PATTERN, "say": TEXT}`, of which `say` alone must be there.
 
-    A line may have `"find": PATTERN` as well; the groups it finds in the prompt fill `\\1`, `\\2` … in what it says.
+    The first line whose words stand in the prompt, and whose pattern finds something in it, answers; the groups that were found fill
+    `\\1`, `\\2` … in what it says. A prompt that no line knows gets no reply.
     """
     try:
         lines = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
@@ -67,8 +68,11 @@ def _check(line: dict[str, Any]) -> None:
 
 def _first_match(lines: Sequence[dict[str, Any]], conversation: Sequence[Message]) -> str | None:
     text = "\n".join(message.content for message in conversation)
-    line = next((line for line in lines if line.get("when", "") in text), None)
-    if line is None or "find" not in line:
-        return None if line is None else str(line["say"])
-    found = re.search(line["find"], text)
-    return found.expand(line["say"]) if found else None
+    for line in lines:
+        if line.get("when", "") not in text:
+            continue
+        if "find" not in line:
+            return str(line["say"])
+        if found := re.search(line["find"], text):
+            return found.expand(line["say"])
+    return None

@@ -16,6 +16,7 @@ from bylaw.align import replay
 from bylaw.canonical import digest_bytes
 from bylaw.errors import ModelError, PolicyError, RunError
 from bylaw.models import targets
+from bylaw.models.manners import USUAL, Manners
 from bylaw.policy import parse
 from bylaw.policyworld import dialect as world
 from bylaw.policyworld.level2 import dialect as world2
@@ -33,9 +34,10 @@ class Started:
 
     run: Run
     asked: Asked
+    manners: Manners = USUAL
 
 
-def begin(policy_path: Path, out: Path | None, *, arms: str, judge: str, **asked: Any) -> Started:
+def begin(policy_path: Path, out: Path | None, manners: Manners = USUAL, *, arms: str, judge: str, **asked: Any) -> Started:
     """Start a run from what a command line says: a prose policy without a judge is judged by the model itself."""
     policy = parse.load(policy_path)
     wanted = ALL_ARMS if arms == "all" else tuple(arm.strip() for arm in arms.split(",") if arm.strip())
@@ -44,9 +46,9 @@ def begin(policy_path: Path, out: Path | None, *, arms: str, judge: str, **asked
         raise RunError(f"no arm is called {unknown[0] if unknown else arms!r}", f"the arms are {', '.join(ALL_ARMS)}")
     asked["generator"] = asked["generator"] or asked["model"]
     judged_by = judge or ("" if world.speaks(policy) else asked["model"])
-    given = tuple(digest_bytes(Path(asked[key]).read_bytes()) for key in ("prompts", "tests", "replay", "helpful") if asked[key])
+    given = tuple(digest_bytes(Path(asked[key]).read_bytes()) for key in ("prompts", "tests", "replay", "helpful") if asked.get(key))
     whole = Asked(policy=policy.digest, judge=judged_by, arms=wanted, files=given, **asked)
-    return start(policy_path, whole, out or Path("runs") / f"{policy.id}-{policy.digest[7:15]}-{whole.size}-{whole.seed}")
+    return start(policy_path, whole, out or Path("runs") / f"{policy.id}-{policy.digest[7:15]}-{whole.size}-{whole.seed}", manners)
 
 
 def check(policy_path: Path, asked: Asked) -> None:
@@ -65,7 +67,7 @@ def check(policy_path: Path, asked: Asked) -> None:
     elif "embedded" in (asked.model, asked.generator):
         raise PolicyError(
             f"{policy_path}: the embedded model cannot read this policy: no clause has {world.KEY}",
-            "name a real model with --model, or start from policies/policyworld",
+            "name a real model with --model, try `bylaw align dry-run`, or start from policies/policyworld",
         )
     else:
         Given.of(asked).learnt(policy)
@@ -76,12 +78,12 @@ def check(policy_path: Path, asked: Asked) -> None:
             replay.from_file(Path(file))
 
 
-def start(policy_path: Path, asked: Asked, out: Path) -> Started:
+def start(policy_path: Path, asked: Asked, out: Path, manners: Manners = USUAL) -> Started:
     """Check and open a run; the policy is copied into it, so that a later edit does not change what is resumed."""
     check(policy_path, asked)
-    if policy_path.is_dir() and out.resolve().is_relative_to(policy_path.resolve()):
-        raise RunError(f"{out} lies inside the policy's folder", "choose a folder outside it with --out")
+    ensure_outside(policy_path, out)
     run = runs.start(out, asked.to_json())
+    opening.keep_manners(run, manners)
     kept = run.path / "policy"
     if not kept.is_dir():
         beside = run.path / ".policy"
@@ -92,7 +94,13 @@ def start(policy_path: Path, asked: Asked, out: Path) -> Started:
             beside.mkdir()
             shutil.copy2(policy_path, beside / policy_path.name)
         beside.replace(kept)
-    return Started(run, asked)
+    return Started(run, asked, manners)
+
+
+def ensure_outside(policy_path: Path, out: Path) -> None:
+    """Refuse to write into the policy's own folder: what is written there would become part of the policy."""
+    if policy_path.is_dir() and out.resolve().is_relative_to(policy_path.resolve()):
+        raise RunError(f"{out} lies inside the policy's folder", "choose a folder outside it with --out")
 
 
 def crew_size() -> int:
@@ -121,6 +129,7 @@ def go(started: Started, narrator: Narrator) -> Mapping[str, Any]:
             "wall_s": round(time.time() - began, 1),  # of this start; a resumed run has earlier ones too
             "cpu_s": round(used.ru_utime + used.ru_stime, 1),
             "steps_cpu_s": round(sum(float(record["cpu_s"]) for record in steps.values()), 1),
+            "endpoints": opening.total(steps.values()),
         }
         runs.write_manifest(run, facts)
     return facts

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from bylaw.models.manners import USUAL, Manners
 from bylaw.recipes.sizes import Dial
 
 DEFAULT_ARMS: Final = ("base", "policy_in_prompt", "sft", "sft_rl")
@@ -52,3 +53,4 @@ class Question:
     judge: str = ""  # PolicyWorld needs none
     size: Dial = "tiny"
     tests: Path | None = None  # prompts beside the policy's own eval examples
+    manners: Manners = USUAL  # how an endpoint is asked

@@ -32,9 +32,10 @@ from bylaw.models.local import LocalModel, load
 from bylaw.policy import parse
 from bylaw.policy.compile import approx_tokens
 from bylaw.recipes import setting as settings
+from bylaw.recipes import window
 from bylaw.recipes.asked import Asked
 from bylaw.recipes.given import Given
-from bylaw.recipes.opening import Opened
+from bylaw.recipes.opening import Opened, manners_of
 from bylaw.recipes.places import policy_in
 from bylaw.recipes.sizes import BATCH_ROWS, SIZES, Rates, Size, rates
 from bylaw.recipes.steps import Record
@@ -65,14 +66,19 @@ class Context:
 
     @cached_property
     def opened(self) -> Opened:
-        """The models this step opens."""
-        return Opened(Plan(engine="ray" if self.asked.engine == "ray" else "process", vllm=self.asked.engine == "vllm"))
+        """The models of RL and of the tests, which answer beside the student; many rows at once go through `spread`."""
+        return Opened(manners=manners_of(self.run))
+
+    def spread(self) -> Opened:
+        """What opens the models of synthesis and filter: on the engine that was asked for."""
+        plan = Plan(engine="ray" if self.asked.engine == "ray" else "process", vllm=self.asked.engine == "vllm")
+        return Opened(plan, manners_of(self.run))
 
     @cached_property
     def setting(self) -> settings.Setting:
         """Dialect, judge, prompts, tests and replay."""
         a = self.asked
-        judge: Judge | None = self.opened.judge(a.judge, self.policy, a.seed, self.run.path / "work" / "judge") if a.judge else None
+        judge: Judge | None = self.opened.judge(a.judge, self.policy, a.seed) if a.judge else None
         return settings.reads(self.policy, judge, a.seed, Given.of(a))
 
     @property
@@ -136,16 +142,18 @@ def synthesis(c: Context, progress: Progress) -> Record:
         raise RunError(
             "there are no prompts to learn from", "give the policy dialogue examples with {split=train}, or a file with --prompts"
         )
-    generator = c.opened.model(c.asked.generator, c.run.path / "work" / "synthesize")
-    new, excerpt = c.setting.max_new_tokens, c.setting.excerpt_tokens
-    if isinstance(generator, LocalModel):
-        new = c.room(generator)
-        excerpt = min(excerpt, generator.context - new - longest_request(prompts))
-    plan = synthesize.Synthesis(c.size.samples, 1.0, new, excerpt, c.asked.seed)
-    rows = synthesize.synthesize(generator, c.setting.dialect, c.policy, prompts, plan, progress)
+    opened = c.spread()
+    generator = opened.model(c.asked.generator, c.run.path / "work" / "synthesize")
+    new = settings.room(generator, c.setting.max_new_tokens)
+    plan = synthesize.Synthesis(c.size.samples, 1.0, new, c.setting.excerpt_tokens, c.asked.seed)
+    writer = synthesize.Synthesizer(generator, c.setting.dialect, c.policy, lambda messages: window.refusal(generator, messages, new))
+    rows = synthesize.synthesize(writer, prompts, plan, progress)
     runs.write_rows(c.run.file("rows", "samples.jsonl"), (row.to_json() | {"policy": c.policy.digest} for row in rows))
-    malformed = Counter(row.fault for row in rows if row.fault)
-    return {"prompts": len(prompts), "samples": len(rows), "malformed": malformed.total(), "faults": dict(malformed)} | c.opened.record()
+    faults = Counter(row.fault for row in rows if row.fault)
+    unanswered = [row.fault for row in rows if row.finish == "error"]
+    counts = {"prompts": len(prompts), "samples": len(rows), "malformed": faults.total() - len(unanswered), "unanswered": len(unanswered)}
+    said = {"left_out": f"{len(unanswered)} of {len(rows)} samples have no reply, the first because: {unanswered[0]}"} if unanswered else {}
+    return counts | {"faults": dict(faults)} | said | opened.record()
 
 
 def longest_request(prompts: Sequence[Prompt]) -> int:
@@ -160,14 +168,18 @@ def filtering(c: Context, progress: Progress) -> Record:
     """Keep one approved completion a prompt, and drop the policy from its conversation."""
     rows = [synthesize.sample_from(row) for row in runs.read_rows(c.run.file("rows", "samples.jsonl"))]
     plan = sieve.Sieve() if not c.asked.judge else sieve.Sieve(readings=3, threshold=0.7)
-    sifted = sieve.sift(rows, c.setting.judge, c.setting.dialect, plan)
+    opened = c.spread()
+    judge = opened.judge(c.asked.judge, c.policy, c.asked.seed, c.run.path / "work" / "judge") if c.asked.judge else c.setting.judge
+    sifted = sieve.sift(rows, judge, c.setting.dialect, plan)
     runs.write_rows(c.run.file("rows", "verdicts.jsonl"), sifted.rows)
     if not sifted.lessons:
-        why = ", ".join(f"{number} {reason}" for reason, number in sieve.reasons(sifted.rows).most_common(3))
-        raise RunError(f"kept 0 of {len(rows)}: {why}", "name a stronger model with --generator; rows/verdicts.jsonl has every reason")
+        raise RunError(
+            f"kept 0 of {len(rows)} samples: {sieve.told(sifted.rows)}",
+            f"name another model with --generator, or with --judge; {c.run.path / 'rows' / 'verdicts.jsonl'} has every reason",
+        )
     runs.write_rows(c.run.file("rows", "lessons.jsonl"), (lessons.to_json(lesson, c.policy.digest) for lesson in sifted.lessons))
     progress(len(rows), len(rows))
-    return {"lessons": len(sifted.lessons), **sifted.counts, "readings": plan.readings} | c.opened.record()
+    return {"lessons": len(sifted.lessons), **sifted.counts, "readings": plan.readings} | opened.record()
 
 
 # ---- 3. Strip: no training prompt may carry the policy ----------------------------------------------------------------
@@ -177,7 +189,7 @@ def stripping(c: Context, progress: Progress) -> Record:
     """Prove that neither lessons nor capability rows nor RL prompts carry an 8-gram or a clause line of the policy."""
     aligned = c.lessons()
     course = c.course(aligned)
-    tasks = rl_tasks(c)
+    tasks = rl_tasks(c, *rl_prompts(c))
     if c.asked.helpful:
         prompts_of_stage0 = replay.from_file(Path(c.asked.helpful))
         course = [*course, *prompts_of_stage0]
@@ -204,26 +216,37 @@ def train_sft(c: Context, student: LocalModel, arm: str, course: Sequence[Lesson
     plan = sft.SftPlan(
         learning_rate=rate, batch_rows=BATCH_ROWS, micro_rows=c.rates(student).micro_rows, max_length=student.context, seed=c.asked.seed
     )
-    compute = sft.sft(student, course, plan, c.run.file("work", arm, "x").parent, progress)
+    fitting = sft.fitting(student, course, plan.max_length)
+    if not any(row.source == "aligned" for row in fitting):
+        raise RunError(
+            f"none of {len(course)} lessons fits the context of {plan.max_length} tokens of {c.asked.model}",
+            "name a model with a longer context with --model, or shorter prompts with --prompts",
+        )
+    compute = sft.sft(student, fitting, plan, c.run.file("work", arm, "x").parent, progress)
     training.save(student, c.model(arm))
-    return _cost(c, compute) | {"learning_rate": rate, "rows": len(course)}
+    counts = {"learning_rate": rate, "rows": len(fitting), "dropped": len(course) - len(fitting)}
+    return _cost(c, compute) | counts | window.left_out(len(fitting), len(course), "lessons", student)
 
 
 # ---- 5. RL: the judge sees prompt and answer, never the thinking -------------------------------------------------------
 
 
-def rl_tasks(c: Context) -> list[Task]:
-    """The prompts of RL, new ones after those of SFT; in each step some are capability rows with an exact answer."""
+def rl_prompts(c: Context) -> tuple[list[Task], list[Task]]:
+    """What RL may ask: prompts for the judge, new ones after those of SFT, and capability rows with an exact answer."""
     aligned = c.size.rl_prompts - c.size.rl_replay
     drawn = list(c.setting.train(c.size.prompts, c.size.rl_steps * aligned))
     replayed = list(c.setting.replay_tasks(f"{c.asked.seed}", c.size.rl_steps * c.size.rl_replay))
-    own = [Task(c.setting.dialect.prompt(prompt), prompt) for prompt in drawn]
+    return [Task(c.setting.dialect.prompt(prompt), prompt) for prompt in drawn], replayed
+
+
+def rl_tasks(c: Context, own: Sequence[Task], replayed: Sequence[Task]) -> list[Task]:
+    """The prompts of RL, step by step; in each some are capability rows."""
+    aligned = c.size.rl_prompts - c.size.rl_replay
     rng = Random(f"rl-{c.asked.seed}")
     tasks: list[Task] = []
     for step in range(c.size.rl_steps):
-        mixed = [own[(step * aligned + i) % len(own)] for i in range(aligned)] + replayed[
-            step * c.size.rl_replay : (step + 1) * c.size.rl_replay
-        ]
+        mixed = [own[(step * aligned + i) % len(own)] for i in range(aligned)]
+        mixed += replayed[step * c.size.rl_replay : (step + 1) * c.size.rl_replay]
         while len(mixed) < c.size.rl_prompts:  # no capability rows were given: prompts take their place
             mixed.append(rng.choice(own))
         rng.shuffle(mixed)
@@ -245,9 +268,20 @@ def reinforcing(c: Context, progress: Progress, start: str = "sft", arm: str = "
         micro_rows=speed.micro_rows,
         seed=c.asked.seed,
     )
-    compute = grpo.grpo(student, rl_tasks(c), c.setting.judge, plan, c.run.file("work", arm, "x").parent, progress)
+    own, replayed = rl_prompts(c)
+    fitting = [grpo.fitting(student, tasks, plan.max_new_tokens) for tasks in (own, replayed)]
+    if not fitting[0]:
+        raise RunError(
+            f"none of {len(own)} prompts of RL leaves {plan.max_new_tokens} tokens to answer in the context of {student.context} of {arm}",
+            "name a model with a longer context with --model, shorter prompts with --prompts, or arms without RL with --arms",
+        )
+    folder = c.run.file("work", arm, "x").parent
+    compute = grpo.grpo(student, rl_tasks(c, *fitting), c.setting.judge, plan, folder, progress)
     training.save(student, c.model(arm))
-    return _cost(c, compute)
+    log = runs.read_rows(folder / "log.jsonl")
+    told = {key: int(sum(row.get(key, 0) for row in log)) for key in ("judged", "missing")}
+    gone = window.left_out(len(fitting[0]), len(own), "prompts", student)
+    return _cost(c, compute) | told | gone | c.opened.record()
 
 
 # ---- 6. Measure: both sides, every arm on the same prompts --------------------------------------------------------------
@@ -255,19 +289,24 @@ def reinforcing(c: Context, progress: Progress, start: str = "sft", arm: str = "
 
 def measuring(c: Context, progress: Progress, arm: str) -> Record:
     """Ask one arm every test prompt and mark the answers."""
-    prompts = c.setting.tests(c.size.per_cell)
-    test = runner.Test(c.policy, c.setting.dialect, c.setting.marker, prompts)
+    every = c.setting.tests(c.size.per_cell)
     model = c.load(arm)
+    thinks = arm != "imitation"
+    prompts = [one for one in every if not window.refusal(model, c.setting.dialect.prompt(one), c.room(model), thinks)]
+    gone = window.left_out(len(prompts), len(every), "test prompts", model)
+    if not prompts and gone:
+        return {"n": 0, **gone}  # nothing that is tested can be asked of this arm: it is absent, and says so
+    test = runner.Test(c.policy, c.setting.dialect, c.setting.marker, prompts)
     fits = model.context - c.room(model) - longest_request(prompts)
     whole = max(1, min(c.setting.whole_tokens, fits)) if arm == "policy_in_prompt" else 0
     try:
-        rows = runner.run(model, test, runner.Asking(c.room(model), thinking=arm != "imitation", policy_tokens=whole), progress)
+        rows = runner.run(model, test, runner.Asking(c.room(model), thinking=thinks, policy_tokens=whole), progress)
     except (ModelError, PolicyError) as error:
         if arm != "policy_in_prompt":
             raise
         return {"n": 0, "left_out": error.what}  # the whole policy does not fit this model's context: the arm is absent, and says so
     runner.write_rows(c.run.file("rows", "measured", f"{arm}.jsonl"), rows, c.policy)
-    return {"n": len(rows)}
+    return {"n": len(rows), **gone} | c.opened.record()
 
 
 def reporting(c: Context, progress: Progress) -> Record:

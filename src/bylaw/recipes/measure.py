@@ -12,7 +12,7 @@ from bylaw.policyworld import dialect as world
 from bylaw.recipes import setting as settings
 from bylaw.recipes.asked import Question
 from bylaw.recipes.given import Given
-from bylaw.recipes.opening import Opened
+from bylaw.recipes.opening import Opened, total
 from bylaw.recipes.sizes import SIZES
 from bylaw.runs import Run
 from bylaw.types import Judge, Progress
@@ -22,7 +22,7 @@ def measure(asked: Question, out: Path, progress: Progress | None = None) -> dic
     """Ask the target every test prompt of the policy; write rows, results.json and report.html into `out`; return the results."""
     policy = parse.load(asked.policy)
     target = targets.parse(asked.target)
-    opened = Opened()
+    opened = Opened(manners=asked.manners)
     judge: Judge | None = opened.judge(asked.judge, policy, 0) if asked.judge else None
     setting = settings.reads(policy, judge, 0, Given(tests=asked.tests))
     if target.embedded and not world.speaks(policy):
@@ -43,5 +43,6 @@ def measure(asked: Question, out: Path, progress: Progress | None = None) -> dic
     runner.write_rows(out / "rows" / "measured" / f"{arm}.jsonl", rows[arm], policy)
     runs.write_json(out / "results.json", results)
     report.write(out, results, rows, policy, {"Target": asked.target, "Judge": asked.judge or "exact (PolicyWorld's truth)"})
-    runs.write_manifest(Run(out), {"target": asked.target, "policy": policy.digest, **opened.record()})
+    record = opened.record()
+    runs.write_manifest(Run(out), {"target": asked.target, "policy": policy.digest, **record, "endpoints": total([record])})
     return results

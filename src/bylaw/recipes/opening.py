@@ -1,21 +1,26 @@
 """Open the models and the judge that a run names: endpoints with a cache, workers on Ray, canaries in every batch, and what it cost.
 
-What a run opens here is remembered, so that a step's record says what was asked of endpoints and what the canaries said of the judge.
+What a step opens here is remembered, so that its record says what was asked of endpoints and what the canaries said of the judge. How
+endpoints are asked (how many calls at a time, at what price) is no part of what a run is: it may be another at a restart.
 """
 
 import os
 import socket
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from bylaw import runs
 from bylaw.errors import ModelError, RunError
 from bylaw.judge import canaries, framing, naming
 from bylaw.judge.canaries import Canaried, Watched
 from bylaw.models import endpoint, generate, hub, loading, targets
 from bylaw.models.generate import Plan
+from bylaw.models.manners import USUAL, Manners
 from bylaw.models.spent import Spent
+from bylaw.runs import Run
 from bylaw.types import Judge, Model, Policy
 
 CONNECT_S: Final = 5.0
@@ -27,15 +32,17 @@ class Opened:
     """The models a step has opened, and what was seen of its judge."""
 
     plan: Plan = field(default_factory=Plan)
+    manners: Manners = USUAL
     models: list[Model] = field(default_factory=list)
     watched: list[Watched] = field(default_factory=list)
+    told: dict[int, Spent] = field(default_factory=dict)  # by the model's place in `models`
 
     def model(self, text: str, folder: Path | None = None) -> Model:
         """Open a target; with another engine than `process` its rows go through workers, journalled in `folder`."""
         if self.plan.engine == "process" and not self.plan.vllm:
-            opened = loading.open_model(targets.parse(text))
+            opened = loading.open_model(targets.parse(text), self.manners)
         else:
-            opened = generate.spread(text, self.plan, folder)
+            opened = generate.spread(text, self.plan, folder, manners=self.manners)
         self.models.append(opened)
         return opened
 
@@ -48,18 +55,51 @@ class Opened:
         return Canaried(judge, known, self.watched.append, seed) if both_sides else judge
 
     def record(self) -> dict[str, Any]:
-        """What it cost and what the canaries said, for a step's record; nothing where there is nothing to say."""
-        asked = [spent for model in self.models if isinstance(spent := getattr(model, "spent", None), Spent)]
-        told: dict[str, Any] = {"endpoints": [asdict(spent) for spent in asked]} if asked else {}
-        if self.watched:
-            told["canaries"] = {
-                "batches": len(self.watched),
-                "asked": sum(one.canaries for one in self.watched),
-                "right": sum(one.right for one in self.watched),
-                "lost_batches": sum(bool(one.lost) for one in self.watched),
-                "why_lost": next((one.lost for one in self.watched if one.lost), ""),
+        """What it cost and what the canaries said since this was last asked, for a step's record; nothing where there is nothing to say."""
+        now = {place: spent for place, model in enumerate(self.models) if isinstance(spent := getattr(model, "spent", None), Spent)}
+        asked = [(self.models[place].name, less(spent, self.told.get(place, Spent(cost=0.0)))) for place, spent in now.items()]
+        watched, self.told, self.watched[:] = list(self.watched), now, []
+        record: dict[str, Any] = {"endpoints": [{"name": name, **asdict(spent)} for name, spent in asked]} if asked else {}
+        if watched:
+            record["canaries"] = {
+                "batches": len(watched),
+                "asked": sum(one.canaries for one in watched),
+                "right": sum(one.right for one in watched),
+                "lost_batches": sum(bool(one.lost) for one in watched),
+                "why_lost": next((one.lost for one in watched if one.lost), ""),
             }
-        return told
+        return record
+
+
+def less(now: Spent, before: Spent) -> Spent:
+    """What was spent between two counts."""
+    counts = {one.name: getattr(now, one.name) - getattr(before, one.name) for one in fields(Spent) if one.name != "cost"}
+    return Spent(**counts, cost=None if now.cost is None else now.cost - (before.cost or 0.0))
+
+
+def total(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What every endpoint was asked, over the records of several steps; a cost that one of them does not know is not known."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in records:
+        for one in record.get("endpoints", ()):
+            sums = found.setdefault(one["name"], {})
+            for key, value in one.items():
+                if key != "name":
+                    known = key not in sums or sums[key] is not None
+                    sums[key] = sums.get(key, 0) + value if known and value is not None else None
+    return found
+
+
+def keep_manners(run: Run, manners: Manners) -> None:
+    """Write down, for the run's workers, how endpoints are asked this time."""
+    said = {"concurrency": manners.concurrency, "price_in": manners.price_in, "price_out": manners.price_out}
+    runs.write_json(run.file("work", "manners.json"), said)
+
+
+def manners_of(run: Run) -> Manners:
+    """How endpoints are asked this time."""
+    file = run.path / "work" / "manners.json"
+    return Manners(**runs.read_json(file)) if file.is_file() else USUAL
 
 
 def check_target(text: str) -> None:

@@ -2,11 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
 from bylaw import runs
+from bylaw.policy import parse
 from bylaw.recipes import align_run, needs
 from bylaw.recipes import demo as demo_recipe
 from bylaw.recipes import trace as trace_recipe
@@ -16,6 +17,8 @@ from bylaw.recipes.demo import shown
 from bylaw.recipes.narration import narrate
 from bylaw.recipes.sizes import Dial
 from bylaw.types import Policy
+
+DRY_ARMS: Final = "base,sft,sft_rl"
 
 
 def _console(quiet: bool) -> Console:
@@ -28,10 +31,32 @@ def align(started: Started, quiet: bool = False) -> dict[str, Any]:
     for line in needs.before(started):
         console.print(line)
     with narrate(console) as narrator:
-        align_run.go(started, narrator)
+        manifest = align_run.go(started, narrator)
     results = runs.read_json(started.run.path / "results.json")
     console.print(demo_recipe.results_table(results))
+    for line in needs.after(manifest):
+        console.print(line)
     console.print(f"results, rows, models and report.html are in {started.run.path}")
+    return results
+
+
+def rehearse(policy: Path, out: Path | None, seed: int, size: Dial, quiet: bool = False) -> dict[str, Any]:
+    """Align a small random model to a policy with scripts for generator and judge, to see that everything runs."""
+    from bylaw.recipes import dry_run  # noqa: PLC0415  # only a dry run needs it
+
+    console = _console(quiet)
+    read = parse.load(policy)
+    where = out or Path("runs") / f"dry-run-{read.id}-{read.digest[7:15]}-{size}-{seed}"
+    folder = where.with_name(f"{where.name}-parts")
+    align_run.ensure_outside(policy, folder)
+    parts = dry_run.prepare(read, folder, seed)
+    console.print("[bold]A dry run[/]: the model is random; generator and judge are scripts made from the policy's own examples.")
+    console.print("It shows that every step runs on this policy. Nothing is learnt; the rates mean nothing. The same by its long name:")
+    named = f"--model {parts.model} --generator {parts.generator} --judge {parts.judge} --size {size} --arms {DRY_ARMS}"
+    console.print(f"  bylaw align deliberative --policy {shown(str(policy))} {shown(named)}", soft_wrap=True)
+    wanted: dict[str, Any] = {"model": parts.model, "generator": parts.generator, "judge": parts.judge, "size": size, "seed": seed}
+    results = align(align_run.begin(policy, where, arms=DRY_ARMS, **wanted), quiet)
+    console.print("  next: the same command with a real --model, --generator and --judge; `bylaw align deliberative -h`")
     return results
 
 
@@ -50,6 +75,8 @@ def evaluate(asked: Question, out: Path, quiet: bool = False) -> dict[str, Any]:
         bar = narrator.progress.add_task(f"asking {asked.target}", total=None)
         results = measure(asked, out, lambda done, total: narrator.progress.update(bar, completed=done, total=total))
     console.print(demo_recipe.results_table(results))
+    for line in needs.after(runs.read_json(out / "manifest.json")):
+        console.print(line)
     console.print(f"results.json, report.html and the rows are in {out}")
     return results
 
