@@ -217,6 +217,28 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Hit:
+    """What a rail found in a text: where, counted in code points of the text as given, and how sure it is."""
+
+    rail: str  # `pii.card`
+    start: int
+    end: int
+    confidence: float = 1.0
+    view: str = ""  # the decoded view it stands in, e.g. `base64`; empty: the text as it is
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One approval that must be given: by so many people who have one of these roles, within so many seconds."""
+
+    clause: str
+    rule: str
+    approvers: tuple[str, ...]
+    quorum: int
+    ttl_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What the engine answers: one effect, and every clause and rule that led to it."""
 
@@ -226,9 +248,11 @@ class Decision:
     policy: str  # digest
     undecided: tuple[str, ...] = ()  # rules that could not be decided; never empty for nothing
     reason: str = ""
+    needs: tuple[Need, ...] = ()  # of require_approval: every one of them
+    hits: tuple[Hit, ...] = ()  # of the rules that matched: what to redact, what to show
 
 
-# ---- Models: who answers ---------------------------------------------------------------------------------------------
+# ---- Models, alignment and judging: who answers, who says what is right ----------------------------------------------
 
 Role = Literal["system", "user", "assistant", "tool"]
 Finish = Literal["stop", "length", "refused", "error"]
@@ -263,9 +287,6 @@ class Completion:
     raw: str
     finish: Finish = "stop"
     fault: str = ""
-
-
-# ---- Alignment and judging -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,54 +359,41 @@ class Reading:
 Progress = Callable[[int, int], None]  # done, of how many
 
 
-class Model(Protocol):
-    """Anything that answers conversations."""
+class Named(Protocol):
+    """Anything that rows and reports must be able to name."""
 
     @property
     def name(self) -> str:
         """What to call it in rows and reports."""
-        ...
+
+
+class Model(Named, Protocol):
+    """Anything that answers conversations."""
 
     def generate(
         self, conversations: Sequence[Sequence[Message]], sampling: Sampling, progress: Progress | None = None
     ) -> list[Completion]:
         """Answer each conversation once, in order."""
-        ...
 
 
-class Judge(Protocol):
+class Judge(Named, Protocol):
     """Anything that knows the policy and scores answers. `grade` never sees thinking; `review` does, for filtering data."""
-
-    @property
-    def name(self) -> str:
-        """What to call it in rows and reports."""
-        ...
 
     def grade(self, rows: Sequence[Answered]) -> list[Verdict]:
         """Score answers alone, in order."""
-        ...
 
     def review(self, rows: Sequence[Reasoned]) -> list[Verdict]:
         """Score thinking and answer together, in order."""
-        ...
 
 
-class Dialect(Protocol):
+class Dialect(Named, Protocol):
     """How a policy and a request are put into words for a model, and how its answer is read back."""
-
-    @property
-    def name(self) -> str:
-        """What to call it in rows and reports."""
-        ...
 
     def excerpt(self, policy: Policy, clauses: Sequence[str], budget: int, seed: str = "") -> str:
         """The policy for one category: its clauses in full, the others short, in at most `budget` tokens."""
-        ...
 
     def prompt(self, prompt: Prompt, excerpt: str = "") -> tuple[Message, ...]:
         """The conversation to send, with the policy excerpt in it or without."""
-        ...
 
     def parse_answer(self, completion: Completion) -> Reading:
         """What the completion does and cites."""
-        ...

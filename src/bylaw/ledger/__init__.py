@@ -1,0 +1,1 @@
+"""What the model then did: an append-only Merkle log with signed checkpoints that an outsider can verify."""

@@ -1,0 +1,1 @@
+"""The gateway: the ports through which models and tools are governed."""
