@@ -1,0 +1,51 @@
+"""The tables of a ledger: leaves, signed checkpoints, and the deletable contents that leaves commit to.
+
+Each log lives in an SQLite file of its own (`ledger/LOG.sqlite`, see `bylaw.ledger.writer`), so that no process waits for another's
+lock. Every row names its log, so that the same tables can hold many logs in one database.
+"""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, LargeBinary, String, Table, Text
+
+from bylaw.store.schema import METADATA
+
+LEAVES: Final = Table(
+    "ledger_leaves",
+    METADATA,
+    Column("log", String(200), primary_key=True),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),  # the index, from 0
+    Column("leaf", LargeBinary, nullable=False),  # the RFC 8785 bytes that are hashed
+    sqlite_with_rowid=False,
+)
+
+SESSIONS: Final = Table(
+    "ledger_sessions",
+    METADATA,
+    Column("log", String(200), primary_key=True),
+    Column("session", String(800), primary_key=True),
+    Column("seq", BigInteger, nullable=False),  # the highest sequence number so far; what verification reads is in the leaves
+    sqlite_with_rowid=False,
+)
+
+CHECKPOINTS: Final = Table(
+    "ledger_checkpoints",
+    METADATA,
+    Column("log", String(200), primary_key=True),
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),  # C2SP tlog-checkpoint
+    Column("frontier", LargeBinary, nullable=False),  # 32 bytes a perfect subtree, largest first: what a writer goes on from
+    sqlite_with_rowid=False,
+)
+
+CONTENTS: Final = Table(
+    "ledger_contents",
+    METADATA,
+    Column("log", String(200), primary_key=True),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", String(100), primary_key=True),
+    Column("salt", LargeBinary, nullable=False),  # 32 random bytes; they are erased with the content
+    Column("content", LargeBinary, nullable=False),
+    Column("time_us", BigInteger, nullable=False),  # since 1970, UTC: what retention goes by
+    Column("session", String(800), nullable=False),
+)

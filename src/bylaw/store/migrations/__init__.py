@@ -1,0 +1,1 @@
+"""Alembic's folder: how a store of one version becomes a store of the next. Run by `database.open`."""

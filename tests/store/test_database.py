@@ -1,0 +1,155 @@
+"""The store opens where it can, says in one line why where it cannot, and its migrations lead where the tables say."""
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.script import ScriptDirectory
+from sqlalchemy import insert, select, text
+
+from bylaw.errors import StoreError
+from bylaw.store import database, versions
+from bylaw.store.process_tables import VERSIONS
+from bylaw.store.schema import METADATA
+
+
+def schema(file: Path) -> set[tuple[str, str]]:
+    with sqlite3.connect(file) as connection:
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    connection.close()
+    return {(name, " ".join(sql.split())) for name, sql in rows if name != database.VERSION_TABLE}
+
+
+def test_an_empty_database_is_migrated_to_exactly_the_tables(tmp_path: Path) -> None:
+    migrated = database.open(tmp_path / "migrated.sqlite")
+    made = database._sqlite(tmp_path / "made.sqlite")
+    with made.writing() as connection:
+        METADATA.create_all(connection)
+    migrated.close()
+    made.close()
+
+    assert schema(tmp_path / "migrated.sqlite") == schema(tmp_path / "made.sqlite")
+
+
+def test_every_revision_of_the_folder_is_known_in_order() -> None:
+    scripts = ScriptDirectory(str(Path(database.__file__).parent / "migrations"))
+
+    assert tuple(one.revision for one in reversed(list(scripts.walk_revisions()))) == database.REVISIONS
+
+
+def test_sqlite_writes_through_to_the_disk_and_keeps_foreign_keys(tmp_path: Path) -> None:
+    store = database.open(tmp_path / "store.sqlite")
+    with store.reading() as connection:
+        found = [
+            connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        ]
+    store.close()
+
+    assert found == ["wal", 2, 1, 5000]
+    assert (tmp_path / "store.sqlite").stat().st_mode & 0o077 == 0
+
+
+def test_opening_again_keeps_what_is_there(tmp_path: Path) -> None:
+    first = database.open(tmp_path / "a" / "store.sqlite")
+    with first.writing() as connection:
+        versions.raised(connection, "stops")
+    first.close()
+    second = database.open(f"sqlite:///{tmp_path}/a/store.sqlite")
+    with second.reading() as connection:
+        found = versions.read(connection)
+    second.close()
+
+    assert found["stops"] == 1
+
+
+def test_many_threads_open_one_new_store_at_once(tmp_path: Path) -> None:
+    faults: list[BaseException] = []
+
+    def one() -> None:
+        try:
+            database.open(tmp_path / "store.sqlite").close()
+        except BaseException as error:  # noqa: BLE001  # a thread's error is shown by the assert
+            faults.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert not faults
+
+
+def test_a_newer_schema_is_refused_in_one_line(tmp_path: Path) -> None:
+    store = database.open(tmp_path / "store.sqlite")
+    with store.writing() as connection:
+        connection.execute(text(f"UPDATE {database.VERSION_TABLE} SET version_num = 'v9999'"))
+    store.close()
+
+    with pytest.raises(StoreError, match=r"made by a newer bylaw \(schema v9999\)"):
+        database.open(tmp_path / "store.sqlite")
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "store.sqlite"
+    file.write_bytes(b"a shopping list\n" * 400)
+
+    with pytest.raises(StoreError, match="file is not a database") as caught:
+        database.open(file)
+    assert "\n" not in caught.value.what
+    assert file.read_bytes() == b"a shopping list\n" * 400
+
+
+def test_another_programs_database_is_refused(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "other.sqlite") as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+    connection.close()
+
+    with pytest.raises(StoreError, match="another program's database"):
+        database.open(tmp_path / "other.sqlite")
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mysql://host/db", "mysql: not a kind of store"),
+        ("sqlite:///:memory:", "a store needs a file"),
+        ("", "a store needs a file"),
+        ("postgresql+nodriver://host/db", "postgresql://host/db: not a URL of a store"),
+        ("postgresql://me:secret@host:notaport/db", "postgresql://host:notaport/db: not a URL of a store"),
+        ("/dev/null/store.sqlite", "the store cannot be opened: File exists"),
+        ("/proc/store.sqlite", "the store cannot be opened"),
+    ],
+)
+def test_a_wrong_url_is_one_clear_line_without_its_password(url: str, says: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        database.open(url)
+
+    assert says in caught.value.what
+    assert "secret" not in caught.value.what
+    assert "\n" not in caught.value.what
+    assert caught.value.hint
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = database.open(tmp_path / "store.sqlite")
+    with pytest.raises(KeyError), store.writing() as connection:
+        versions.raised(connection, "stops")
+        raise KeyError("on the way")
+    with store.reading() as connection:
+        after = versions.read(connection)["stops"]
+    store.close()
+
+    assert after == 0
+
+
+def test_a_row_that_is_there_already_is_told_not_raised(tmp_path: Path) -> None:
+    store = database.open(tmp_path / "store.sqlite")
+    row = insert(VERSIONS).values(name="mine", version=7)
+    first, second = store.inserted(row), store.inserted(row)
+    with store.reading() as connection:
+        found = connection.execute(select(VERSIONS.c.version).where(VERSIONS.c.name == "mine")).scalar()
+    store.close()
+
+    assert (first, second, found) == (True, False, 7)
