@@ -1,0 +1,210 @@
+"""`/v1/chat/completions`, taken apart: messages, parts, tool calls; and put together: refusals, answers as a stream.
+
+Every role is inspected on `input`, not only the last message of a user: whoever holds the key writes all of them. What stands in a tool's
+result is `tool_result`, a file is a `document`. Tool definitions and a predicted output reach the model too, and are judged as one text.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from bylaw.serve.wire import (
+    MAX_CHOICES,
+    Asked,
+    BadBody,
+    Call,
+    Choice,
+    Gathering,
+    JsonMap,
+    Path,
+    Said,
+    Text,
+    a_flag,
+    a_list,
+    a_map,
+    a_string,
+    arguments,
+)
+from bylaw.types import Surface
+
+ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+MEDIA: Final = frozenset({"image_url", "input_audio", "audio", "image", "video_url"})
+THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_details")  # fields in which servers show thinking
+_PLAIN: Final = frozenset(
+    {"role", "content", "refusal", "tool_calls", "function_call", "name", "tool_call_id", "audio", "index", *THOUGHTS}
+)
+_OPENING: Final = 2  # messages that tell one conversation from another
+
+
+def asked(body: JsonMap) -> Asked:
+    """Take a request apart; raises BadBody."""
+    messages = a_list(body, "messages")
+    if not messages:
+        raise BadBody("`messages` must be a list with at least one message", "messages")
+    n = body.get("n", 1)
+    if n is not None and (not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= MAX_CHOICES):
+        raise BadBody(f"`n` must be a whole number from 1 to {MAX_CHOICES}", "n")
+    found = Gathering()
+    tools: dict[str, str] = {}  # call id -> tool
+    for at, one in enumerate(messages):
+        message = a_map(one, f"messages[{at}]")
+        _message(message, at, found, tools)
+    for key in ("tools", "functions", "prediction", "response_format"):
+        if body.get(key):
+            found.loose("input", body[key], "system")
+    opening = tuple(f"{text.role}\n{text.text}" for text in found.texts[:_OPENING])
+    return Asked(body, a_string(body, "model"), a_flag(body, "stream"), tuple(found.texts), tuple(found.calls), opening, tuple(found.media))
+
+
+def _message(message: JsonMap, at: int, found: Gathering, tools: dict[str, str]) -> None:
+    role = message.get("role")
+    if role not in ROLES:
+        raise BadBody(f"messages[{at}].role must be one of {', '.join(sorted(ROLES))}", f"messages[{at}].role")
+    tool, surface = "", "input"
+    if role in ("tool", "function"):
+        surface = "tool_result"
+        tool = tools.get(str(message.get("tool_call_id")), "") or str(message.get("name") or "")
+    _content(message, ("messages", at), surface, found, (role, tool))  # type: ignore[arg-type]  # one of two surfaces, both named above
+    for call in calls_of(message, ("messages", at)):
+        found.call(call)
+        tools[call.id] = call.tool
+        found.loose("input", [call.tool, call.args if call.args is None else dict(call.args)], role)
+    rest = {key: value for key, value in message.items() if key not in _PLAIN or key in THOUGHTS}
+    if rest:
+        found.loose("input", rest, role)
+
+
+def _content(message: JsonMap, path: Path, surface: Surface, found: Gathering, who: tuple[str, str]) -> None:
+    """The texts of a message: a string, or parts."""
+    content = message.get("content")
+    if isinstance(content, str):
+        found.text(surface, content, (*path, "content"), *who)
+    elif isinstance(content, list):
+        for at, one in enumerate(content):
+            _part(a_map(one, "a content part"), (*path, "content", at), surface, found, who)
+    elif content is not None:
+        raise BadBody(f"`content` of a message must be a string or a list of parts, at {'.'.join(map(str, path))}", "messages")
+    if isinstance(refusal := message.get("refusal"), str):
+        found.text(surface, refusal, (*path, "refusal"), *who)
+    if isinstance(audio := message.get("audio"), dict):
+        found.media.append("audio")
+        if isinstance(audio.get("transcript"), str):
+            found.text(surface, audio["transcript"], (), *who)  # the sound says the same: cutting the words out is not enough
+
+
+def _part(part: JsonMap, path: Path, surface: Surface, found: Gathering, who: tuple[str, str]) -> None:
+    kind = part.get("type")
+    if kind in ("text", "input_text", "output_text", "refusal"):
+        key = "refusal" if kind == "refusal" else "text"
+        if not isinstance(part.get(key), str):
+            raise BadBody(f"a part of type {kind} has no `{key}`", ".".join(map(str, path)))
+        found.text(surface, part[key], (*path, key), *who)
+        rest = {name: value for name, value in part.items() if name not in ("type", key, "cache_control", "annotations")}
+        if rest:
+            found.loose(surface, rest, *who)
+    elif kind in MEDIA:
+        found.media.append(str(kind))
+    elif kind == "file":
+        found.media.append("file")
+        file = part.get("file")
+        found.loose("document", {k: v for k, v in file.items() if k != "file_data"} if isinstance(file, dict) else file, *who)
+    else:
+        found.loose(surface, part, *who)
+
+
+def calls_of(message: Mapping[str, Any], path: Path) -> Iterator[Call]:
+    """The tool calls of a message, today's and the older `function_call`."""
+    for at, one in enumerate(a_list(message, "tool_calls")):
+        call = a_map(one, "a tool call")
+        where = (*path, "tool_calls", at)
+        kind = call.get("type") or "function"
+        inner = call.get(kind) if isinstance(kind, str) else None
+        if kind == "function" and isinstance(inner, dict):
+            yield Call(str(call.get("id") or ""), str(inner.get("name") or ""), arguments(inner.get("arguments", "")), where)
+        elif kind == "custom" and isinstance(inner, dict):
+            yield Call(str(call.get("id") or ""), str(inner.get("name") or ""), {"input": inner.get("input")}, where)
+        else:  # a kind we do not know is a tool of that name
+            yield Call(str(call.get("id") or ""), str(kind), {k: v for k, v in call.items() if k not in ("id", "type")}, where)
+    if message.get("function_call") is not None:
+        old = a_map(message["function_call"], "function_call")
+        yield Call("", str(old.get("name") or ""), arguments(old.get("arguments", "")), (*path, "function_call"))
+
+
+def said(body: JsonMap) -> Said:
+    """Take a reply apart; raises BadBody."""
+    choices = a_list(body, "choices", MAX_CHOICES)
+    taken = []
+    for at, one in enumerate(choices):
+        choice = a_map(one, f"choices[{at}]")
+        message = a_map(choice.get("message"), f"choices[{at}].message")
+        found = Gathering()
+        path: Path = ("choices", at, "message")
+        _content(message, path, "output", found, ("assistant", ""))
+        for call in calls_of(message, path):
+            found.call(call)
+        for key in THOUGHTS:
+            if message.get(key):
+                found.thinking.append(Text("thinking", _thought(message[key]), (*path, key), "assistant"))
+        rest = {key: value for key, value in message.items() if key not in _PLAIN and value}
+        if rest:
+            found.loose("output", rest, "assistant")
+        taken.append(found.choice(at))
+    if not taken:
+        raise BadBody("the reply has no choices", "choices")
+    return Said(body, tuple(taken))
+
+
+def _thought(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    found = Gathering()
+    found.loose("thinking", value)
+    return found.texts[0].text if found.texts else ""
+
+
+# ---- Put together ----------------------------------------------------------------------------------------------------
+
+
+def speak(body: JsonMap, choice: Choice, text: str, finish: str = "content_filter") -> None:
+    """Let one choice of a reply say something else: our text, no tool calls, no thinking, no token probabilities."""
+    one = body["choices"][choice.index]
+    one["message"] = {"role": "assistant", "content": text, "refusal": None}
+    one["finish_reason"] = finish
+    one.pop("logprobs", None)
+
+
+def without_thinking(body: JsonMap) -> None:
+    """Take out every field in which servers show thinking."""
+    for one in body["choices"]:
+        for key in THOUGHTS:
+            if one["message"].pop(key, None) is not None:
+                one.pop("logprobs", None)
+
+
+def without_tokens(body: JsonMap, choice: Choice) -> None:
+    """Take out the tokens of a choice: they would spell what was cut."""
+    body["choices"][choice.index].pop("logprobs", None)
+
+
+def fresh(model: str, reply_id: str, text: str, finish: str = "content_filter") -> JsonMap:
+    """A whole reply of our own: what a client gets where no model was asked."""
+    message = {"role": "assistant", "content": text, "refusal": None}
+    return {
+        "id": f"chatcmpl-{reply_id}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+    }
+
+
+def again(body: JsonMap, said_text: str, critique: str) -> JsonMap:
+    """The same request, once more: what the model said, and what must change in it."""
+    turns = [*body["messages"], {"role": "assistant", "content": said_text}, {"role": "user", "content": critique}]
+    return {**body, "messages": turns}
+
+
+def whole(body: JsonMap) -> JsonMap:
+    """The same request without streaming."""
+    return {key: value for key, value in body.items() if key not in ("stream", "stream_options")}

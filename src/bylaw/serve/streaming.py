@@ -1,0 +1,178 @@
+"""The hold-back filter: what a deterministic clause forbids does not leave, however the text was cut; all other text leaves unchanged.
+
+Pure. Text goes in in pieces and comes out in pieces; together, these are exactly what the filter of the whole text would have said
+(`filtered`), for every way of cutting it. That holds for rails that are *local*: whether a span is a match depends on nothing farther
+from it than `CONTEXT` code points, and no match is longer than the rail states (`longest`). How it works:
+
+- A match that starts at least `longest + CONTEXT` before the end of what has arrived is final: no later text can change it. Only text
+  in front of that point may leave, and never part of a match.
+- The window that is searched again starts `longest + CONTEXT` before what may leave next, at a place that no match covers, so that a search
+  from there finds what a search from the beginning would find. If matches stand so close that there is no such place for `MAX_WINDOW`, the
+  window is cut anyway: then more may be taken out than the filter of the whole text would take out, never less.
+- Matches that overlap are judged together, as one group.
+
+A rail without a bound has no place here: then the whole answer waits (`gateway`). Text that left before a match was found stays outside:
+the promise is about the span that a clause forbids, not about the sentences in front of it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from bylaw.types import Decision, Hit
+
+CONTEXT: Final = 8  # code points beside a match that a rail may look at: word borders, a digit before a number
+MAX_WINDOW: Final = 1 << 13  # code points that are searched at once
+
+Look = Callable[[str], Sequence[Hit]]  # what the rails find; raises where a rail cannot be asked
+Weigh = Callable[[Sequence[Hit]], Decision]  # what the policy says about hits that belong together
+
+
+class Cut(Exception):  # noqa: N818  # a decision on its way to the one who must act on it
+    """From here on nothing may leave: the decision that says so, and the text that may still leave before it."""
+
+    def __init__(self, decision: Decision, before: str) -> None:
+        super().__init__(decision.reason)
+        self.decision = decision
+        self.before = before
+
+
+class Group(NamedTuple):
+    """Hits that overlap, directly or through one another."""
+
+    start: int
+    end: int
+    hits: tuple[Hit, ...]
+
+
+def groups(hits: Sequence[Hit]) -> list[Group]:
+    """Hits that overlap, together, in order of their start."""
+    found: list[Group] = []
+    for hit in sorted(hits, key=lambda one: (one.start, -one.end, one.rail)):
+        if found and hit.start < found[-1].end:
+            last = found[-1]
+            found[-1] = Group(last.start, max(last.end, hit.end), (*last.hits, hit))
+        else:
+            found.append(Group(hit.start, hit.end, (hit,)))
+    return found
+
+
+def mark(hit: Hit) -> str:
+    """What stands where something was redacted."""
+    return f"[redacted: {hit.rail}]"
+
+
+def redacted(text: str, hits: Sequence[Hit]) -> str:
+    """A text in which every hit is a mark; hits that overlap are one mark, of the first of them."""
+    out, at = [], 0
+    for group in groups(hits):
+        out += [text[at : group.start], mark(group.hits[0])]
+        at = group.end
+    return "".join((*out, text[at:]))
+
+
+def filtered(text: str, look: Look, weigh: Weigh) -> str:
+    """The filter of a whole text: the law that the filter of its pieces must keep. Raises Cut."""
+    out, at = "", 0
+    for group in groups(look(joined(text))):
+        decision = weigh(group.hits)
+        out += text[at : group.start]
+        if decision.effect not in ("allow", "redact"):
+            raise Cut(decision, out)
+        out += _shown(text[group.start : group.end], group, decision)
+        at = group.end
+    return out + text[at:]
+
+
+def _shown(span: str, group: Group, decision: Decision) -> str:
+    """What a group's text becomes: every hit that the decision names is redacted."""
+    if decision.effect == "allow":
+        return span
+    moved = [Hit(hit.rail, hit.start - group.start, hit.end - group.start, hit.confidence, hit.view) for hit in decision.hits]
+    return redacted(span, moved)
+
+
+def joined(text: str) -> str:
+    """A text in which two halves of a surrogate pair that stand side by side are one code point."""
+    if not any("\ud800" <= char <= "\udfff" for char in text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
+@dataclass(slots=True)
+class HoldBack:
+    """Lets a text through in pieces. `longest` is the longest span that any of the rails behind `look` can match."""
+
+    look: Look
+    weigh: Weigh
+    longest: int
+    decisions: list[Decision] = field(default_factory=list)  # about groups that were met
+    closed: bool = False
+    _text: str = ""  # the window
+    _left: int = 0  # how much of the window has left already
+    _covered: int = 0  # the end of the last match in the window
+    _half: str = ""  # half a surrogate pair that waits for the other half
+
+    def feed(self, piece: str) -> str:
+        """Take a piece in; returns what may leave now. Raises Cut, and after that lets nothing through."""
+        if self.closed or not piece:
+            return ""
+        if self._half or not piece.isascii():
+            piece = joined(self._half + piece)
+            self._half = piece[-1] if "\ud800" <= piece[-1] <= "\udbff" else ""
+            piece = piece[: len(piece) - len(self._half)]
+        self._text += piece
+        return self._release(len(self._text) - self.longest - CONTEXT)
+
+    def finish(self) -> str:
+        """No more will come; returns what is left. Raises Cut."""
+        if self.closed:
+            return ""
+        self._text, self._half = self._text + self._half, ""
+        out = self._release(len(self._text))
+        self.closed = True
+        return out
+
+    def _release(self, frontier: int) -> str:
+        """Let leave what stands before the frontier, as far as it is no part of a match that reaches over it."""
+        if frontier <= self._left:
+            return ""
+        try:
+            found = self.look(self._text)
+        except Exception:
+            self.closed = True  # whoever called decides what a failure means; nothing more leaves here
+            raise
+        if not found:
+            return self._slide(frontier, self._text[self._left : frontier])
+        pending = groups([self._clip(hit) for hit in found if hit.end > self._left])
+        ready = [group for group in pending if group.start < frontier]
+        if ready and frontier < len(self._text) and ready[-1].end > frontier:
+            # Its tail may still grow, by hits that start in it. Groups do not overlap, so only the last one can reach over.
+            frontier = ready.pop().start
+        return self._judge(ready, frontier)
+
+    def _clip(self, hit: Hit) -> Hit:
+        return hit if hit.start >= self._left else Hit(hit.rail, self._left, hit.end, hit.confidence, hit.view)
+
+    def _judge(self, ready: Sequence[Group], frontier: int) -> str:
+        out, at = "", self._left
+        for group in ready:
+            decision = self.weigh(group.hits)
+            out += self._text[at : group.start]
+            self.decisions.append(decision)
+            if decision.effect not in ("allow", "redact"):
+                self.closed = True
+                raise Cut(decision, out)
+            out += _shown(self._text[group.start : group.end], group, decision)
+            at = self._covered = group.end
+        return self._slide(frontier, out + self._text[at:frontier])
+
+    def _slide(self, frontier: int, out: str) -> str:
+        """Move the window's start up, if no match covers the place where it would begin."""
+        self._left = frontier
+        start = frontier - self.longest - CONTEXT
+        if start > 0 and (self._covered <= start or len(self._text) > MAX_WINDOW):
+            self._text = self._text[start:]
+            self._left -= start
+            self._covered = max(0, self._covered - start)
+        return out

@@ -1,0 +1,249 @@
+"""What is in a request and in a reply, whichever route it takes: texts, tool calls, thinking, and where each of them stands.
+
+Read strictly, once, at the door: what is judged here is what is sent on, because our own serialisation is forwarded. Fields that we do
+not know pass unchanged, but no text hides in them: the strings of a part of unknown kind are judged together, and as they cannot be
+redacted, a redaction there is a block. Arguments of a tool call with a key given twice, or with a number that is none, cannot be read.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from bylaw.types import EMPTY, Surface
+
+MAX_BODY_BYTES: Final = 16 << 20  # a request; images travel in it
+MAX_REPLY_BYTES: Final = 64 << 20
+MAX_DEPTH: Final = 64  # levels of maps and lists in a body
+MAX_MESSAGES: Final = 2_000
+MAX_TEXTS: Final = 20_000  # in one body
+MAX_CHOICES: Final = 16
+MAX_CALLS: Final = 128  # tool calls in one reply
+MAX_ARGUMENTS_BYTES: Final = 1 << 20
+
+Path = tuple[str | int, ...]
+JsonMap = dict[str, Any]
+
+
+class BadBody(Exception):  # noqa: N818  # becomes an answer of the route, never a BylawError
+    """A request or a reply that cannot be read: what is wrong, and the field it stands in."""
+
+    def __init__(self, what: str, param: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.param = param
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One text that something reads: the model, or the person in front of it."""
+
+    surface: Surface
+    text: str
+    path: Path = ()  # where it stands in the body; empty: gathered from several places, so nothing can be cut out of it
+    role: str = "user"
+    tool: str = ""  # of a tool's result: whose
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One tool call that a model asks for. `args` is None where the arguments cannot be read: no rule can be decided on it."""
+
+    id: str
+    tool: str
+    args: Mapping[str, Any] | None
+    path: Path = ()  # where it stands in the body
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, taken apart. `calls` are those of earlier turns, as the client tells them."""
+
+    body: JsonMap
+    model: str
+    stream: bool
+    texts: tuple[Text, ...]
+    calls: tuple[Call, ...] = ()
+    opening: tuple[str, ...] = ()  # what the conversation begins with: tells sessions apart where no header does
+    media: tuple[str, ...] = ()  # kinds of parts that no rail can read, e.g. `image_url`
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the answers in a reply."""
+
+    index: int
+    texts: tuple[Text, ...]
+    calls: tuple[Call, ...] = ()
+    thinking: tuple[Text, ...] = ()
+    media: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A reply, taken apart."""
+
+    body: JsonMap
+    choices: tuple[Choice, ...]
+
+
+@dataclass(slots=True)
+class Gathering:
+    """Collects what stands in one body, within its bounds."""
+
+    texts: list[Text] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    thinking: list[Text] = field(default_factory=list)
+    media: list[str] = field(default_factory=list)
+
+    def text(self, surface: Surface, text: str, path: Path, role: str = "user", tool: str = "") -> None:
+        """Keep one text, if there is anything in it."""
+        if len(self.texts) >= MAX_TEXTS:
+            raise BadBody(f"more than {MAX_TEXTS} texts")
+        if text:
+            self.texts.append(Text(surface, text, path, role, tool))
+
+    def loose(self, surface: Surface, value: Any, role: str = "user", tool: str = "") -> None:
+        """Keep all strings of a value whose shape we do not know, as one text that cannot be cut."""
+        self.text(surface, "\n".join(strings(value)), (), role, tool)
+
+    def call(self, call: Call) -> None:
+        """Keep one tool call."""
+        if len(self.calls) >= MAX_CALLS * MAX_CHOICES:
+            raise BadBody(f"more than {MAX_CALLS * MAX_CHOICES} tool calls")
+        self.calls.append(call)
+
+    def choice(self, index: int) -> Choice:
+        """All of it as one answer."""
+        if len(self.calls) > MAX_CALLS:
+            raise BadBody(f"more than {MAX_CALLS} tool calls in one answer")
+        return Choice(index, tuple(self.texts), tuple(self.calls), tuple(self.thinking), tuple(self.media))
+
+
+def load(body: bytes | bytearray) -> JsonMap:
+    """Read a body: a JSON object in UTF-8, not too deep. Of a key given twice the last one counts, and only that one is sent on."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadBody(f"the body is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise BadBody("the body is not a JSON object")
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and too_deep(value):
+        raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels")
+    return value
+
+
+def dump(value: Any) -> bytes:
+    """Write JSON. A string that holds half a surrogate pair has no UTF-8; it is written as an escape, as it came."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # only half a surrogate pair gets here: all else came from JSON
+        return json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def too_deep(value: Any) -> bool:
+    """Whether maps and lists stand in each other more than `MAX_DEPTH` levels deep."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for one in level:
+            inner.extend(part for part in (one.values() if isinstance(one, dict) else one) if isinstance(part, dict | list))
+        if not inner:
+            return False
+        level = inner
+    return True
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every string in a JSON value, keys of maps too, in order."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield key
+            yield from strings(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from strings(one)
+
+
+def put(body: JsonMap, path: Path, value: Any) -> None:
+    """Set what stands at a path; the path was made by us, from this body."""
+    at: Any = body
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = value
+
+
+def get(body: JsonMap, path: Path) -> Any:
+    """What stands at a path; the path was made by us, from this body."""
+    at: Any = body
+    for step in path:
+        at = at[step]
+    return at
+
+
+def arguments(text: Any) -> Mapping[str, Any] | None:
+    """A tool call's arguments, strictly: one object, no key twice, no NaN; None where that is not so."""
+    if isinstance(text, dict):
+        return None if too_deep(text) else text
+    if not isinstance(text, str) or len(text) > MAX_ARGUMENTS_BYTES:
+        return None
+    if not text.strip():
+        return EMPTY  # a tool without arguments
+    try:
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and not too_deep(value) else None
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return found
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+# ---- Reading fields at the door --------------------------------------------------------------------------------------
+
+
+def a_string(body: Mapping[str, Any], key: str) -> str:
+    """A field that must be a string."""
+    value = body.get(key)
+    if not isinstance(value, str) or not value:
+        raise BadBody(f"`{key}` must be a string", key)
+    return value
+
+
+def a_flag(body: Mapping[str, Any], key: str) -> bool:
+    """A field that is true or false; left out means false."""
+    value = body.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise BadBody(f"`{key}` must be true or false", key)
+    return bool(value)
+
+
+def a_list(body: Mapping[str, Any], key: str, most: int = MAX_MESSAGES) -> list[Any]:
+    """A field that is a list of at most so many; left out means empty."""
+    value = body.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise BadBody(f"`{key}` must be a list", key)
+    if len(value) > most:
+        raise BadBody(f"`{key}` has more than {most} entries", key)
+    return value
+
+
+def a_map(value: Any, where: str) -> JsonMap:
+    """A value that must be an object."""
+    if not isinstance(value, dict):
+        raise BadBody(f"{where} must be an object", where)
+    return value
