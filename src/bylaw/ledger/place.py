@@ -1,0 +1,104 @@
+"""Where the logs of a data directory lie, who may write to one, and how a log's database is opened.
+
+    DATA/ledger/LOG.sqlite      leaves, checkpoints and contents of one log (the tables of `store/ledger_tables.py`)
+    DATA/ledger/LOG.checkpoint  the latest signed checkpoint, for whoever keeps it elsewhere
+    DATA/ledger/LOG.lock        held by the one process that writes
+    DATA/ledger/roots.sqlite    the log that joins the others (`bylaw.ledger.roots`)
+
+A process takes the first log that nobody holds, and begins a new one where all are held: so there are as many logs as processes ever
+ran at once, and a restart goes on where it was.
+"""
+
+import fcntl
+import os
+import secrets
+import sqlite3
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateTable
+
+from bylaw.errors import LedgerError
+from bylaw.store import ledger_tables
+
+FOLDER: Final = "ledger"
+ROOTS: Final = "roots"
+APPLICATION: Final = 0x62796C77  # "bylw", in the SQLite header
+SCHEMA: Final = 1  # PRAGMA user_version
+_TABLES: Final = (ledger_tables.LEAVES, ledger_tables.SESSIONS, ledger_tables.CHECKPOINTS, ledger_tables.CONTENTS)
+
+
+def logs(data_dir: Path) -> list[Path]:
+    """The databases of all logs here but the one that joins them, by name."""
+    return [path for path in sorted((data_dir / FOLDER).glob("*.sqlite")) if path.stem != ROOTS]
+
+
+def take(data_dir: Path) -> tuple[Path, int]:
+    """A log that this process alone may write to, and the lock that says so: an old one that is free, else a new one."""
+    for path in logs(data_dir):
+        lock = try_lock(path)
+        if lock is not None:
+            return path, lock
+    path = data_dir / FOLDER / f"{secrets.token_hex(4)}.sqlite"
+    lock = try_lock(path)
+    if lock is None:
+        raise LedgerError(f"{path} was taken while it was being made", "Try again.")
+    return path, lock
+
+
+def try_lock(path: Path) -> int | None:
+    """The right to write to a log, as an open file; None where another process, or another writer in this one, has it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def connect(path: Path, busy_s: float) -> sqlite3.Connection:
+    """Open a log for writing, made where there is none: WAL, synchronous=FULL, what is deleted is overwritten."""
+    fresh = not path.exists()
+    if fresh:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # contents are nobody else's business
+    db = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "secure_delete=ON", "journal_size_limit=67108864"):
+        db.execute(f"PRAGMA {pragma}").fetchall()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if tables == 0:
+        db.execute("BEGIN IMMEDIATE")
+        for table in _TABLES:
+            db.execute(str(CreateTable(table).compile(dialect=sqlite.dialect())))
+        db.execute(f"PRAGMA user_version={SCHEMA}")
+        db.execute(f"PRAGMA application_id={APPLICATION}")
+        db.execute("COMMIT")
+    _check_format(db, path)
+    if fresh:
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)  # the file's name must outlive a power cut as its pages do
+        os.close(folder)
+    return db
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a log for reading, while somebody may be writing to it; raises LedgerError where there is none."""
+    if not path.is_file():
+        raise LedgerError(f"{path}: there is no such log", "Name the data directory with --data-dir.")
+    try:
+        db = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=5.0, isolation_level=None)
+        _check_format(db, path)
+    except sqlite3.Error as error:
+        raise LedgerError(f"{path} cannot be read: {error}", "Check its permissions, and that it is a log's database.") from error
+    return db
+
+
+def _check_format(db: sqlite3.Connection, path: Path) -> None:
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION or version != SCHEMA:
+        db.close()
+        raise LedgerError(f"{path} is no log of this version", "Read it with the version of bylaw that wrote it.")

@@ -1,0 +1,78 @@
+"""An entry between its caller and the disk, and how its caller is told: a thread at a gate, or a task at a future."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bylaw.errors import LedgerError
+
+STOP: Final = "Nothing may be released without its record. Mend the cause, then start again; the log goes on where it was."
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Where an entry stands; given after it is on the disk."""
+
+    log: str
+    index: int
+    seq: int
+    leaf_hash: bytes
+
+    def __str__(self) -> str:
+        return f"{self.log}#{self.index}"
+
+
+@dataclass(slots=True)
+class Waiting:
+    """An entry between its caller and the disk. Exactly one of `gate` and `future` is there."""
+
+    index: int
+    seq: int
+    session: str
+    time_us: int
+    leaf: bytes
+    contents: list[tuple[str, bytes, bytes]]  # name, salt, content
+    erase: tuple[int, str] | None  # of a retention entry: before when, of which session (empty: of all)
+    gate: "threading.Lock | None"
+    future: "asyncio.Future[Receipt] | None"
+    receipt: Receipt | None = None
+    fault: LedgerError | None = None
+    erased: int = 0
+
+    @property
+    def weight(self) -> int:
+        """Bytes held in memory."""
+        return len(self.leaf) + sum(len(content) for _, _, content in self.contents)
+
+
+def resolve(group: Sequence[Waiting]) -> None:
+    """Tell each caller; one wake-up a loop, not one an entry."""
+    loops: dict[asyncio.AbstractEventLoop, list[Waiting]] = {}
+    for one in group:
+        if one.gate is not None:
+            one.gate.release()
+        elif one.future is not None:
+            loops.setdefault(one.future.get_loop(), []).append(one)
+    for loop, some in loops.items():
+        try:
+            loop.call_soon_threadsafe(_set, some)
+        except RuntimeError:  # the loop is closed: nobody waits any more, and what is on the disk stays there
+            continue
+
+
+def _set(group: Sequence[Waiting]) -> None:
+    for one in group:
+        if one.future is None or one.future.done():  # cancelled, or told of a timeout
+            continue
+        if one.receipt is not None:
+            one.future.set_result(one.receipt)
+        else:
+            one.future.set_exception(one.fault or LedgerError("the ledger cannot record", STOP))
+
+
+def expire(future: "asyncio.Future[Receipt]", error: LedgerError) -> None:
+    """Tell a task that it has waited long enough."""
+    if not future.done():
+        future.set_exception(error)

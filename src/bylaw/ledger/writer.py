@@ -1,0 +1,365 @@
+"""The one who writes: entries of many threads and tasks, committed in groups, each acknowledged after its bytes are on the disk.
+
+`append` waits in a thread, `record` in asyncio; both return after the commit of the group that holds the entry. While one group is being
+written the next gathers, so the disk is asked as seldom as it can be and nobody waits for more than two writes.
+
+An entry's place, sequence number and bytes are settled when it is handed in; the writer hashes, commits, and signs a checkpoint every
+so many entries or seconds and at the close. It fails closed: when a commit fails (disk full, database locked, lost or replaced), every
+entry that waits and every later one raises LedgerError, until the ledger is opened anew. Whoever waited must not go on.
+
+What it does not promise: an entry whose caller was told of a timeout, or was cancelled, may still be in the log.
+"""
+
+import asyncio
+import os
+import sqlite3
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from bylaw.errors import LedgerError
+from bylaw.ledger import entries, place
+from bylaw.ledger.keyfile import signing_key
+from bylaw.ledger.merkle import leaf_hash
+from bylaw.ledger.notes import Checkpoint, SigningKey
+from bylaw.ledger.resume import resume
+from bylaw.ledger.waiting import STOP, Receipt, Waiting, expire, resolve
+
+MAX_GROUP: Final = 1_024  # entries in one commit
+MAX_SESSIONS: Final = 100_000  # whose sequence numbers are kept in memory; far above `max_waiting`
+
+
+def now_us() -> int:
+    """The clock of a machine: microseconds since 1970, UTC."""
+    return time.time_ns() // 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a ledger writes."""
+
+    checkpoint_entries: int = 1_000  # a checkpoint after so many entries
+    checkpoint_s: float = 10.0  # or after so many seconds with entries that none covers
+    max_waiting: int = 4_096  # entries not yet on the disk; further callers wait
+    max_waiting_bytes: int = 64 * 2**20
+    timeout_s: float = 30.0  # how long one call waits at most
+    busy_s: float = 5.0  # how long a commit waits for whoever has locked the database
+
+
+class Ledger:
+    """One open log. Safe from many threads; a process opens its own after a fork."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        log: str = "",
+        settings: Settings = Settings(),
+        clock: Callable[[], int] = now_us,
+    ) -> None:
+        self._settings, self._clock, self._pid = settings, clock, os.getpid()
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)  # the writer waits here for entries
+        self._room = threading.Condition(self._lock)  # callers wait here for room
+        self._waiting: deque[Waiting] = deque()
+        self._writing = 0  # entries in the group at the disk
+        self._weight = 0  # bytes of both
+        self._oldest = 0.0  # since when the group at the disk is being written; 0: none is
+        self._sessions: OrderedDict[str, int] = OrderedDict()
+        self._fault, self._closing = "", False
+        self._key: SigningKey = signing_key(data_dir)
+        try:
+            self._path, self._held = (data_dir / place.FOLDER / f"{log}.sqlite", -1) if log else place.take(data_dir)
+            if log:
+                lock = place.try_lock(self._path)
+                if lock is None:
+                    raise LedgerError(f"{self._path} is being written by another process", "One log has one writer.")
+                self._held = lock
+            self._open()
+        except (sqlite3.Error, OSError, ValueError) as error:
+            self._release()
+            raise LedgerError(f"the ledger in {data_dir} cannot be opened: {error}", "Check the disk and its permissions.") from error
+        except LedgerError:
+            self._release()
+            raise
+        self._thread = threading.Thread(target=self._run, name=f"ledger {self.log}", daemon=True)
+        self._thread.start()
+
+    # ---- Opening ------------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self.log = f"{self._key.name}/{self._path.stem}"
+        self._db = place.connect(self._path, self._settings.busy_s)
+        self._reader = place.connect(self._path, self._settings.busy_s)
+        self._inode = self._path.stat().st_ino
+        self._published = self._path.with_suffix(".checkpoint")
+        resumed = resume(self._db, self._path, self.log, self._key.public)
+        self._frontier, self._unsigned, self._last_us = resumed
+        self._next = self._frontier.size
+        self._signed_at = time.monotonic()
+
+    # ---- Writing ------------------------------------------------------------------------------------------------------
+
+    def append(self, entry: Mapping[str, Any]) -> Receipt:
+        """Record one entry and return after it is on the disk; raises LedgerError. The keys are in `entries.GIVEN`."""
+        return self._append(entry, None)[0]
+
+    async def record(self, entry: Mapping[str, Any]) -> Receipt:
+        """`append` for asyncio: other tasks go on while the group is being written."""
+        loop = asyncio.get_running_loop()
+        prepared = self._prepare(entry)
+        future: asyncio.Future[Receipt] = loop.create_future()
+        end = time.monotonic() + self._settings.timeout_s
+        while True:
+            with self._lock:
+                self._usable()
+                if not self._full():
+                    self._hand_in(prepared, None, None, future)
+                    break
+            if time.monotonic() > end:
+                raise self._late()
+            await asyncio.sleep(0.001)
+        timer = loop.call_later(self._settings.timeout_s, expire, future, self._late())
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def retain(self, before_us: int, session: str = "", principal: str = "") -> int:
+        """Delete contents from before that time (of one session, or of all), and record that. Leaves stay. Returns how many went."""
+        entries.check_time(before_us)
+        facts = {"before": entries.timestamp(before_us), "session": session}
+        _, erased = self._append({"kind": "retention", "principal": principal, "facts": facts}, (before_us, session))
+        return erased
+
+    def close(self) -> None:
+        """Write what waits, sign a last checkpoint, let go of the log; raises LedgerError where that fails."""
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+            self._wake.notify()
+        if self._pid == os.getpid():
+            self._thread.join()
+            fault = self._fault
+            self._release()
+            if fault:
+                raise LedgerError(fault, STOP)
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self.close()
+        except LedgerError:
+            if error is None:
+                raise
+
+    @property
+    def healthy(self) -> bool:
+        """Whether an entry handed in now can be expected to be written."""
+        slow = self._oldest and time.monotonic() - self._oldest > self._settings.timeout_s
+        return not self._fault and not self._closing and self._thread.is_alive() and not slow
+
+    @property
+    def fault(self) -> str:
+        """Why nothing can be recorded; empty where all is well."""
+        return self._fault
+
+    # ---- The caller's side --------------------------------------------------------------------------------------------
+
+    def _append(self, entry: Mapping[str, Any], erase: tuple[int, str] | None) -> tuple[Receipt, int]:
+        prepared = self._prepare(entry)
+        gate = threading.Lock()
+        gate.acquire()
+        end = time.monotonic() + self._settings.timeout_s
+        with self._lock:
+            self._usable()
+            while self._full():
+                if not self._room.wait(end - time.monotonic()):
+                    raise self._late()
+                self._usable()
+            waiting = self._hand_in(prepared, erase, gate, None)
+        if not gate.acquire(timeout=max(0.0, end - time.monotonic())):
+            raise self._late()
+        if waiting.receipt is None:
+            raise waiting.fault or self._late()
+        return waiting.receipt, waiting.erased
+
+    def _prepare(self, entry: Mapping[str, Any]) -> tuple[dict[str, Any], int, int, list[tuple[str, bytes, bytes]]]:
+        said = entries.checked(entry)
+        time_us = entries.check_time(entry["time"] if "time" in entry else self._clock())
+        seq = entry.get("seq", 0)
+        if type(seq) is not int or not 0 <= seq <= entries.MAX_INT:
+            raise LedgerError("an entry's seq must be a whole number from 1", "Leave it out, and the ledger counts.")
+        contents = []
+        if given := entry.get("contents"):
+            contents = [(name, os.urandom(entries.SALT_BYTES), content) for name, content in entries.check_contents(given).items()]
+        said["contents"] = {name: entries.commitment(salt, content) for name, salt, content in contents}
+        return said, time_us, seq, contents
+
+    def _hand_in(
+        self,
+        prepared: tuple[dict[str, Any], int, int, list[tuple[str, bytes, bytes]]],
+        erase: tuple[int, str] | None,
+        gate: "threading.Lock | None",
+        future: "asyncio.Future[Receipt] | None",
+    ) -> Waiting:
+        """Settle an entry's place and bytes. Under the lock; nothing is settled where the bytes cannot be made."""
+        said, time_us, seq, contents = prepared
+        session = said["session"]
+        seq = seq or self._seq(session) + 1
+        back = self._last_us - time_us
+        said |= {
+            "v": entries.VERSION,
+            "log": self.log,
+            "index": self._next,
+            "time": entries.timestamp(time_us),
+            "clock_back_us": back if back > entries.SLACK_US else 0,
+            "seq": seq,
+        }
+        waiting = Waiting(self._next, seq, session, time_us, entries.encoded(said), contents, erase, gate, future)
+        self._next += 1
+        self._last_us = time_us
+        self._sessions[session] = seq
+        self._sessions.move_to_end(session)
+        if len(self._sessions) > MAX_SESSIONS:
+            self._sessions.popitem(last=False)
+        self._waiting.append(waiting)
+        self._weight += waiting.weight
+        self._wake.notify()
+        return waiting
+
+    def _seq(self, session: str) -> int:
+        known = self._sessions.get(session)
+        if known is not None:
+            return known
+        try:
+            found = self._reader.execute("SELECT seq FROM ledger_sessions WHERE log=? AND session=?", [self.log, session]).fetchone()
+        except (sqlite3.Error, UnicodeEncodeError) as error:
+            raise LedgerError(f"the ledger cannot tell the last entry of a session: {error}", STOP) from error
+        return int(found[0]) if found else 0
+
+    def _usable(self) -> None:
+        if self._fault:
+            raise LedgerError(self._fault, STOP)
+        if self._closing:
+            raise LedgerError("the ledger is closed", STOP)
+        if self._pid != os.getpid():
+            raise LedgerError("this ledger was opened before the process forked", "Open one in each process.")
+
+    def _full(self) -> bool:
+        return len(self._waiting) + self._writing >= self._settings.max_waiting or self._weight >= self._settings.max_waiting_bytes
+
+    def _late(self) -> LedgerError:
+        return LedgerError(f"the ledger did not write within {self._settings.timeout_s:g} s", "Is the disk overloaded, or hanging?")
+
+    # ---- The writer's side --------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        group: list[Waiting] = []
+        try:
+            while self._gather(group):
+                note = self._commit(group)
+                self._answer(group)
+                if note:
+                    self._publish(note)
+        except BaseException as error:  # noqa: BLE001  # whatever it was: nobody may go on as if it had been recorded
+            self._fail(group, error)
+
+    def _gather(self, group: list[Waiting]) -> bool:
+        """Wait for entries or for a checkpoint that is due, and take what is there; False at the close, when all is done."""
+        group.clear()
+        with self._lock:
+            while not self._waiting and not self._closing and not self._due():
+                self._wake.wait(self._signed_at + self._settings.checkpoint_s - time.monotonic() if self._unsigned else None)
+            while self._waiting and len(group) < MAX_GROUP:
+                group.append(self._waiting.popleft())
+            self._writing = len(group)
+            self._oldest = time.monotonic()
+        return bool(group or self._unsigned)
+
+    def _due(self) -> bool:
+        late = time.monotonic() - self._signed_at >= self._settings.checkpoint_s
+        return self._unsigned > 0 and (late or self._unsigned >= self._settings.checkpoint_entries)
+
+    def _commit(self, group: Sequence[Waiting]) -> str:
+        """Write a group, and a checkpoint where one is due, in one transaction. Returns the checkpoint."""
+        db, note, erased = self._db, "", []
+        db.execute("BEGIN IMMEDIATE")
+        if group:
+            db.executemany("INSERT INTO ledger_leaves VALUES (?,?,?)", [(self.log, one.index, one.leaf) for one in group])
+            rows = [(self.log, one.index, *content, one.time_us, one.session) for one in group for content in one.contents]
+            if rows:
+                db.executemany("INSERT INTO ledger_contents VALUES (?,?,?,?,?,?,?)", rows)
+            last = {one.session: one.seq for one in group}
+            db.executemany("INSERT OR REPLACE INTO ledger_sessions VALUES (?,?,?)", [(self.log, *pair) for pair in last.items()])
+            erased = [one for one in group if one.erase]
+            for one in erased:
+                one.erased = self._erase(one)
+        for one in group:
+            hashed = leaf_hash(one.leaf)
+            self._frontier.add(hashed)
+            one.receipt = Receipt(self.log, one.index, one.seq, hashed)
+        self._unsigned += len(group)
+        if self._due() or (self._closing and not self._waiting):
+            note = self._key.sign(Checkpoint(self.log, self._frontier.size, self._frontier.root()))
+            db.execute("INSERT INTO ledger_checkpoints VALUES (?,?,?,?)", [self.log, self._frontier.size, note, bytes(self._frontier)])
+        db.execute("COMMIT")
+        self._still_there()
+        if erased:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # the old pages go from the write-ahead log as well
+        return note
+
+    def _erase(self, one: Waiting) -> int:
+        before, session = one.erase or (0, "")
+        which, values = (" AND session=?", [session]) if session else ("", [])
+        found = self._db.execute(
+            f"DELETE FROM ledger_contents WHERE log=? AND at<? AND time_us<?{which}", [self.log, one.index, before, *values]
+        )
+        return found.rowcount
+
+    def _still_there(self) -> None:
+        """SQLite writes on into a file that was deleted or replaced; an acknowledgement of that would be worth nothing."""
+        Path(f"{self._path}-wal").stat()
+        if self._path.stat().st_ino != self._inode:
+            raise LedgerError(f"{self._path} was replaced", STOP)
+
+    def _answer(self, group: Sequence[Waiting]) -> None:
+        with self._lock:
+            self._writing, self._oldest = 0, 0.0
+            self._weight -= sum(one.weight for one in group)
+            self._room.notify_all()
+        resolve(group)
+
+    def _publish(self, note: str) -> None:
+        """Put the checkpoint where others may take it from. Only after its commit: it must never say more than the log holds."""
+        self._unsigned, self._signed_at = 0, time.monotonic()
+        beside = self._published.with_suffix(".checkpoint-new")
+        beside.write_text(note, "utf-8")
+        beside.replace(self._published)
+
+    def _fail(self, group: Sequence[Waiting], error: BaseException) -> None:
+        what = error.what if isinstance(error, LedgerError) else f"{type(error).__name__}: {error}"
+        with self._lock:
+            self._fault = f"the ledger cannot record: {what}"
+            group = [*(one for one in group if one.receipt is None or self._writing), *self._waiting]
+            self._waiting.clear()
+            self._room.notify_all()
+        for one in group:
+            one.receipt, one.fault = None, LedgerError(self._fault, STOP)
+        resolve(group)
+
+    def _release(self) -> None:
+        for db in (getattr(self, "_db", None), getattr(self, "_reader", None)):
+            if db is not None:
+                db.close()
+        if getattr(self, "_held", -1) >= 0:
+            os.close(self._held)
+            self._held = -1
