@@ -1,0 +1,196 @@
+"""The engine: the strictest of all rules that match, and never a yes where something could not be decided."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bylaw.govern.engine import decide
+from bylaw.govern.rulebook import Rulebook
+from bylaw.types import Event, Hit, Policy, Rule
+from tests.govern import policies as made
+from tests.govern.policies import RAILS, clause, policy, refund
+from tests.reference.deciding import STRENGTH, expected
+
+LIMIT = Rule("over-limit", ("tool_call",), "require_approval", ("payments.refund",), "args.amount > 200.0", (), ("lead",), 2, 1800)
+CARD = Rule("card", ("output", "tool_call"), "redact", detect=("pii.card",))
+NOTHING: dict[str, tuple[Hit, ...]] = dict.fromkeys(RAILS, ())
+
+
+def book(*rules: Rule, **more: Any) -> Rulebook:
+    return Rulebook.load(policy(*(clause(f"c.n{number}", rule) for number, rule in enumerate(rules)), **more), RAILS)
+
+
+def test_a_rule_that_matches_is_named_with_its_clause_its_need_and_the_policy() -> None:
+    rules = book(LIMIT)
+
+    decision = decide(refund(640), rules)
+
+    assert decision.effect == "require_approval"
+    assert (decision.clauses, decision.rules, decision.policy) == (("c.n0",), ("c.n0/over-limit",), rules.digest)
+    assert [(need.clause, need.approvers, need.quorum, need.ttl_s) for need in decision.needs] == [("c.n0", ("lead",), 2, 1800)]
+
+
+def test_what_nothing_matches_has_the_default_of_its_surface() -> None:
+    rules = book(LIMIT)
+    call = decide(Event("tool_call", "shell.run", {"cmd": "ls"}), rules)
+
+    assert decide(refund(), rules).effect == "allow"
+    assert decide(Event("output", text="hello"), rules).effect == "allow"
+    assert (call.effect, call.needs[0].approvers, call.undecided) == ("require_approval", ("conduct",), ())
+
+
+def test_a_rule_for_any_tool_never_lets_a_strange_tool_through() -> None:
+    anything = replace(CARD, detect=(), effect="allow", when="true")
+    hit = {**NOTHING, "pii.card": (Hit("pii.card", 0, 4),)}
+
+    assert decide(Event("tool_call", "shell.run"), book(anything)).effect == "require_approval"
+    assert decide(Event("tool_call", "shell.run"), book(CARD), hit).effect == "require_approval"
+    assert decide(refund(), book(CARD), hit).effect == "redact"
+
+
+def test_a_stop_is_stronger_than_a_block_and_the_rules_are_still_named() -> None:
+    decision = decide(refund(640), book(replace(LIMIT, effect="block")), stops=("global: drill",))
+
+    assert (decision.effect, decision.rules, decision.reason) == ("stop", ("c.n0/over-limit",), "global: drill")
+    assert decide(refund(), book(LIMIT), stops=("tenant t",)).effect == "stop"
+    assert decide(Event("nowhere"), book(LIMIT), stops=("tenant t",)).effect == "stop"  # type: ignore[arg-type]  # the point of it
+
+
+def test_every_need_of_every_approval_must_be_met() -> None:
+    other = replace(LIMIT, id="large", approvers=("fraud-desk",), when="args.amount > 500.0")
+
+    assert [need.rule for need in decide(refund(640), book(LIMIT, other)).needs] == ["over-limit", "large"]
+    assert decide(refund(640), book(LIMIT, replace(other, effect="block"))).needs == ()
+
+
+@pytest.mark.parametrize("amount", [float("nan"), float("inf"), 1e300, 2**53, 10**400, "640", None, True, [640.0], {"a": 640.0}, b"640"])
+def test_an_amount_that_could_be_misread_blocks(amount: Any) -> None:
+    decision = decide(refund(amount), book(LIMIT))
+
+    assert (decision.effect, decision.undecided, decision.clauses) == ("block", ("c.n0/over-limit",), ("c.n0",))
+    assert "args.amount" in decision.reason
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Event("tool_call", "payments.refund", {}),
+        Event("tool_call", "payments.refund", {"amount": 3.0, "amount_override": 9999.0}),
+        Event("tool_call", "payments.refund", {"amount": 3.0, "order": 1.5, "note": 3}),
+        Event("tool_call", "payments.refund", {"amount": 3.0}, session={"sums": None}),
+        Event("tool_call", "payments.refund", {"amount": 3.0}, session={"n_calls": float("inf")}),
+        Event("tool_call", "payments.refund", [3.0]),  # type: ignore[arg-type]  # the point of it
+        Event("tool_call", "payments.refund", {"amount": 3.0, 3: 4}),  # type: ignore[dict-item]  # the point of it
+        Event("tool_call", "", {"amount": 3.0}),
+        Event("tool_call", ["payments.refund"], {}),  # type: ignore[arg-type]  # the point of it
+        Event("toolcall", "payments.refund", {"amount": 3.0}),  # type: ignore[arg-type]  # the point of it
+        Event("output", text=b"hello"),  # type: ignore[arg-type]  # the point of it
+        Event("output", text="hello", principal={"roles": None}),
+        Event("input", text="hello", args={"x": float("nan")}),
+    ],
+)
+def test_an_event_that_cannot_be_read_blocks_even_where_no_rule_looks_at_it(event: Event) -> None:
+    for rules in (book(LIMIT), book(replace(LIMIT, on=("tool_result",)))):
+        decision = decide(event, rules)
+
+        assert decision.effect == "block"
+        assert decision.undecided
+
+
+def test_what_a_failed_or_unasked_or_lying_rail_leaves_open_blocks() -> None:
+    event, rules = Event("output", text="card 4111"), book(CARD)
+    answers: list[Any] = [
+        {},
+        {"pii.card": None},
+        {"pii.card": (Hit("pii.card", 3, 99),)},
+        {"pii.card": (Hit("other", 0, 2),)},
+        {"pii.card": ("x",)},
+    ]
+
+    assert [decide(event, rules, found).effect for found in answers] == ["block"] * len(answers)
+    assert decide(event, rules, NOTHING, failed=("pii.card",)).undecided == ("c.n0/card",)
+    assert decide(event, rules, NOTHING).effect == "allow"
+
+
+def test_one_half_of_a_rule_can_settle_it() -> None:
+    both = replace(LIMIT, detect=("judge",), effect="block", approvers=(), ttl_s=None)
+
+    assert decide(refund(30), book(both), failed=("judge",)).effect == "allow"
+    assert decide(refund(640), book(both), failed=("judge",)).effect == "block"
+    assert decide(refund(640), book(both), failed=("judge",)).undecided == ("c.n0/over-limit",)
+    assert decide(refund(640), book(both), NOTHING).effect == "allow"
+
+
+def test_a_redaction_says_all_that_goes_or_blocks() -> None:
+    two = replace(CARD, detect=("pii.card", "secrets"))
+    vague = Rule("vague", ("output", "tool_call"), "redact")
+    event, hit = Event("output", text="card 4111"), Hit("pii.card", 5, 9)
+
+    assert decide(event, book(two), {"pii.card": (hit,), "secrets": ()}).hits == (hit,)
+    assert decide(event, book(two), {"pii.card": (hit,)}, failed=("secrets",)).effect == "block"
+    assert decide(event, book(replace(two, effect="revise")), {"pii.card": (hit,)}, failed=("secrets",)).effect == "revise"
+    assert decide(event, book(vague)).hits == (Hit("text", 0, 9),)
+    assert decide(refund(), book(vague)).effect == "block"
+
+
+@settings(deadline=None, max_examples=300)
+@given(made.policies(), made.events(), made.findings(), st.sampled_from([(), ("global",)]))
+def test_the_engine_answers_as_the_slow_reference_does(
+    policy: Policy, event: Event, findings: tuple[dict[str, tuple[Hit, ...]], frozenset[str]], stops: tuple[str, ...]
+) -> None:
+    decision = decide(event, Rulebook.load(policy, RAILS), *findings, stops)
+    effect, matched, undecided = expected(event, policy, *findings, stops)
+
+    assert decision.effect == effect
+    assert set(decision.undecided) == undecided
+    assert set(decision.rules) == matched | (undecided - {"event"})
+    assert set(decision.clauses) == {name.partition("/")[0] for name in decision.rules}
+
+
+@settings(deadline=None, max_examples=200)
+@given(made.policies(), made.rules(), made.events(), made.findings())
+def test_one_more_rule_never_weakens_a_decision(
+    policy: Policy, rule: Rule, event: Event, findings: tuple[dict[str, tuple[Hit, ...]], frozenset[str]]
+) -> None:
+    named = {tool for one in policy.clauses for rule in one.enforce for tool in rule.tools} | set(policy.tools)
+    more = replace(rule, tools=tuple(tool for tool in rule.tools if tool in named))  # to name a tool is what lists it
+    longer = replace(policy, clauses=(*policy.clauses, clause("z.more", more)))
+
+    before = decide(event, Rulebook.load(policy, RAILS), *findings)
+    after = decide(event, Rulebook.load(longer, RAILS), *findings)
+
+    assert STRENGTH.index(after.effect) >= STRENGTH.index(before.effect)
+    assert set(before.rules) <= set(after.rules)
+    assert set(before.undecided) - {"event"} <= set(after.undecided)
+
+
+@settings(deadline=None, max_examples=100)
+@given(made.policies(), made.events(), made.findings(), st.randoms(use_true_random=False))
+def test_the_order_of_clauses_rules_and_findings_never_matters(
+    policy: Policy, event: Event, findings: tuple[dict[str, tuple[Hit, ...]], frozenset[str]], chance: Any
+) -> None:
+    clauses = list(policy.clauses)
+    chance.shuffle(clauses)
+    shuffled = replace(policy, clauses=tuple(clauses))
+    found, failed = findings
+    backwards = {rail: tuple(reversed(found[rail])) for rail in reversed(found)}
+
+    assert decide(event, Rulebook.load(policy, RAILS), found, failed) == decide(event, Rulebook.load(shuffled, RAILS), backwards, failed)
+
+
+@settings(deadline=None, max_examples=200)
+@given(made.policies(), made.events(wild=False), made.findings(), st.data())
+def test_a_value_that_could_be_misread_is_never_allowed(
+    policy: Policy, event: Event, findings: tuple[dict[str, tuple[Hit, ...]], frozenset[str]], data: st.DataObject
+) -> None:
+    poison = data.draw(st.sampled_from([float("nan"), float("inf"), 2**60, -1e200, {1: 2}, {"a"}, object(), b"x"]))
+    part = data.draw(st.sampled_from(["args", "principal", "session", "env"]))
+    value = data.draw(st.sampled_from([poison, [poison], {"deep": [poison]}]))
+
+    changed: dict[str, Any] = {part: {**getattr(event, part), "other": value}}
+    spoilt = replace(event, **changed)
+
+    assert decide(spoilt, Rulebook.load(policy, RAILS), *findings).effect == "block"
