@@ -1,0 +1,206 @@
+"""Encodings that orders and secrets hide in: what of a text decodes, and to what.
+
+A *piece* is a stretch that decodes by itself (base64, hex, escapes, tag characters, spaced letters); it is replaced where it stands. A
+*whole* turns every character (rot13, leet). Bytes count only if they are readable text, so numbers and hashes stay what they are.
+"""
+
+import base64
+import binascii
+import codecs
+import html
+import re
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+from bylaw.govern.rails.patterns import Pattern, pattern
+
+MOST_PIECES: Final = 5_000  # of one kind in one text; more stay undecoded only where an error says so
+
+
+class Edit(NamedTuple):
+    """A stretch of a text, and what to read in its place."""
+
+    start: int
+    end: int
+    new: str
+
+
+class TooManyPiecesError(ValueError):
+    """More encoded pieces than are decoded."""
+
+
+_BASE64: Final = pattern(r"[A-Za-z0-9+/_-]{12,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}")
+_HEX: Final = pattern(r"(?:0x|\\x)?[0-9A-Fa-f]{2}(?:[ :,-]{0,2}(?:0x|\\x)?[0-9A-Fa-f]{2}){7,}")
+_HEX_MARKS: Final = re.compile(r"0x|\\x|[ :,-]")
+_URL: Final = pattern(r"(?:%[0-9A-Fa-f]{2})+")
+_ESCAPE: Final = pattern(r"\\u\{?[0-9A-Fa-f]{2,6}\}?|\\U[0-9A-Fa-f]{8}|\\x[0-9A-Fa-f]{2}|\\[0-7]{3}")
+_HTML: Final = pattern(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?")
+_TAGS: Final = re.compile("[\U000e0020-\U000e007e]+")
+_SELECTORS: Final = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
+# Single signs with gaps between them; two ways, so that dots and dashes can be gaps or signs.
+_SPACED: Final = pattern(r"(?:[^\s][ \t\x{a0}]{1,3}){4,}[^\s]")
+_DOTTED: Final = pattern(r"(?:[\pL\pN][ ]?[.\-_*|/,~+:·•][ ]?){4,}[\pL\pN]")
+_SPLIT: Final = pattern(r"\pL[\-._*~^|+=]{1,2}\pL")
+_LEET: Final = str.maketrans("0134578@$!|+", "oleastbasllt")
+_LEETISH: Final = pattern(r"[0134578@$!|+][A-Za-z]|[A-Za-z][0134578@$|+]")
+_BACKWARDS: Final = pattern(
+    r"(?i)(?:^|[^\pL])(?:ignore|disregard|forget|instructions?|previous|system|prompt|password|secret|rules|assistant|reveal|override)(?:$|[^\pL])"
+)
+_WORD: Final = re.compile(r"\w+")
+
+
+def _found(wanted: Pattern, text: str) -> Iterator[tuple[int, int, str]]:
+    for count, match in enumerate(wanted.finditer(text)):
+        if count >= MOST_PIECES:
+            raise TooManyPiecesError(f"more than {MOST_PIECES} encoded pieces in one text")
+        yield match.start(), match.end(), match.group()
+
+
+def readable(raw: bytes) -> str:
+    """The bytes as text, if that is what they are; else nothing."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+    return text if sum(char.isprintable() or char in "\n\r\t" for char in text) == len(text) else ""
+
+
+def _base64(text: str) -> list[Edit]:
+    edits = []
+    for start, end, run in _found(_BASE64, text):
+        edits += _base64_run(start, end, run)
+    return edits
+
+
+def _base64_run(start: int, end: int, run: str) -> list[Edit]:
+    """A run decodes whole, or behind the last `/`, `-` or `_` that is no part of it, or behind up to three letters of something else."""
+    whole = _base64_text(run)
+    if whole:
+        return [Edit(start, end, whole)]
+    cuts = [i + 1 for i, char in enumerate(run[:64]) if char in "/-_"][:8]
+    for cut in (*cuts, *((1, 2, 3) if len(run) >= 20 else ())):
+        part = _base64_text(run[cut:]) if len(run) - cut >= 12 else ""
+        if part:
+            return [Edit(start + cut, end, part)]
+    return []
+
+
+def _base64_text(run: str) -> str:
+    letters = "".join(run.split()).rstrip("=").replace("-", "+").replace("_", "/")
+    letters = letters[:-1] if len(letters) % 4 == 1 else letters
+    try:
+        return readable(base64.b64decode(letters + "=" * (-len(letters) % 4)))
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _hex(text: str) -> list[Edit]:
+    edits = []
+    for start, end, run in _found(_HEX, text):
+        digits = _HEX_MARKS.sub("", run)
+        new = readable(bytes.fromhex(digits[: len(digits) // 2 * 2]))
+        if new:
+            edits.append(Edit(start, end, new))
+    return edits
+
+
+def _url(text: str) -> list[Edit]:
+    if "%" not in text:
+        return []
+    return [Edit(start, end, unquote(run, errors="replace")) for start, end, run in _found(_URL, text)]
+
+
+def _escape(text: str) -> list[Edit]:
+    if "\\" not in text:
+        return []
+    edits = []
+    for start, end, run in _found(_ESCAPE, text):
+        digits = run[1:].strip("uUx{}")
+        code = int(digits, 8 if run[1] in "01234567" else 16)
+        if code <= 0x10FFFF and not 0xD800 <= code < 0xE000:
+            edits.append(Edit(start, end, chr(code)))
+    return edits
+
+
+def _html(text: str) -> list[Edit]:
+    if "&" not in text:
+        return []
+    return [Edit(start, end, new) for start, end, run in _found(_HTML, text) if (new := html.unescape(run)) != run]
+
+
+def _tags(text: str) -> list[Edit]:
+    """Characters of the tag block, and bytes in variation selectors: neither is seen, both can be read."""
+    if text.isascii():
+        return []
+    edits = [Edit(m.start(), m.end(), "".join(chr(ord(char) - 0xE0000) for char in m[0])) for m in _TAGS.finditer(text)]
+    for m in _SELECTORS.finditer(text):
+        codes = [ord(char) for char in m[0]]
+        new = readable(bytes(code - 0xFE00 if code < 0xFF00 else code - 0xE0100 + 16 for code in codes))
+        if new:
+            edits.append(Edit(m.start(), m.end(), new))
+    return sorted(edits)
+
+
+def _spaced(text: str) -> list[Edit]:
+    return [edit for start, end, run in _found(_SPACED, text) for edit in _gaps(start, run, " \t\xa0")]
+
+
+def _dotted(text: str) -> list[Edit]:
+    return [edit for start, end, run in _found(_DOTTED, text) for edit in _gaps(start, run, " .-_*|/,~+:·•")]
+
+
+def _gaps(start: int, run: str, gaps: str) -> list[Edit]:
+    """The gaps of a spaced run go; where some are wider, those are the gaps between words."""
+    spans, at = [], 0
+    while at < len(run):
+        end = at
+        while end < len(run) and run[end] in gaps:
+            end += 1
+        if end > at:
+            spans.append((at, end))
+        at = end + 1
+    narrow = min((e - s for s, e in spans), default=0)
+    return [Edit(start + s, start + e, " " if e - s > narrow else "") for s, e in spans]
+
+
+def _split(text: str) -> list[Edit]:
+    """Signs between letters, where a text has many: `ig-no-re`."""
+    found = list(_found(_SPLIT, text))
+    return [Edit(start + 1, end - 1, "") for start, end, _ in found] if len(found) > 1 else []
+
+
+def _backwards(text: str) -> list[Edit]:
+    """Each word turned round in its place, where turned words make sense."""
+    if not _BACKWARDS.search(text[::-1]):
+        return []
+    return [Edit(m.start(), m.end(), m[0][::-1]) for m in _WORD.finditer(text) if len(m[0]) > 1]
+
+
+def _rot13(text: str) -> str | None:
+    return codecs.encode(text, "rot13")
+
+
+def _leet(text: str) -> str | None:
+    return text.translate(_LEET) if _LEETISH.search(text) else None
+
+
+PIECES: Final[dict[str, Callable[[str], list[Edit]]]] = {
+    "base64": _base64,
+    "hex": _hex,
+    "url": _url,
+    "escape": _escape,
+    "html": _html,
+    "tags": _tags,
+    "spaced": _spaced,
+    "dotted": _dotted,
+    "split": _split,
+    "backwards": _backwards,
+}
+WHOLES: Final[dict[str, Callable[[str], str | None]]] = {"rot13": _rot13, "leet": _leet}
+GAPLESS: Final = frozenset({"spaced", "dotted", "split"})
+
+
+def worth(name: str) -> bool:
+    """Whether what this decoding gives is turned as a whole once more; what was turned itself has its own turn already."""
+    return name not in {"leet", "split"}

@@ -1,0 +1,50 @@
+"""All rails by name, those whose packages are missing with the line that installs them.
+
+`NAME` looks at every view of a text and must see all of it; `NAME.plain` looks at the text and what it looks like, and can be asked
+about a stream. Judges and other rails that need a model are made where a policy and a model are at hand and join this map there.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import Final
+
+from bylaw.errors import PolicyError
+from bylaw.govern.rails import accounts, contacts, injection, secrets
+from bylaw.govern.rails.rail import Rail
+from bylaw.govern.rails.sieve import Sieve, rails
+
+PII_LONGEST: Final = 400  # an e-mail address may have 320 characters; 48 before a national number say what it is
+SECRETS_LONGEST: Final = 1_024
+_INSTALL: Final = "pip install 'bylaw[pii]'"
+_MISSING: Final = {"pii.phone": "phonenumbers", "pii.id": "stdnum", "pii": "stdnum"}
+
+
+@cache
+def known() -> Mapping[str, Rail]:
+    """Every rail that can be asked here."""
+    detectors = [*accounts.DETECTORS, *contacts.DETECTORS]
+    groups = []
+    if find_spec("phonenumbers"):
+        detectors += contacts.PHONES
+    if find_spec("stdnum"):
+        from bylaw.govern.rails import national_ids  # noqa: PLC0415  # needs the extra `pii`
+
+        detectors += national_ids.detectors()
+        groups += ["pii.id", "pii"]
+    found: list[Rail] = [*rails(Sieve(detectors), PII_LONGEST, groups)]
+    found += rails(Sieve(secrets.DETECTORS), SECRETS_LONGEST, ["secrets"])
+    found += injection.RAILS
+    return MappingProxyType({rail.name: rail for rail in found})
+
+
+def demand(name: str) -> Rail:
+    """The rail of this name; PolicyError with what to do where there is none."""
+    rail = known().get(name)
+    if rail:
+        return rail
+    needs = next((package for prefix, package in _MISSING.items() if name == prefix or name.startswith(f"{prefix}.")), None)
+    if needs and not find_spec(needs):
+        raise PolicyError(f"the rail {name} needs a package that is not installed", _INSTALL)
+    raise PolicyError(f"there is no rail {name}", f"there are {', '.join(sorted(one for one in known() if not one.endswith('.plain')))}")
