@@ -26,6 +26,9 @@ CONDITIONS = (
     '"web" in session.taint',
     'text.contains("card")',
     '"lead" in principal.roles || env.hour > 20',
+    'surface == "output" && text != "text.foo session.bar"',
+    "has(session . sums) && tool.size() > 9",
+    'session.taint.exists(label, label == "web")',
 )
 
 

@@ -66,6 +66,15 @@ def test_every_need_of_every_approval_must_be_met() -> None:
     assert decide(refund(640), book(LIMIT, replace(other, effect="block"))).needs == ()
 
 
+def test_conditions_nested_as_deep_as_cel_allows_still_decide() -> None:
+    deep = "(" * 24 + "args.amount > 200.0" + ")" * 24
+
+    rules = book(*(replace(LIMIT, id=f"deep{n}", when=deep + " || false" * n) for n in range(3)))
+
+    assert len(decide(refund(640), rules).rules) == 3
+    assert decide(refund(30), rules).effect == "allow"
+
+
 @pytest.mark.parametrize("amount", [float("nan"), float("inf"), 1e300, 2**53, 10**400, "640", None, True, [640.0], {"a": 640.0}, b"640"])
 def test_an_amount_that_could_be_misread_blocks(amount: Any) -> None:
     decision = decide(refund(amount), book(LIMIT))
@@ -136,21 +145,40 @@ def test_a_redaction_says_all_that_goes_or_blocks() -> None:
     assert decide(refund(), book(vague)).effect == "block"
 
 
-@settings(deadline=None, max_examples=300)
-@given(made.policies(), made.events(), made.findings(), st.sampled_from([(), ("global",)]))
-def test_the_engine_answers_as_the_slow_reference_does(
-    policy: Policy, event: Event, findings: tuple[dict[str, tuple[Hit, ...]], frozenset[str]], stops: tuple[str, ...]
-) -> None:
-    decision = decide(event, Rulebook.load(policy, RAILS), *findings, stops)
-    effect, matched, undecided = expected(event, policy, *findings, stops)
-
-    assert decision.effect == effect
-    assert set(decision.undecided) == undecided
-    assert set(decision.rules) == matched | (undecided - {"event"})
-    assert set(decision.clauses) == {name.partition("/")[0] for name in decision.rules}
+asked = st.lists(st.tuples(made.events(), made.findings(), st.sampled_from([(), ("global",)])), min_size=1, max_size=4)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=120)
+@given(made.policies(), asked)
+def test_the_engine_answers_as_the_slow_reference_does(policy: Policy, asked: list[Any]) -> None:
+    rules = Rulebook.load(policy, RAILS)
+    for event, (found, failed), stops in asked:
+        decision = decide(event, rules, found, failed, stops)
+        effect, matched, undecided = expected(event, policy, found, failed, stops)
+
+        assert decision.effect == effect
+        assert set(decision.undecided) == undecided
+        assert set(decision.rules) == matched | (undecided - {"event"})
+        assert set(decision.clauses) == {name.partition("/")[0] for name in decision.rules}
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(made.events(), min_size=1, max_size=6), st.lists(st.sampled_from(made.CONDITIONS), min_size=1, max_size=40))
+def test_many_conditions_asked_at_once_answer_as_they_do_alone(events: list[Event], conditions: list[str]) -> None:
+    effects: list[Any] = ["revise", "block", "require_approval"]
+    rules = [Rule(f"r{n}", ("tool_call", "output"), effects[n % 3], when=condition) for n, condition in enumerate(conditions)]
+    everything = policy(clause("c.all", *rules))
+    book = Rulebook.load(everything)
+
+    for event in [*events, *events]:
+        decision = decide(event, book)
+        effect, matched, undecided = expected(event, everything, {}, (), ())
+
+        assert (decision.effect, set(decision.rules) - set(decision.undecided)) == (effect, matched)
+        assert set(decision.undecided) == undecided
+
+
+@settings(deadline=None, max_examples=100)
 @given(made.policies(), made.rules(), made.events(), made.findings())
 def test_one_more_rule_never_weakens_a_decision(
     policy: Policy, rule: Rule, event: Event, findings: tuple[dict[str, tuple[Hit, ...]], frozenset[str]]

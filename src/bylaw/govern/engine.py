@@ -12,10 +12,10 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-from bylaw.govern.reading import Unreadable, activation, read
-from bylaw.govern.ready import Book, ReadyRule, Slot
+from bylaw.govern.reading import Unreadable, read
+from bylaw.govern.ready import MAX_ANSWERS, Book, ReadyRule, Slot
 from bylaw.policy.strictest import ORDER
 from bylaw.types import EMPTY, Decision, Event, Hit
 
@@ -42,36 +42,67 @@ def decide(
     if slot is None:
         decision = Decision("block", (), (), book.digest, (EVENT,), "could not be decided: no such surface, or a call without a tool")
         return _stopped(decision, stops) if stops else decision
-    trouble, facts = "", None
+    asked = _asked(event, slot)
+    if asked.bits is None or not slot.fixed:
+        decision = _judged(event, slot, book, asked, found, failed)
+    elif asked.bits in slot.answers:
+        decision = slot.answers[asked.bits]
+    else:
+        decision = _judged(event, slot, book, asked, found, failed)
+        if len(slot.answers) < MAX_ANSWERS:
+            slot.answers[asked.bits] = decision
+    return _stopped(decision, stops) if stops else decision
+
+
+class _Asked(NamedTuple):
+    """What the conditions of a slot are evaluated on, and their answers as bits where all are yes or no."""
+
+    trouble: str = ""  # what of the event cannot be read
+    facts: Any = None
+    bits: int | None = None
+
+
+def _asked(event: Event, slot: Slot) -> _Asked:
     try:
         values = read(event, slot.args)
-        if slot.conditions:
-            facts = activation(values)
-            trouble = EVENT if facts is None else ""
     except Unreadable as error:
-        trouble = error.where or EVENT
+        return _Asked(error.where or EVENT)
+    if slot.conditions is None:
+        return _Asked()
+    facts = slot.conditions.facts(values)
+    return _Asked(EVENT) if facts is None else _Asked("", facts, slot.conditions.ask(facts))
+
+
+def _judged(event: Event, slot: Slot, book: Book, asked: _Asked, found: Mapping[str, Sequence[Hit]], failed: Collection[str]) -> Decision:
     matched: list[ReadyRule] = []
     undecided: list[ReadyRule] = []
     hits: list[Hit] = []
-    for rule in slot.rules:
+    for rule in slot.always if asked.bits == 0 else slot.rules:
         seen = _seen(rule, event, found, failed) if rule.detect else None
         if seen == [] and rule.detect:
             continue
-        outcome = "undecidable" if trouble else "true" if rule.when is None else rule.when.decide_on(facts)
-        if outcome == "false":
+        holds = _holds(rule, asked)
+        if holds is False:
             continue
-        if outcome == "undecidable" or (rule.detect and seen is None):
+        if holds is None or (rule.detect and seen is None):
             undecided.append(rule)
         else:
             matched.append(rule)
             hits += seen or ()
-    if undecided or trouble:
-        decision = _undecidable(book, matched, undecided, hits, trouble)
-    elif matched:
-        decision = _decided(event, slot, book, matched, hits)
-    else:
-        decision = slot.quiet
-    return _stopped(decision, stops) if stops else decision
+    if undecided or asked.trouble:
+        return _undecidable(book, matched, undecided, hits, asked.trouble)
+    return _decided(event, slot, book, matched, hits) if matched else slot.quiet
+
+
+def _holds(rule: ReadyRule, asked: _Asked) -> bool | None:
+    """Whether a rule's condition holds; None where it is neither yes nor no."""
+    if asked.trouble:
+        return None
+    if rule.when is None:
+        return True
+    if asked.bits is not None:
+        return asked.bits >> rule.bit & 1 == 1
+    return {"true": True, "false": False}.get(rule.when.decide_on(asked.facts))
 
 
 def _seen(rule: ReadyRule, event: Event, found: Mapping[str, Sequence[Hit]], failed: Collection[str]) -> list[Hit] | None:

@@ -20,6 +20,8 @@ from bylaw.policy.conditions import (
 from bylaw.policy.notation import MAX_INT
 from bylaw.types import Event
 
+WORDS: Final = ("surface", "tool", "text")  # what conditions can name: these are text, the others maps
+NAMES: Final = (*WORDS, "args", "principal", "session", "env")
 SHOWN_CHARS: Final = 60
 _KINDS: Final = ("string", "number", "integer", "boolean", "array", "object", "null")
 
@@ -47,6 +49,7 @@ class Shape:
     items: "Shape | None" = None
     required: tuple[str, ...] = ()
     closed: bool = False  # a field that is not listed is refused
+    texts: frozenset[str] = frozenset()  # the fields that may hold text
 
 
 ANY: Final = Shape()
@@ -58,13 +61,15 @@ def shape(schema: Any, strict: bool = False, depth: int = MAX_DEPTH) -> Shape:
         return ANY
     kind, listed, others, needed = (schema.get(key) for key in ("type", "properties", "additionalProperties", "required"))
     fields = listed if isinstance(listed, Mapping) else {}
+    inside = {name: shape(inner, strict, depth - 1) for name, inner in fields.items()}
     return Shape(
         kind if isinstance(kind, str) and kind in _KINDS else "",
-        {name: shape(inner, strict, depth - 1) for name, inner in fields.items()},
+        inside,
         shape(others, strict, depth - 1) if isinstance(others, Mapping) else None,
         shape(schema.get("items"), strict, depth - 1),
         tuple(name for name in needed if isinstance(name, str)) if strict and isinstance(needed, list | tuple) else (),
         strict and (others is False or (bool(fields) and others is None)),
+        frozenset(name for name, one in inside.items() if one.kind in ("string", "")),
     )
 
 
@@ -88,6 +93,11 @@ def read(event: Event, args: Shape) -> dict[str, Any]:
     }
 
 
+def compiled(source: str) -> Any:
+    """An expression ready to run, its types unchecked; raises where it is none."""
+    return _RUN.compile(source, disable_check=True)
+
+
 def activation(values: Mapping[str, Any]) -> Any | None:
     """What conditions are evaluated on; None where CEL does not take it."""
     try:
@@ -103,27 +113,27 @@ def _part(name: str, value: Any, due: Shape, budget: list[int]) -> dict[str, Any
         raise error.within(name) from None
 
 
-def _map(value: Any, due: Shape, depth: int, budget: list[int]) -> dict[str, Any]:
-    if type(value) is not dict:
-        if type(value) is not MappingProxyType:
-            raise Unreadable
-        value = dict(value)
+def _map(given: Any, due: Shape, depth: int, budget: list[int]) -> dict[str, Any]:
+    if type(given) is not dict and type(given) is not MappingProxyType:
+        raise Unreadable
+    value: dict[str, Any] = given if type(given) is dict else dict(given)
+    if not value and not due.required:
+        return value
     for name in due.required:
         if name not in value:
             raise Unreadable(name)
     budget[0] -= len(value)
     if depth > MAX_DEPTH or budget[0] < 0:
         raise Unreadable
-    fields, changed = due.fields, None
+    texts, fields, changed = due.texts, due.fields, None
     for key, item in value.items():
+        if type(item) is str and key in texts:  # the usual case, first
+            continue
         known = fields.get(key)
         if type(key) is not str or (known is None and due.closed):
             raise Unreadable(key if type(key) is str else "a key that is no text")
-        wanted = known or due.others or ANY
-        if type(item) is str and wanted.kind in ("string", ""):
-            continue
         try:
-            new = _value(item, wanted, depth + 1, budget)
+            new = _value(item, known or due.others or ANY, depth + 1, budget)
         except Unreadable as error:
             raise error.within(key) from None
         if new is not item:
@@ -133,6 +143,8 @@ def _map(value: Any, due: Shape, depth: int, budget: list[int]) -> dict[str, Any
 
 
 def _list(value: Any, due: Shape, depth: int, budget: list[int]) -> list[Any]:
+    if not value:
+        return []
     budget[0] -= len(value)
     if depth > MAX_DEPTH or budget[0] < 0:
         raise Unreadable
@@ -149,12 +161,14 @@ def _list(value: Any, due: Shape, depth: int, budget: list[int]) -> list[Any]:
 def _value(value: Any, due: Shape, depth: int, budget: list[int]) -> Any:
     kind, wanted = type(value), due.kind
     if kind is float or kind is int:
-        if wanted not in ("number", "integer", "") or not -MAX_INT <= value <= MAX_INT:  # NaN fails both comparisons
+        if not -MAX_INT <= value <= MAX_INT:  # NaN fails both comparisons
             raise Unreadable
         if wanted == "number":
-            return float(value)
-        return int(value) if wanted == "integer" and kind is float and value.is_integer() else value
-    if kind is str:
+            return value if kind is float else float(value)
+        if wanted == "integer":
+            return int(value) if kind is float and value.is_integer() else value
+        fits = not wanted
+    elif kind is str:
         fits = wanted in ("string", "")
     elif kind is dict or kind is MappingProxyType:
         if wanted in ("object", ""):

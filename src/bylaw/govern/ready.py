@@ -3,12 +3,15 @@
 Slots are laid out when the policy loads, so that a decision costs what its own rules cost, however large the policy is.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Protocol
 
+from bylaw.govern.at_once import AtOnce
 from bylaw.govern.reading import Shape
 from bylaw.policy.conditions import When
 from bylaw.types import Decision, Effect, Need
+
+MAX_ANSWERS: Final = 256  # decisions remembered for one slot
 
 
 class ReadyRule(NamedTuple):
@@ -20,6 +23,7 @@ class ReadyRule(NamedTuple):
     when: When | None  # None: always
     detect: tuple[str, ...] = ()
     need: Need | None = None  # of require_approval
+    bit: int = 0  # the number of its condition in its slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,11 @@ class Slot:
     rules: tuple[ReadyRule, ...]
     args: Shape
     quiet: Decision  # the answer where nothing matched
-    conditions: bool  # whether any rule has one
+    conditions: AtOnce | None  # of all rules that have one, numbered by `ReadyRule.bit`
     rails: tuple[str, ...] = ()  # what must be asked
+    always: tuple[ReadyRule, ...] = ()  # those without a condition
+    fixed: bool = False  # whether the conditions alone decide: no rule asks a rail or takes anything out
+    answers: dict[int, Decision] = field(default_factory=dict, compare=False)  # by the conditions that hold; at most MAX_ANSWERS
     unlisted: Need | None = None  # for a tool that no clause and no tool list names
 
 

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import Final, get_args
 
 from bylaw.errors import PolicyError
+from bylaw.govern.at_once import AtOnce
 from bylaw.govern.engine import decide
 from bylaw.govern.reading import ANY, Shape, shape
 from bylaw.govern.ready import ReadyRule, Slot
@@ -140,9 +141,14 @@ class _Making:
         else:
             quiet = Decision("allow", (), (), digest, reason="nothing matched")
         rails = tuple(sorted({rail for rule in rules for rail in rule.detect}))
-        ordered = tuple(sorted(rules, key=lambda rule: (rule.clause, rule.name)))
-        asks = any(rule.when is not None for rule in rules)
-        return Slot(ordered, self.form(surface, tool), quiet, asks, rails, unlisted)
+        ordered = sorted(rules, key=lambda rule: (rule.clause, rule.name))
+        sources = list(dict.fromkeys(rule.when.source for rule in ordered if rule.when))
+        bits = {source: bit for bit, source in enumerate(sources)}
+        always = tuple(rule for rule in ordered if rule.when is None)
+        numbered = tuple(rule._replace(bit=bits[rule.when.source]) if rule.when else rule for rule in ordered)
+        fixed = not rails and all(rule.effect != "redact" for rule in ordered)
+        conditions = AtOnce(sources) if sources else None
+        return Slot(numbered, self.form(surface, tool), quiet, conditions, rails, always, fixed, unlisted=unlisted)
 
     def form(self, surface: str, tool: str) -> Shape:
         schema = self.policy.tools.get(tool)

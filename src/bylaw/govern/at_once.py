@@ -1,0 +1,85 @@
+"""Many conditions asked in one evaluation: each that holds is a bit of the answer.
+
+Crossing from Python to CEL and back costs more than most conditions do. So all are one sum; and only what they name crosses. Where one of
+them is no yes or no, the sum as a whole is an error, and the caller asks one by one: the answers are the same, and only the usual case is
+quick.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from bylaw.govern.reading import NAMES, WORDS, activation, compiled
+
+CHUNK: Final = 32  # conditions in one evaluation
+
+
+class AtOnce:
+    """Conditions by their number."""
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        self._names = tuple((name, part) for name in NAMES if (part := named(name, sources)) != ())
+        self._programs: tuple[tuple[int, Any], ...] = ()
+        try:
+            self._programs = tuple(program for at in range(0, len(sources), CHUNK) for program in _programs(sources[at : at + CHUNK], at))
+        except RuntimeError:  # one of them is nested so deep that CEL takes it only alone
+            self._programs = ()
+
+    def facts(self, values: Mapping[str, Any]) -> Any | None:
+        """An activation with what the conditions name of an event; None where CEL does not take it."""
+        facts = {}
+        for name, part in self._names:
+            value = values[name]
+            facts[name] = value if part is None else {key: value[key] for key in part if key in value}
+        return activation(facts)
+
+    def ask(self, facts: Any) -> int | None:
+        """Bit n is set where condition n holds; None where they must be asked one by one."""
+        if not self._programs:
+            return None
+        bits = 0
+        try:
+            for start, program in self._programs:
+                found = program.eval(facts).value()
+                if type(found) is not int:
+                    return None
+                bits |= found << start
+        except Exception:  # noqa: BLE001  # CEL's wrapper is outside code: whatever it throws, the conditions are asked one by one
+            return None
+        return bits
+
+
+def named(name: str, sources: Sequence[str]) -> tuple[str, ...] | None:
+    """Which fields of a part of an event some conditions can read: none, those named, or None for all of it.
+
+    A part is read as a whole wherever its name is followed by anything but a dot and a field: an index, a macro, a function.
+    """
+    word = re.compile(rf"\b{name}\b")
+    field = re.compile(rf"\b{name}\s*\.\s*([A-Za-z_]\w*)\b(?!\s*\()")
+    fields: dict[str, None] = {}
+    for source in sources:
+        found = field.findall(source)
+        if len(found) != len(word.findall(source)) or (found and name in WORDS):
+            return None
+        fields.update(dict.fromkeys(found))
+    return tuple(fields)
+
+
+def _programs(sources: Sequence[str], start: int) -> Iterator[tuple[int, Any]]:
+    """As few programs as CEL takes; raises RuntimeError where it does not take one alone."""
+    try:
+        yield start, compiled(_sum(sources, 0))
+    except RuntimeError:
+        if len(sources) == 1:
+            raise
+        half = len(sources) // 2
+        yield from _programs(sources[:half], start)
+        yield from _programs(sources[half:], start + half)
+
+
+def _sum(sources: Sequence[str], bit: int) -> str:
+    """A sum as flat as it can be, since CEL bounds how deep one nests."""
+    if len(sources) == 1:
+        return f"(({sources[0]}) ? {1 << bit} : 0)"
+    half = len(sources) // 2
+    return f"({_sum(sources[:half], bit)} + {_sum(sources[half:], bit + half)})"
