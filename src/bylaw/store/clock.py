@@ -8,13 +8,10 @@ approvals early: that is the safe side, and time goes on from there.
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Update, select, update
 
 from bylaw.store.process_tables import TIME_SEEN
-
-KEEP_EVERY_MS: Final = 500  # how far time may go on before it is written down again
 
 
 class Clock:
@@ -41,6 +38,6 @@ def read(connection: Connection, clock: Clock) -> int:
     return clock.now_ms(connection.execute(select(TIME_SEEN.c.at)).scalar() or 0)
 
 
-def keep(connection: Connection, now_ms: int) -> None:
-    """Write down how late it is; part of every writing transaction."""
-    connection.execute(update(TIME_SEEN).where(TIME_SEEN.c.at < now_ms - KEEP_EVERY_MS).values(at=now_ms))
+def kept(now_ms: int) -> Update:
+    """The statement that writes down how late it is; part of every writing transaction."""
+    return update(TIME_SEEN).where(TIME_SEEN.c.at < now_ms).values(at=now_ms)

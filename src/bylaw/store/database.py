@@ -1,7 +1,8 @@
 """One way to open the store: SQLite by default, PostgreSQL by URL; migrated on the way in, every failure one clear line.
 
-A write holds the database for one short transaction (`BEGIN IMMEDIATE` on SQLite, so that a reader never becomes a writer half way). Nothing
-that may wait for a person, a ledger or a network happens inside one. A schema newer than this program is refused, never touched.
+A write holds the database for one short transaction (`BEGIN IMMEDIATE` on SQLite, so that a reader never becomes a writer half
+way). Nothing that may wait for a person, a ledger or a network happens inside one. A schema newer than this program is refused,
+never touched.
 """
 
 import os
@@ -11,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
+from sqlalchemy import Connection, Engine, Executable, create_engine, event, inspect, select, text
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.sql import column, table
 from sqlalchemy.sql.dml import Insert
 
 from bylaw.errors import StoreError
 from bylaw.store import approval_tables, key_tables, process_tables, stop_tables
-from bylaw.store.schema import METADATA
 
 DEFAULT: Final = Path(".bylaw/store.sqlite")
 REVISIONS: Final = ("v0001",)  # oldest first; the last one is what this program needs. The files are in migrations/versions/
@@ -28,7 +28,15 @@ CONNECT_TIMEOUT_S: Final = 5
 POOL_SIZE: Final = 8
 POOL_OVERFLOW: Final = 8
 MIGRATION_LOCK: Final = 0x62796C6177  # PostgreSQL's advisory lock: one process migrates, the others wait
-TABLES: Final = (approval_tables, key_tables, process_tables, stop_tables)  # imported so that METADATA is whole
+OURS: Final = (  # the tables of this database; a ledger is a file of its own
+    approval_tables.APPROVALS,
+    approval_tables.ANSWERS,
+    key_tables.KEYS,
+    stop_tables.STOPS,
+    process_tables.PROCESSES,
+    process_tables.TIME_SEEN,
+    process_tables.VERSIONS,
+)
 
 _version = table(VERSION_TABLE, column("version_num"))
 
@@ -52,12 +60,13 @@ class Store:
         with self._translated("written"), self.engine.begin() as connection:
             yield connection
 
-    def inserted(self, row: Insert) -> bool:
-        """Insert one row in a transaction of its own; false where a row like it is there already."""
+    def inserted(self, row: Insert, *more: Executable) -> bool:
+        """Insert one row, and do more with it, in a transaction of its own; false where a row like it is there already."""
         with self._translated("written"):
             try:
                 with self.engine.begin() as connection:
-                    connection.execute(row)
+                    for statement in (row, *more):
+                        connection.execute(statement)
             except IntegrityError:
                 return False
         return True
@@ -169,7 +178,7 @@ def _revision(store: Store, connection: Connection) -> str:
     """Which revision the store is at; empty for an empty database."""
     tables = set(inspect(connection).get_table_names())
     if VERSION_TABLE not in tables:
-        foreign = tables if connection.dialect.name == "sqlite" else tables & set(METADATA.tables)
+        foreign = tables if connection.dialect.name == "sqlite" else tables & {one.name for one in OURS}
         if foreign:
             raise StoreError(
                 f"{store.name}: another program's database (it has a table {min(foreign)!r})", "Name a file or database of its own."

@@ -32,15 +32,16 @@ class Process:
 
     def __init__(self, store: Store, clock: Clock, beat_s: float = BEAT_S) -> None:
         self.id = uuid4().hex
+        self.pid = os.getpid()
         self._store = store
         self._clock = clock
         self._beat_s = beat_s
         self._closed = threading.Event()
         with store.writing() as connection:
             now = clocks.read(connection, clock)
-            row = {"id": self.id, "machine": machine(), "pid": os.getpid(), "born": born(os.getpid()), "beat_at": now, "seen": "{}"}
+            row = {"id": self.id, "machine": machine(), "pid": self.pid, "born": born(self.pid), "beat_at": now, "seen": "{}"}
             connection.execute(insert(PROCESSES).values(**row))
-            clocks.keep(connection, now)
+            connection.execute(clocks.kept(now))
         self._thread = threading.Thread(target=self._live, name="bylaw-beat", daemon=True)
         self._thread.start()
 
@@ -49,7 +50,7 @@ class Process:
         with self._store.writing() as connection:
             now = clocks.read(connection, self._clock)
             connection.execute(update(PROCESSES).where(PROCESSES.c.id == self.id).values(beat_at=now))
-            clocks.keep(connection, now)
+            connection.execute(clocks.kept(now))
 
     def saw(self, versions: Mapping[str, int]) -> None:
         """Say with which version of each shared thing this process now works."""
@@ -76,7 +77,7 @@ def living(store: Store, clock: Clock) -> dict[str, dict[str, int]]:
     with store.reading() as connection:
         now = clocks.read(connection, clock)
         rows = connection.execute(select(PROCESSES)).mappings().all()
-    return {row["id"]: json.loads(row["seen"]) for row in rows if _alive(row, now)}
+    return {row["id"]: json.loads(row["seen"]) for row in rows if _alive(dict(row), now)}
 
 
 def _alive(row: Mapping[str, object], now_ms: int) -> bool:
@@ -88,7 +89,7 @@ def _alive(row: Mapping[str, object], now_ms: int) -> bool:
 def machine() -> str:
     """This boot of this machine and this space of process ids; empty where the kernel does not say."""
     try:
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
 

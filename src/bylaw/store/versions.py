@@ -20,4 +20,4 @@ def raised(connection: Connection, name: str) -> int:
 
 def read(connection: Connection) -> dict[str, int]:
     """Every counter that has been raised, by name."""
-    return {name: version for name, version in connection.execute(select(VERSIONS.c.name, VERSIONS.c.version))}
+    return {row.name: row.version for row in connection.execute(select(VERSIONS))}
