@@ -95,12 +95,12 @@ def events(draw: st.DrawFn, wild: bool = True) -> Event:
 def findings(draw: st.DrawFn, wild: bool = True) -> tuple[dict[str, tuple[Hit, ...]], frozenset[str]]:
     found: dict[str, tuple[Hit, ...]] = {}
     for rail in RAILS:
-        kind = draw(st.sampled_from(["nothing", "hit", *(["unasked", "nonsense", "foreign"] if wild else [])]))
+        kind = draw(st.sampled_from(["nothing", "hit", *(["unasked", "nonsense", "too far"] if wild else [])]))
         if kind != "unasked":
             found[rail] = {
                 "nothing": (),
                 "hit": (Hit(rail, 0, 0),),
                 "nonsense": (Hit(rail, 5, 2),),
-                "foreign": (Hit("other", 0, 0),),
+                "too far": (Hit(f"{rail}.kind", 0, 900),),
             }[kind]
     return found, frozenset(draw(st.lists(st.sampled_from(RAILS), max_size=1)) if wild else ())

@@ -39,7 +39,7 @@ def test_what_nothing_matches_has_the_default_of_its_surface() -> None:
 
     assert decide(refund(), rules).effect == "allow"
     assert decide(Event("output", text="hello"), rules).effect == "allow"
-    assert (call.effect, call.needs[0].approvers, call.undecided) == ("require_approval", ("conduct",), ())
+    assert (call.effect, call.needs[0].rule, call.undecided) == ("require_approval", "unlisted-tool", ())
 
 
 def test_a_rule_for_any_tool_never_lets_a_strange_tool_through() -> None:
@@ -47,7 +47,7 @@ def test_a_rule_for_any_tool_never_lets_a_strange_tool_through() -> None:
     hit = {**NOTHING, "pii.card": (Hit("pii.card", 0, 4),)}
 
     assert decide(Event("tool_call", "shell.run"), book(anything)).effect == "require_approval"
-    assert decide(Event("tool_call", "shell.run"), book(CARD), hit).effect == "require_approval"
+    assert decide(Event("tool_call", "shell.run", {"note": "4111"}), book(CARD), hit).effect == "require_approval"
     assert decide(refund(), book(CARD), hit).effect == "redact"
 
 
@@ -115,7 +115,7 @@ def test_what_a_failed_or_unasked_or_lying_rail_leaves_open_blocks() -> None:
         {},
         {"pii.card": None},
         {"pii.card": (Hit("pii.card", 3, 99),)},
-        {"pii.card": (Hit("other", 0, 2),)},
+        {"pii.card": (Hit("pii.card", 3, 1),)},
         {"pii.card": ("x",)},
     ]
 

@@ -61,7 +61,7 @@ def test_examples_that_come_out_as_they_say_load() -> None:
         example("good", 640.0, "require_approval"),
     )
 
-    assert Rulebook.load(policy(clause("money.limit", LIMIT, examples=examples))).approvers == {"lead", "conduct"}
+    assert Rulebook.load(policy(clause("money.limit", LIMIT, examples=examples))).approvers == {"lead"}
 
 
 def test_what_rails_would_find_in_an_example_is_believed() -> None:
@@ -93,10 +93,10 @@ def test_a_condition_that_cannot_be_meant_refuses_the_policy_with_its_place(when
     assert caught.value.what.startswith("money.md:12: money.limit/over-limit: ")
 
 
-def test_an_approval_that_names_nobody_asks_the_owners_and_has_an_end() -> None:
+def test_an_approval_that_names_nobody_still_has_an_end() -> None:
     book = Rulebook.load(policy(clause("money.limit", replace(LIMIT, approvers=(), ttl_s=None))))
     slot = book.slot("tool_call", "payments.refund")
 
     assert slot is not None
     assert slot.rules[0].need is not None
-    assert (slot.rules[0].need.approvers, slot.rules[0].need.ttl_s) == (("conduct",), 3600)
+    assert (slot.rules[0].need.approvers, slot.rules[0].need.ttl_s) == ((), 3600)

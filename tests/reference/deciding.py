@@ -73,8 +73,8 @@ def matches(rule: Rule, event: Event, policy: Policy, found: Mapping[str, Sequen
 def rail_says(rail: str, event: Event, found: Mapping[str, Sequence[Hit]], failed: Collection[str]) -> str:
     if rail in failed or rail not in found:
         return "undecidable"
-    end = 10**9 if event.surface == "tool_call" else len(event.text)
-    if any(hit.rail == rail and 0 <= hit.start <= hit.end <= end for hit in found[rail]):
+    end = 10**9 if event.args else len(event.text)
+    if any(0 <= hit.start <= hit.end <= end for hit in found[rail]):
         return "true"
     return "undecidable" if found[rail] else "false"
 

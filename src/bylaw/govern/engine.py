@@ -115,18 +115,18 @@ def _seen(rule: ReadyRule, event: Event, found: Mapping[str, Sequence[Hit]], fai
             told = False
             continue
         for hit in one:
-            if _sound(hit, rail, event):
+            if _sound(hit, event):
                 hits.append(hit)
             else:
                 told = False
     return hits if told or (hits and rule.effect != "redact") else None
 
 
-def _sound(hit: Hit, rail: str, event: Event) -> bool:
-    """Whether a hit is this rail's, and says where in the event it is."""
-    if type(hit) is not Hit or hit.rail != rail or type(hit.start) is not int or type(hit.end) is not int:
+def _sound(hit: Hit, event: Event) -> bool:
+    """Whether a hit says where it is. Its span may lie in an argument, where an event has some; then only its order can be checked."""
+    if type(hit) is not Hit or type(hit.start) is not int or type(hit.end) is not int:
         return False
-    return 0 <= hit.start <= hit.end and (event.surface == "tool_call" or hit.end <= len(event.text))
+    return 0 <= hit.start <= hit.end and (hit.end <= len(event.text) or bool(event.args))
 
 
 def _undecidable(book: Book, matched: list[ReadyRule], undecided: list[ReadyRule], hits: list[Hit], trouble: str) -> Decision:

@@ -14,6 +14,7 @@ from bylaw.govern.at_once import AtOnce
 from bylaw.govern.engine import decide
 from bylaw.govern.reading import ANY, Shape, shape
 from bylaw.govern.ready import ReadyRule, Slot
+from bylaw.govern.session import trusted, zeros
 from bylaw.policy.compile import ClauseRule, rules_by
 from bylaw.policy.conditions import Types, When
 from bylaw.policy.trial import event_of
@@ -30,29 +31,31 @@ class Rulebook:
     """A policy without overlays, ready to decide on."""
 
     policy: Policy
+    digest: str  # what decisions carry: that of the policy as it was written, also where overlays were resolved into this one
     rails: frozenset[str]  # every rail that some rule needs
-    approvers: frozenset[str]  # every role that may be asked to approve
+    approvers: frozenset[str]  # every role that some rule asks to approve
     slots: Mapping[tuple[str, str], Slot] = field(repr=False)  # under the tool "" that of any other tool
-
-    @property
-    def digest(self) -> str:
-        """The policy's digest."""
-        return self.policy.digest
+    zeros: Mapping[str, float] = field(repr=False)  # the sums of a session that has called nothing
+    trusted: frozenset[str]  # the tools whose results do not taint
 
     @classmethod
-    def load(cls, policy: Policy, rails_known: Collection[str] = ()) -> "Rulebook":
+    def load(cls, policy: Policy, rails_known: Collection[str] = (), digest: str = "") -> "Rulebook":
         """Make a policy ready; raises PolicyError with file and line on whatever it cannot stand for."""
         for clause in policy.clauses:
             for rule in clause.enforce:
                 _known(clause, rule, rails_known)
-        slots = _slots(policy)
+        digest = digest or policy.digest
+        slots = _slots(policy, digest)
         rules = [rule for slot in slots.values() for rule in slot.rules]
         needs = [need for slot in slots.values() for need in (*(rule.need for rule in slot.rules), slot.unlisted) if need]
         book = cls(
             policy,
+            digest,
             frozenset(rail for rule in rules for rail in rule.detect),
             frozenset(role for need in needs for role in need.approvers),
             slots,
+            zeros(policy),
+            trusted(policy),
         )
         for clause in policy.clauses:
             for example in clause.examples:
@@ -91,9 +94,9 @@ def _known(clause: Clause, rule: Rule, rails: Collection[str]) -> None:
 # ---- Slots -------------------------------------------------------------------------------------------------------------
 
 
-def _slots(policy: Policy) -> dict[tuple[str, str], Slot]:
+def _slots(policy: Policy, digest: str) -> dict[tuple[str, str], Slot]:
     """A slot for every surface and every tool that the policy names, and for every surface one for any other tool."""
-    making = _Making(policy)
+    making = _Making(policy, digest)
     by = rules_by(policy)
     tools = {tool for _, tool in by if tool} | set(policy.tools)
     slots: dict[tuple[str, str], Slot] = {}
@@ -109,17 +112,18 @@ def _slots(policy: Policy) -> dict[tuple[str, str], Slot]:
 class _Making:
     """Compiles each condition once against each schema."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, digest: str) -> None:
         self.policy = policy
+        self.digest = digest
         self.types = Types()
         self.whens: dict[tuple[str, str], When] = {}
-        self.unlisted = Need("", UNLISTED, policy.owners, 1, DEFAULT_TTL_S)
+        self.unlisted = Need("", UNLISTED, (), 1, DEFAULT_TTL_S)
 
     def ready(self, one: ClauseRule, tool: str) -> ReadyRule:
         rule = one.rule
         need = None
         if rule.effect == "require_approval":
-            need = Need(one.clause, rule.id, rule.approvers or self.policy.owners, rule.quorum, rule.ttl_s or DEFAULT_TTL_S)
+            need = Need(one.clause, rule.id, rule.approvers, rule.quorum, rule.ttl_s or DEFAULT_TTL_S)
         when = None if rule.when == "true" else self.when(one, tool)
         return ReadyRule(one.clause, one.name, rule.effect, when, rule.detect, need)
 
@@ -134,12 +138,11 @@ class _Making:
 
     def slot(self, surface: str, tool: str, rules: list[ReadyRule]) -> Slot:
         unlisted = self.unlisted if surface == "tool_call" and not tool else None
-        digest = self.policy.digest
         if unlisted:
             reason = "no clause and no tool list names this tool"
-            quiet = Decision("require_approval", (), (), digest, reason=reason, needs=(unlisted,))
+            quiet = Decision("require_approval", (), (), self.digest, reason=reason, needs=(unlisted,))
         else:
-            quiet = Decision("allow", (), (), digest, reason="nothing matched")
+            quiet = Decision("allow", (), (), self.digest, reason="nothing matched")
         rails = tuple(sorted({rail for rule in rules for rail in rule.detect}))
         ordered = sorted(rules, key=lambda rule: (rule.clause, rule.name))
         sources = list(dict.fromkeys(rule.when.source for rule in ordered if rule.when))
