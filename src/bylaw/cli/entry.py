@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bylaw._version import __version__
-from bylaw.cli import align, bring, judge, label, policy, prompts, review
+from bylaw.cli import align, bring, judge, label, ledger, policy, prompts, review
 from bylaw.cli.saying import ERROR, FINDINGS, INTERRUPTED, failed, say
 from bylaw.errors import BylawError
 
@@ -89,6 +89,7 @@ app.add_typer(policy.app, name="policy")
 app.command("prompts", short_help="Make prompts to train and test with.")(prompts.make)
 app.add_typer(label.app, name="label", short_help="Collect people's preferences and labels.")
 app.add_typer(judge.app, name="judge")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(align.app, name="align")
 app.command("eval", short_help="Measure a model from both sides.")(align.evaluate)
 app.command("demo", short_help="Show all of it on the embedded model.")(align.demo)

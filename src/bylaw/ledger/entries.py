@@ -30,7 +30,7 @@ VERSION: Final = 1
 SALT_BYTES: Final = 32
 SLACK_US: Final = 1_000_000  # entries of several threads may change places by so much
 MAX_INT: Final = 2**53 - 1  # RFC 8785: what every reader can hold
-MAX_TIME_US: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
+MAX_TIME_US: Final = MAX_INT  # in the year 2255
 MAX_LEAF_BYTES: Final = 65_536
 MAX_CONTENT_BYTES: Final = 64 * 2**20
 MAX_CONTENTS: Final = 64
@@ -99,7 +99,7 @@ def _check_json(value: Any, depth: int) -> None:
 def check_time(time_us: Any) -> int:
     """Microseconds since 1970; raises LedgerError where no calendar has them. A time before the last one is no error."""
     if not isinstance(time_us, int) or isinstance(time_us, bool) or not 0 <= time_us <= MAX_TIME_US:
-        raise LedgerError("an entry's time must be whole microseconds since 1970, before the year 10000", _HINT)
+        raise LedgerError("an entry's time must be whole microseconds since 1970, before the year 2255", _HINT)
     return time_us
 
 
@@ -164,7 +164,7 @@ def read_leaf(leaf: bytes) -> dict[str, Any]:
         raise ValueError("not in the canonical form") from error
     if canonical != leaf:
         raise ValueError("not in the canonical form")
-    counts = (value["index"], value["seq"], value["clock_back_us"])
+    counts = (value["v"], value["index"], value["seq"], value["clock_back_us"])
     if not all(type(one) is int and 0 <= one <= MAX_INT for one in counts) or value["seq"] == 0:
         raise ValueError("a count is no whole number")
     if not all(isinstance(value[key], str) for key in (*TEXTS, "log", "time")) or not all(isinstance(value[key], list) for key in LISTS):

@@ -111,8 +111,8 @@ def read_public_key(text: str) -> PublicKey:
 def read_signing_key(text: str) -> SigningKey:
     """A private key from its one line; raises LedgerError, which never repeats what was read."""
     parts = text.strip().split("+", 4)
-    raw = _decoded(parts[4]) if len(parts) == 5 else None
-    if parts[:2] != ["PRIVATE", "KEY"] or not _NAME.fullmatch(parts[2]) or raw is None or len(raw) != 33 or raw[:1] != ED25519:
+    raw = _decoded(parts[4]) if len(parts) == 5 else None  # base64 may hold more of them
+    if raw is None or parts[:2] != ["PRIVATE", "KEY"] or not _NAME.fullmatch(parts[2]) or len(raw) != 33 or raw[:1] != ED25519:
         raise LedgerError("not a signing key of a ledger", "Put the key file back from a backup; a new key cannot go on with an old log.")
     key = SigningKey(parts[2], Ed25519PrivateKey.from_private_bytes(raw[1:]))
     if key_id(key.name, key.public.raw).hex() != parts[3]:

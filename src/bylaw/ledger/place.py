@@ -1,7 +1,7 @@
 """Where the logs of a data directory lie, who may write to one, and how a log's database is opened.
 
-    DATA/ledger/LOG.sqlite      leaves, checkpoints and contents of one log (the tables of `store/ledger_tables.py`)
-    DATA/ledger/LOG.checkpoint  the latest signed checkpoint, for whoever keeps it elsewhere
+    DATA/ledger/LOG.sqlite      leaves, signed head and contents of one log (the tables of `store/ledger_tables.py`)
+    DATA/ledger/LOG.checkpoint  the latest published checkpoint, for whoever keeps it elsewhere
     DATA/ledger/LOG.lock        held by the one process that writes
     DATA/ledger/roots.sqlite    the log that joins the others (`bylaw.ledger.roots`)
 
@@ -27,7 +27,7 @@ FOLDER: Final = "ledger"
 ROOTS: Final = "roots"
 APPLICATION: Final = 0x62796C77  # "bylw", in the SQLite header
 SCHEMA: Final = 1  # PRAGMA user_version
-_TABLES: Final = (ledger_tables.LEAVES, ledger_tables.SESSIONS, ledger_tables.CHECKPOINTS, ledger_tables.CONTENTS)
+_TABLES: Final = (ledger_tables.LEAVES, ledger_tables.SESSIONS, ledger_tables.HEADS, ledger_tables.CHECKPOINTS, ledger_tables.CONTENTS)
 
 
 def logs(data_dir: Path) -> list[Path]:
@@ -88,8 +88,10 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     """Open a log for reading, while somebody may be writing to it; raises LedgerError where there is none."""
     if not path.is_file():
         raise LedgerError(f"{path}: there is no such log", "Name the data directory with --data-dir.")
+    alone = not Path(f"{path}-wal").exists() and not os.access(path.parent, os.W_OK)  # on a disk where SQLite cannot make its files
+    how = "mode=ro&immutable=1" if alone else "mode=ro"
     try:
-        db = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=5.0, isolation_level=None)
+        db = sqlite3.connect(f"file:{quote(str(path.absolute()))}?{how}", uri=True, timeout=5.0, isolation_level=None)
         _check_format(db, path)
     except sqlite3.Error as error:
         raise LedgerError(f"{path} cannot be read: {error}", "Check its permissions, and that it is a log's database.") from error

@@ -3,8 +3,9 @@
 `append` waits in a thread, `record` in asyncio; both return after the commit of the group that holds the entry. While one group is being
 written the next gathers, so the disk is asked as seldom as it can be and nobody waits for more than two writes.
 
-An entry's place, sequence number and bytes are settled when it is handed in; the writer hashes, commits, and signs a checkpoint every
-so many entries or seconds and at the close. It fails closed: when a commit fails (disk full, database locked, lost or replaced), every
+An entry's place, sequence number and bytes are settled when it is handed in; the writer hashes, signs the tree's
+new head and commits all of it at once: no entry is ever without a signature. Every so many entries or seconds, and at the close, the
+head is published as a checkpoint. It fails closed: when a commit fails (disk full, database locked, lost or replaced), every
 entry that waits and every later one raises LedgerError, until the ledger is opened anew. Whoever waited must not go on.
 
 What it does not promise: an entry whose caller was told of a timeout, or was cancelled, may still be in the log.
@@ -43,8 +44,8 @@ def now_us() -> int:
 class Settings:
     """How a ledger writes."""
 
-    checkpoint_entries: int = 1_000  # a checkpoint after so many entries
-    checkpoint_s: float = 10.0  # or after so many seconds with entries that none covers
+    checkpoint_entries: int = 1_000  # publish a checkpoint after so many entries
+    checkpoint_s: float = 10.0  # or after so many seconds, where there are new entries
     max_waiting: int = 4_096  # entries not yet on the disk; further callers wait
     max_waiting_bytes: int = 64 * 2**20
     timeout_s: float = 30.0  # how long one call waits at most
@@ -97,11 +98,12 @@ class Ledger:
         self._db = place.connect(self._path, self._settings.busy_s)
         self._reader = place.connect(self._path, self._settings.busy_s)
         self._inode = self._path.stat().st_ino
-        self._published = self._path.with_suffix(".checkpoint")
-        resumed = resume(self._db, self._path, self.log, self._key.public)
-        self._frontier, self._unsigned, self._last_us = resumed
+        self._beside = self._path.with_suffix(".checkpoint")
+        end = resume(self._db, self._path, self.log, self._key.public)
+        self._frontier, self._note, self._last_us = end.frontier, end.note, end.last_us
+        self._unpublished = end.frontier.size - end.published
         self._next = self._frontier.size
-        self._signed_at = time.monotonic()
+        self._published_at = time.monotonic()
 
     # ---- Writing ------------------------------------------------------------------------------------------------------
 
@@ -138,7 +140,7 @@ class Ledger:
         return erased
 
     def close(self) -> None:
-        """Write what waits, sign a last checkpoint, let go of the log; raises LedgerError where that fails."""
+        """Write what waits, publish a last checkpoint, let go of the log; raises LedgerError where that fails."""
         with self._lock:
             if self._closing:
                 return
@@ -266,10 +268,10 @@ class Ledger:
         group: list[Waiting] = []
         try:
             while self._gather(group):
-                note = self._commit(group)
+                publish = self._commit(group)
                 self._answer(group)
-                if note:
-                    self._publish(note)
+                if publish:
+                    self._publish()
         except BaseException as error:  # noqa: BLE001  # whatever it was: nobody may go on as if it had been recorded
             self._fail(group, error)
 
@@ -278,20 +280,20 @@ class Ledger:
         group.clear()
         with self._lock:
             while not self._waiting and not self._closing and not self._due():
-                self._wake.wait(self._signed_at + self._settings.checkpoint_s - time.monotonic() if self._unsigned else None)
+                self._wake.wait(self._published_at + self._settings.checkpoint_s - time.monotonic() if self._unpublished else None)
             while self._waiting and len(group) < MAX_GROUP:
                 group.append(self._waiting.popleft())
             self._writing = len(group)
             self._oldest = time.monotonic()
-        return bool(group or self._unsigned)
+        return bool(group or self._unpublished)
 
     def _due(self) -> bool:
-        late = time.monotonic() - self._signed_at >= self._settings.checkpoint_s
-        return self._unsigned > 0 and (late or self._unsigned >= self._settings.checkpoint_entries)
+        late = time.monotonic() - self._published_at >= self._settings.checkpoint_s
+        return self._unpublished > 0 and (late or self._unpublished >= self._settings.checkpoint_entries)
 
-    def _commit(self, group: Sequence[Waiting]) -> str:
-        """Write a group, and a checkpoint where one is due, in one transaction. Returns the checkpoint."""
-        db, note, erased = self._db, "", []
+    def _commit(self, group: Sequence[Waiting]) -> bool:
+        """Write a group and sign the tree with it, in one transaction. Returns whether the signed head is to be published."""
+        db, erased = self._db, []
         db.execute("BEGIN IMMEDIATE")
         if group:
             db.executemany("INSERT INTO ledger_leaves VALUES (?,?,?)", [(self.log, one.index, one.leaf) for one in group])
@@ -307,15 +309,19 @@ class Ledger:
             hashed = leaf_hash(one.leaf)
             self._frontier.add(hashed)
             one.receipt = Receipt(self.log, one.index, one.seq, hashed)
-        self._unsigned += len(group)
-        if self._due() or (self._closing and not self._waiting):
-            note = self._key.sign(Checkpoint(self.log, self._frontier.size, self._frontier.root()))
-            db.execute("INSERT INTO ledger_checkpoints VALUES (?,?,?,?)", [self.log, self._frontier.size, note, bytes(self._frontier)])
+        self._unpublished += len(group)
+        if group:
+            size = self._frontier.size
+            self._note = self._key.sign(Checkpoint(self.log, size, self._frontier.root()))
+            db.execute("INSERT OR REPLACE INTO ledger_heads VALUES (?,?,?,?)", [self.log, size, self._note, bytes(self._frontier)])
+        publish = self._due() or (self._closing and not self._waiting and self._unpublished > 0)
+        if publish:
+            db.execute("INSERT INTO ledger_checkpoints VALUES (?,?,?)", [self.log, self._frontier.size, self._note])
         db.execute("COMMIT")
         self._still_there()
         if erased:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # the old pages go from the write-ahead log as well
-        return note
+        return publish
 
     def _erase(self, one: Waiting) -> int:
         before, session = one.erase or (0, "")
@@ -338,12 +344,12 @@ class Ledger:
             self._room.notify_all()
         resolve(group)
 
-    def _publish(self, note: str) -> None:
-        """Put the checkpoint where others may take it from. Only after its commit: it must never say more than the log holds."""
-        self._unsigned, self._signed_at = 0, time.monotonic()
-        beside = self._published.with_suffix(".checkpoint-new")
-        beside.write_text(note, "utf-8")
-        beside.replace(self._published)
+    def _publish(self) -> None:
+        """Put the signed head where others may take it from. Only after its commit: it must never say more than the log holds."""
+        self._unpublished, self._published_at = 0, time.monotonic()
+        new = self._beside.with_suffix(".checkpoint-new")
+        new.write_text(self._note, "utf-8")
+        new.replace(self._beside)
 
     def _fail(self, group: Sequence[Waiting], error: BaseException) -> None:
         what = error.what if isinstance(error, LedgerError) else f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""The tables of a ledger: leaves, signed checkpoints, and the deletable contents that leaves commit to.
+"""The tables of a ledger: leaves, the signed head, published checkpoints, and the deletable contents that leaves commit to.
 
 Each log lives in an SQLite file of its own (`ledger/LOG.sqlite`, see `bylaw.ledger.writer`), so that no process waits for another's
 lock. Every row names its log, so that the same tables can hold many logs in one database.
@@ -28,13 +28,22 @@ SESSIONS: Final = Table(
     sqlite_with_rowid=False,
 )
 
+HEADS: Final = Table(
+    "ledger_heads",
+    METADATA,
+    Column("log", String(200), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),  # C2SP tlog-checkpoint over every entry there is; replaced with each group
+    Column("frontier", LargeBinary, nullable=False),  # 32 bytes a perfect subtree, largest first: what a writer goes on from
+    sqlite_with_rowid=False,
+)
+
 CHECKPOINTS: Final = Table(
     "ledger_checkpoints",
     METADATA,
     Column("log", String(200), primary_key=True),
     Column("size", BigInteger, primary_key=True, autoincrement=False),
-    Column("note", Text, nullable=False),  # C2SP tlog-checkpoint
-    Column("frontier", LargeBinary, nullable=False),  # 32 bytes a perfect subtree, largest first: what a writer goes on from
+    Column("note", Text, nullable=False),  # those that were published
     sqlite_with_rowid=False,
 )
 

@@ -1,0 +1,214 @@
+"""`bylaw ledger …`: verify what was recorded, prove one entry, take it out of the house, read along."""
+
+import json
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from bylaw.cli.saying import FINDINGS, AsJson, say, say_json
+from bylaw.errors import LedgerError
+
+if TYPE_CHECKING:  # commands import what they need when they run
+    from bylaw.ledger.notes import Checkpoint, PublicKey
+    from bylaw.ledger.reading import Log
+
+app = typer.Typer(help="Verify, prove, export and read the record of what was decided.", no_args_is_help=True)
+
+DATA_DIR: Final = Path(".bylaw")
+POLL_S: Final = 0.5
+MAX_NOTE_BYTES: Final = 100_000
+DataDir = Annotated[Path, typer.Option(metavar="DIR", help="Where the run-time data lies.", show_default="./.bylaw")]
+KeyOption = Annotated[str | None, typer.Option(metavar="KEY", help="A public key, or its file.", show_default="DIR/keys/ledger.pub")]
+
+
+@app.command("verify")
+def ledger_verify(
+    paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="Logs (.sqlite) or exports.", show_default="DIR")] = None,
+    data_dir: DataDir = DATA_DIR,
+    key: KeyOption = None,
+    checkpoint: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A checkpoint kept elsewhere.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find out whether the record is whole: nothing changed, removed, moved or left out. Exit 1 where it is not."""
+    from bylaw.ledger import verify  # noqa: PLC0415  # see `cli`
+
+    public = _key(key, data_dir)
+    files = _files(paths, data_dir)
+    held = [_checkpoint(file, public) for file in checkpoint or ()]
+    with ExitStack() as stack:
+        report = verify.verify([_log(file, stack) for file in files], public, held)
+    if as_json:
+        logs = [one._asdict() for one in report.logs]
+        say_json({"good": report.good, "key": str(public), "logs": logs, "faults": [one._asdict() for one in report.faults]})
+    else:
+        for one in report.logs:
+            jumps = f", the clock went back {one.clock_jumps} times" if one.clock_jumps else ""
+            say(f"{one.log or 'an empty log'}: {one.entries} entries, {one.sessions} sessions, {one.checkpoints} checkpoints{jumps}")
+        for fault in report.faults:
+            say(f"{fault.code}: {fault.log}: {fault.message}")
+        if key is None:
+            say("The public key lies beside the log: whoever can replace both is not found out. Name your own copy with --key.")
+        say("all holds" if report.good else "something does not hold")
+    if not report.good:
+        raise typer.Exit(FINDINGS)
+
+
+@app.command("prove")
+def ledger_prove(
+    record: Annotated[str, typer.Argument(metavar="RECORD", help="LOG#INDEX, as in x-bylaw-record; or LOG.", show_default=False)],
+    since: Annotated[Path | None, typer.Option(metavar="FILE", help="Prove growth since this checkpoint.", show_default=False)] = None,
+    data_dir: DataDir = DATA_DIR,
+    key: KeyOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that one entry stands in the log (C2SP tlog-proof), or that the log only grew since a checkpoint."""
+    from bylaw.ledger import export, place  # noqa: PLC0415  # see `cli`
+    from bylaw.ledger.reading import stored  # noqa: PLC0415  # see `cli`
+
+    name, hashed, index = record.rpartition("#") if "#" in record else (record, "", "")
+    if bool(hashed) == (since is not None) or (hashed and not (index.isascii() and index.isdigit() and len(index) < 17)):
+        raise LedgerError(f"{record!r} names no record", "Give LOG#INDEX, or LOG with --since CHECKPOINT.")
+    path = data_dir / place.FOLDER / f"{name.rpartition('/')[2]}.sqlite"
+    public = _key(key, data_dir)
+    with stored(path) as log:
+        if "/" in name and log.origin != name:
+            raise LedgerError(f"{path} is not the log {name}", f"It is {log.origin}.")
+        proof = export.prove_growth(log, _checkpoint(since, public), public) if since else export.prove(log, int(index), public)
+    if as_json:
+        say_json({"record": record, "log": log.origin, "proof": proof})
+    else:
+        typer.echo(proof, nl=False)
+
+
+@app.command("export")
+def ledger_export(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.", show_default=False)],
+    data_dir: DataDir = DATA_DIR,
+    contents: Annotated[bool, typer.Option("--contents", help="With contents: what people and models wrote.")] = False,
+    key: KeyOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write all logs as JSON lines, with a verifier of one file that needs nothing of bylaw."""
+    from bylaw.ledger import export  # noqa: PLC0415  # see `cli`
+
+    public = _key(key, data_dir)
+    written = [str(path) for path in export.export(_files(None, data_dir), public, out, contents)]
+    if as_json:
+        say_json({"written": written, "key": str(public), "verifier": str(out / export.VERIFIER)})
+    else:
+        say("\n".join(f"wrote {path}" for path in written))
+        say(f"verify with: python {out / export.VERIFIER} --key {public} {out}")
+
+
+@app.command("tail")
+def ledger_tail(
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=100_000, help="How many entries of each log.")] = 10,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is recorded from now.")] = False,
+    data_dir: DataDir = DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Print the last entries, one a line, oldest first. Nothing is verified."""
+    from bylaw.ledger.reading import stored  # noqa: PLC0415  # see `cli`
+
+    seen: dict[Path, int] = {}
+    while True:
+        found: list[dict[str, Any]] = []
+        for path in _files(None, data_dir):
+            with stored(path) as log:
+                rows = log.after(seen[path], 10_000) if path in seen else log.last(lines)
+            found.extend(_entry(path, leaf) for _, leaf in rows)
+            seen[path] = rows[-1][0] if rows else seen.get(path, -1)
+        for said in sorted(found, key=lambda one: (one["time"], one["log"], one["index"])):
+            say(json.dumps(said) if as_json else _told(said))
+        if not follow:
+            return
+        time.sleep(POLL_S)
+
+
+@app.command("join")
+def ledger_join(data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:
+    """Sign one root over the logs of all processes; keep DIR/ledger/roots.checkpoint elsewhere."""
+    from bylaw.ledger import place, roots  # noqa: PLC0415  # see `cli`
+
+    _files(None, data_dir)
+    receipt = roots.join(data_dir)
+    file = data_dir / place.FOLDER / f"{place.ROOTS}.checkpoint"
+    if receipt is None:
+        raise LedgerError(f"{data_dir}: no log has an entry yet", "Serve something first.")
+    if as_json:
+        say_json({"record": str(receipt), "checkpoint": file.read_text("utf-8")})
+    else:
+        say(f"joined as {receipt}; keep a copy of {file} where nobody here can change it")
+
+
+@app.command("retain")
+def ledger_retain(
+    days: Annotated[int, typer.Option("--older-than", metavar="DAYS", min=0, max=100_000, help="Age in days.", show_default=False)],
+    session: Annotated[str, typer.Option(metavar="ID", help="Of this session alone.", show_default="all")] = "",
+    data_dir: DataDir = DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Delete contents older than so many days, and record that. Entries stay. Only while nothing is served."""
+    from bylaw.ledger.retention import retain  # noqa: PLC0415  # see `cli`
+    from bylaw.ledger.writer import now_us  # noqa: PLC0415  # see `cli`
+
+    _files(None, data_dir)
+    erased = retain(data_dir, max(0, now_us() - days * 86_400_000_000), session)
+    if as_json:
+        say_json({"erased": erased})
+    else:
+        say("\n".join(f"{log}: {count} contents deleted" for log, count in erased.items()))
+
+
+def _key(given: str | None, data_dir: Path) -> "PublicKey":
+    from bylaw.ledger.keyfile import public_key  # noqa: PLC0415  # see `cli`
+
+    return public_key(given or data_dir / "keys" / "ledger.pub")
+
+
+def _files(paths: list[Path] | None, data_dir: Path) -> list[Path]:
+    from bylaw.ledger import place  # noqa: PLC0415  # see `cli`
+
+    folders = paths or [data_dir / place.FOLDER]
+    found: list[Path] = []
+    for path in folders:
+        found += sorted([*path.glob("*.sqlite"), *path.glob("*.jsonl")]) if path.is_dir() else [path]
+    if not found:
+        raise LedgerError(f"{folders[0]}: no ledger there", "Name the data directory with --data-dir.")
+    return found
+
+
+def _log(path: Path, stack: ExitStack) -> "Log":
+    from bylaw.ledger.reading import exported, stored  # noqa: PLC0415  # see `cli`
+
+    return exported(path) if path.suffix == ".jsonl" else stack.enter_context(stored(path))
+
+
+def _checkpoint(path: Path, key: "PublicKey") -> "Checkpoint":
+    from bylaw.ledger.notes import read_checkpoint  # noqa: PLC0415  # see `cli`
+
+    if not path.is_file() or path.stat().st_size > MAX_NOTE_BYTES:
+        raise LedgerError(f"{path}: no checkpoint there", "Name a file with a signed note.")
+    try:
+        return read_checkpoint(path.read_bytes().decode("utf-8"), key)
+    except UnicodeDecodeError as error:
+        raise LedgerError(f"{path} is no checkpoint", "Name a file with a signed note.") from error
+
+
+def _entry(path: Path, leaf: bytes) -> dict[str, Any]:
+    from bylaw.ledger.entries import read_leaf  # noqa: PLC0415  # see `cli`
+
+    try:
+        return read_leaf(leaf)
+    except ValueError as error:
+        raise LedgerError(f"{path}: an entry is {error}", "See `bylaw ledger verify`.") from error
+
+
+def _told(said: dict[str, Any]) -> str:
+    log, clauses = said["log"].rpartition("/")[2], ", ".join(said["clauses"])
+    what = [said["kind"], said["decision"], said["surface"], said["tool"], f"[{clauses}]" if clauses else ""]
+    whose = [f"by {said['principal']}" if said["principal"] else "", f"session {said['session']} {said['seq']}" if said["session"] else ""]
+    return f"{log}#{said['index']} {said['time']} " + " ".join(" ".join(part.split()) for part in (*what, *whose) if part)

@@ -1,0 +1,16 @@
+"""A retention run: contents older than a time are deleted in every log of a data directory; entries never are."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bylaw.ledger import place
+from bylaw.ledger.writer import Ledger, now_us
+
+
+def retain(data_dir: Path, before_us: int, session: str = "", clock: Callable[[], int] = now_us) -> dict[str, int]:
+    """How many contents went, by log. Each log gets an entry that says so. A log that a process writes to is not touched: LedgerError."""
+    erased = {}
+    for path in place.logs(data_dir):
+        with Ledger(data_dir, log=path.stem, clock=clock) as ledger:
+            erased[ledger.log] = ledger.retain(before_us, session)
+    return erased
