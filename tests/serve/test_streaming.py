@@ -42,11 +42,11 @@ def looks(rails: Sequence[Pattern]) -> Callable[[str], list[Hit]]:
     return lambda text: [Hit(name, found.start(), found.end()) for name, one in compiled for found in one.finditer(text)]
 
 
-def weighs(rails: Sequence[Pattern]) -> Callable[[Sequence[Hit]], Decision]:
+def weighs(rails: Sequence[Pattern]) -> Callable[[str, Sequence[Hit]], Decision]:
     effects = {rail.name: rail.effect for rail in rails}
     order: list[Effect] = ["allow", "redact", "block"]
 
-    def weigh(hits: Sequence[Hit]) -> Decision:
+    def weigh(text: str, hits: Sequence[Hit]) -> Decision:
         effect = max((effects[hit.rail] for hit in hits), key=order.index)
         return Decision(effect, (), (), "sha256:0", hits=tuple(hit for hit in hits if effects[hit.rail] == effect))
 

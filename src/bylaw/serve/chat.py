@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from bylaw.serve.thoughts import OPEN, parted
 from bylaw.serve.wire import (
     MAX_CHOICES,
     Asked,
@@ -53,7 +54,22 @@ def asked(body: JsonMap) -> Asked:
         if body.get(key):
             found.loose("input", body[key], "system")
     opening = tuple(f"{text.role}\n{text.text}" for text in found.texts[:_OPENING])
-    return Asked(body, a_string(body, "model"), a_flag(body, "stream"), tuple(found.texts), tuple(found.calls), opening, tuple(found.media))
+    return Asked(
+        body,
+        a_string(body, "model"),
+        a_flag(body, "stream"),
+        tuple(found.texts),
+        tuple(found.calls),
+        opening,
+        tuple(found.media),
+        _schema(body.get("response_format")),
+    )
+
+
+def _schema(form: Any) -> Mapping[str, Any] | None:
+    inner = form.get("json_schema") if isinstance(form, dict) else None
+    schema = inner.get("schema") if isinstance(inner, dict) else None
+    return schema if isinstance(schema, dict) else None
 
 
 def _message(message: JsonMap, at: int, found: Gathering, tools: dict[str, str]) -> None:
@@ -139,6 +155,11 @@ def said(body: JsonMap) -> Said:
         message = a_map(choice.get("message"), f"choices[{at}].message")
         found = Gathering()
         path: Path = ("choices", at, "message")
+        if isinstance(content := message.get("content"), str) and OPEN in content:
+            thought, message["content"] = parted(content)
+            if thought or message["content"] != content:
+                choice.pop("logprobs", None)
+                found.thinking.append(Text("thinking", thought, (), "assistant"))
         _content(message, path, "output", found, ("assistant", ""))
         for call in calls_of(message, path):
             found.call(call)
@@ -186,6 +207,17 @@ def without_tokens(body: JsonMap, choice: Choice) -> None:
     body["choices"][choice.index].pop("logprobs", None)
 
 
+def solo(body: JsonMap, choice: Choice) -> JsonMap:
+    """A reply with this choice alone."""
+    return {**body, "choices": [{**body["choices"][choice.index], "index": 0}]}
+
+
+def adopt(body: JsonMap, choice: Choice, other: JsonMap) -> JsonMap:
+    """A reply in which the only choice of another reply stands for this one."""
+    body["choices"][choice.index] = {**other["choices"][0], "index": body["choices"][choice.index].get("index", choice.index)}
+    return body
+
+
 def fresh(model: str, reply_id: str, text: str, finish: str = "content_filter") -> JsonMap:
     """A whole reply of our own: what a client gets where no model was asked."""
     message = {"role": "assistant", "content": text, "refusal": None}
@@ -208,3 +240,9 @@ def again(body: JsonMap, said_text: str, critique: str) -> JsonMap:
 def whole(body: JsonMap) -> JsonMap:
     """The same request without streaming."""
     return {key: value for key, value in body.items() if key not in ("stream", "stream_options")}
+
+
+def error(status: int, what: str, param: str = "") -> JsonMap:
+    """An error as OpenAI's clients expect it."""
+    kind = "invalid_request_error" if 400 <= status < 500 else "server_error"
+    return {"error": {"message": what, "type": kind, "param": param or None, "code": None}}

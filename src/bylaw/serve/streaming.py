@@ -25,7 +25,7 @@ CONTEXT: Final = 8  # code points beside a match that a rail may look at: word b
 MAX_WINDOW: Final = 1 << 13  # code points that are searched at once
 
 Look = Callable[[str], Sequence[Hit]]  # what the rails find; raises where a rail cannot be asked
-Weigh = Callable[[Sequence[Hit]], Decision]  # what the policy says about hits that belong together
+Weigh = Callable[[str, Sequence[Hit]], Decision]  # what the policy says about hits in a text that belong together
 
 
 class Cut(Exception):  # noqa: N818  # a decision on its way to the one who must act on it
@@ -73,9 +73,9 @@ def redacted(text: str, hits: Sequence[Hit]) -> str:
 
 def filtered(text: str, look: Look, weigh: Weigh) -> str:
     """The filter of a whole text: the law that the filter of its pieces must keep. Raises Cut."""
-    out, at = "", 0
-    for group in groups(look(joined(text))):
-        decision = weigh(group.hits)
+    text, out, at = joined(text), "", 0
+    for group in groups(look(text)):
+        decision = weigh(text, group.hits)
         out += text[at : group.start]
         if decision.effect not in ("allow", "redact"):
             raise Cut(decision, out)
@@ -157,7 +157,7 @@ class HoldBack:
     def _judge(self, ready: Sequence[Group], frontier: int) -> str:
         out, at = "", self._left
         for group in ready:
-            decision = self.weigh(group.hits)
+            decision = self.weigh(self._text, group.hits)
             out += self._text[at : group.start]
             self.decisions.append(decision)
             if decision.effect not in ("allow", "redact"):

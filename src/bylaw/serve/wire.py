@@ -68,6 +68,7 @@ class Asked:
     calls: tuple[Call, ...] = ()
     opening: tuple[str, ...] = ()  # what the conversation begins with: tells sessions apart where no header does
     media: tuple[str, ...] = ()  # kinds of parts that no rail can read, e.g. `image_url`
+    schema: Mapping[str, Any] | None = None  # the JSON Schema that the answer must fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +128,24 @@ def load(body: bytes | bytearray) -> JsonMap:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise BadBody(f"the body is not JSON: {error}") from None
+        value = _with_halves(body)
+        if value is None:
+            raise BadBody(f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise BadBody("the body is not a JSON object")
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and too_deep(value):
         raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels")
     return value
+
+
+def _with_halves(body: bytes | bytearray) -> Any:
+    """A body in which half a surrogate pair stands, as streams have them where a character was cut; None where it is no JSON either."""
+    if b"\\u" not in body:
+        return None
+    try:
+        return json.loads(body, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return None
 
 
 def dump(value: Any) -> bytes:

@@ -1,0 +1,362 @@
+"""One request and its reply: what goes in is judged, the model is asked, what comes out is judged, recorded, and only then released.
+
+Order: input (and what tools and documents said) -> upstream -> thinking, answer, tool calls -> record -> release. The record of the
+input is written while the model works, and is waited for before anything of the reply leaves. Where the record cannot be written,
+nothing leaves.
+
+Each choice of a reply is judged by itself: its strictest decision holds for all of it. A choice that waits for a person is stored as it
+is; the client is told so in a normal completion, and gets exactly the stored one, once, by asking again with `x-bylaw-approval`.
+"""
+
+import asyncio
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from time import gmtime
+from typing import Any, Final, NamedTuple
+
+from bylaw.govern.quorum import Refused as NotNow
+from bylaw.govern.rails.rail import NO_FACTS, RailFacts
+from bylaw.serve import refusals
+from bylaw.serve.gate import Gate, Who
+from bylaw.serve.law import Law, blocked, together
+from bylaw.serve.route import Route
+from bylaw.serve.sessions import UNTRUSTED, Session
+from bylaw.serve.streaming import redacted
+from bylaw.serve.upstream import UpstreamTrouble
+from bylaw.serve.wire import Asked, BadBody, Call, Choice, JsonMap, Said, Text, dump, load, put
+from bylaw.types import EMPTY, Decision, Event
+
+MAX_TOOL_CHARS: Final = 200  # of a tool's name, as in the ledger
+OPEN: Final = ("allow", "redact")  # effects under which something leaves
+
+
+class Refused(Exception):  # noqa: N818  # the end of an exchange that asks no model
+    """The request went no further: what was decided, and what the client is told."""
+
+    def __init__(self, decision: Decision, text: str, record: str, approval: str = "") -> None:
+        super().__init__(text)
+        self.decision = decision
+        self.text = text
+        self.record = record
+        self.approval = approval
+
+
+class Settled(NamedTuple):
+    """One choice, as it may leave."""
+
+    body: JsonMap
+    decision: Decision
+    approval: str
+    record: str
+
+
+@dataclass(slots=True)
+class Done:
+    """A reply that may leave."""
+
+    body: JsonMap
+    decision: Decision
+    record: str = ""
+    approval: str = ""
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request under one law."""
+
+    gate: Gate
+    route: Route
+    law: Law
+    who: Who
+    session: Session
+    asked: Asked
+    send_headers: Mapping[str, str]
+    admitted: Decision | None = None
+    approved: bool = False  # people have approved this very request
+    pending: "asyncio.Future[str] | None" = None  # the record of the input, on its way
+
+    # ---- What goes in -------------------------------------------------------------------------------------------------
+
+    async def admit(self) -> Decision:
+        """Judge the request, take out of it what must not reach the model, and begin its record; raises Refused."""
+        decisions = [self.media()] if self.asked.media else []
+        if any(text.surface in ("tool_result", "document") for text in self.asked.texts):
+            self.session.taint.add(UNTRUSTED)
+        facts, known = self.rail_facts(), self.facts()
+        for text in self.asked.texts:
+            if text.role == "assistant" and self.session.said(text.text):
+                continue  # left here, and was judged then
+            event = Event(
+                text.surface, text.tool if text.surface == "tool_result" else "", EMPTY, text.text, self.who.principal, known, self.env()
+            )
+            decisions.append(self.cut(self.asked.body, text, await self.law.judge(event, facts, self.stops(""))))
+        if not decisions:
+            decisions.append(await self.law.judge(self.event("input", ""), facts, self.stops("")))
+        decision = self.admitted = together(decisions)
+        request = dump(self.asked.body)
+        if decision.effect in OPEN or (decision.effect == "require_approval" and self.approved):
+            self.pending = asyncio.ensure_future(self.record(decision, "input", {"request": request}))
+            return decision
+        record = await self.record(decision, "input", {"request": request})
+        if decision.effect == "require_approval":
+            what = {"route": self.route.path, "session": self.session.id, "request": request.decode()}
+            approval, words = await self.wait_for(what, decision)
+            raise Refused(decision, words, record, approval)
+        raise Refused(decision, self.refuse(decision, "request"), record)
+
+    def media(self) -> Decision:
+        """What is decided on parts that no rail can read: what the policy says in `x-media`, else what the gateway was told."""
+        says = self.law.book.policy.extra.get("x-media", self.gate.ways.media)
+        kinds = ", ".join(sorted(set(self.asked.media)))
+        if says == "allow":
+            return Decision("allow", (), (), self.law.digest, reason=f"not looked into: {kinds}")
+        return Decision("block", (), (), self.law.digest, ("media",), f"no rail can look into: {kinds}")
+
+    def cut(self, body: JsonMap, text: Text, decision: Decision) -> Decision:
+        """Act on a redaction where the text stands. Where nothing can be cut out, it is a block."""
+        if decision.effect != "redact":
+            return decision
+        if not text.path:
+            return replace(decision, effect="block", reason=f"{decision.reason}: nothing can be cut out where it stands")
+        put(body, text.path, redacted(text.text, decision.hits))
+        return decision
+
+    # ---- What comes out -----------------------------------------------------------------------------------------------
+
+    async def answer(self) -> Done:
+        """Ask the model and judge its reply; raises UpstreamTrouble, LedgerError. The request has been admitted."""
+        said, headers = await self.ask(self.route.shape.whole(self.asked.body))
+        decisions, approval, records = [], "", []
+        for choice in said.choices:
+            body, decision, waits, record = await self.settle(said, choice)
+            if body is not said.body:
+                said = replace(said, body=body)
+            approval = approval or waits
+            decisions.append(decision)
+            records.append(record)
+        await self.input_recorded()
+        if not self.gate.ways.show_thinking:
+            self.route.shape.without_thinking(said.body)
+        whole = together([*([self.admitted] if self.admitted else []), *decisions])
+        return Done(said.body, whole, records[-1] if records else "", approval, headers)
+
+    async def ask(self, body: JsonMap) -> tuple[Said, list[tuple[bytes, bytes]]]:
+        """One question to the upstream, its reply taken apart."""
+        reply = await self.gate.upstream.post(self.route.path, dump(body), self.send_headers)
+        if reply.status != 200:
+            raise UpstreamSaid(reply.status, reply.body, reply.headers)
+        try:
+            return self.route.shape.said(load(reply.body)), reply.headers
+        except BadBody as error:
+            raise UpstreamTrouble(502, f"the model's reply cannot be read: {error.what}") from error
+
+    async def settle(self, said: Said, choice: Choice) -> Settled:
+        """Judge one choice and act on it: the body as it may leave, what was decided, the approval it waits for, the record."""
+        decision, calls = await self.weigh(said.body, choice)
+        if decision.effect == "revise":
+            return await self.revise(said, choice, decision)
+        return await self.act(said.body, choice, decision, calls)
+
+    async def weigh(self, body: JsonMap, choice: Choice) -> tuple[Decision, list[tuple[Call, Decision]]]:
+        """What is decided on all of a choice. Redactions are made; calls that may leave are counted at once, so that no other slips by."""
+        facts, decisions = self.rail_facts(), []
+        for text in choice.thinking:
+            decision = await self.law.judge(self.event("thinking", text.text), facts, self.stops(""))
+            if decision.effect == "redact" and text.path:
+                put(body, text.path, redacted(text.text, decision.hits))
+            decisions.append(decision)
+        for text in choice.texts:
+            decision = self.cut(body, text, await self.law.judge(self.event("output", text.text), facts, self.stops("")))
+            if decision.effect == "redact":
+                self.route.shape.without_tokens(body, choice)
+            decisions.append(decision)
+        if not decisions:
+            decisions.append(await self.law.judge(self.event("output", ""), facts, self.stops("")))
+        judged = await self.weigh_calls(choice.calls, together(decisions))
+        return together([*decisions, *(decision for _, decision in judged)]), judged
+
+    async def weigh_calls(self, calls: Sequence[Call], before: Decision) -> list[tuple[Call, Decision]]:
+        """What is decided on each call, each of them with those before it; counted where all of them may leave."""
+        judged: list[tuple[Call, Decision]] = []
+        trial = Session(self.session.id, set(self.session.taint), list(self.session.calls), dict(self.session.sums))
+        for call in calls:
+            judged.append((call, await self.judge_call(call, trial.facts(self.law.zeros))))
+            trial.called(call.tool, call.args)
+        if all(decision.effect == "allow" for _, decision in judged) and before.effect in OPEN:
+            self.count(calls)
+        return judged
+
+    async def judge_call(self, call: Call, session: Mapping[str, Any]) -> Decision:
+        """What is decided on one call. It leaves exactly as the model wrote it, or not at all: nothing is cut out of it."""
+        if call.args is None or not 0 < len(call.tool) <= MAX_TOOL_CHARS or not call.tool.isprintable():
+            stops = self.stops("")
+            decision = blocked(self.law, "a tool call that cannot be read", "args")
+            return replace(decision, effect="stop", reason="; ".join(sorted(stops))) if stops else decision
+        event = Event("tool_call", call.tool, call.args, "", self.who.principal, session, self.env())
+        decision = await self.law.judge(event, NO_FACTS, self.stops(call.tool))
+        if decision.effect in ("redact", "revise"):
+            return decision if decision.effect == "revise" else replace(decision, effect="block")
+        return decision
+
+    def count(self, calls: Sequence[Call]) -> None:
+        """Let calls be part of the session's history."""
+        for call in calls:
+            self.session.called(call.tool, call.args, call.id)
+
+    async def act(self, body: JsonMap, choice: Choice, decision: Decision, calls: Sequence[tuple[Call, Decision]]) -> Settled:
+        """Record a decision on a choice and carry it out."""
+        shape = self.route.shape
+        if decision.effect in OPEN:
+            record = await self.recorded(decision, body, choice, calls)
+            for text in choice.texts:
+                self.session.answered(text.text)
+            return Settled(body, decision, "", record)
+        record = await self.recorded(decision, body, choice, calls)
+        if decision.effect == "require_approval":
+            approval, words = await self.withhold(shape.solo(body, choice), decision, [call for call, _ in calls])
+            shape.speak(body, choice, words, "stop")
+            return Settled(body, decision, approval, record)
+        shape.speak(body, choice, self.refuse(decision))
+        return Settled(body, decision, "", record)
+
+    def refuse(self, decision: Decision, whose: str = "answer") -> str:
+        """What is said instead of an answer."""
+        appeal = self.gate.ways.appeal
+        return refusals.refusal(decision, self.law.book.policy, whose) + (f" {appeal}" if appeal else "")
+
+    # ---- The corrective loop ------------------------------------------------------------------------------------------
+
+    async def revise(self, said: Said, choice: Choice, first: Decision) -> Settled:
+        """Draft, critique by clause, revise, verify; after so many times, the clause's safe completion."""
+        shape, decision = self.route.shape, first
+        text, request = _spoken(choice), shape.whole(self.asked.body)
+        for turn in range(self.gate.ways.max_revisions):
+            await self.record(
+                decision, "output", {"draft": text.encode("utf-8", "surrogatepass")}, kind="revision", facts={"turn": turn + 1}
+            )
+            request = shape.again(request, text, refusals.critique(decision, self.law.book.policy))
+            revised, _ = await self.ask(request)
+            new = revised.choices[0]
+            decision, calls = await self.weigh(revised.body, new)
+            if decision.effect != "revise":
+                body, done, approval, record = await self.act(revised.body, new, decision, calls)
+                effect = "revise" if done.effect in OPEN else done.effect
+                whole = together([replace(first, effect=effect), replace(done, effect=effect)])
+                return Settled(shape.adopt(said.body, choice, body), whole, approval, record)
+            text = _spoken(new)
+        shape.speak(said.body, choice, refusals.completion(first, self.law.book.policy), "stop")
+        record = await self.recorded(first, said.body, choice, (), facts={"revised": "safe completion"})
+        return Settled(said.body, first, "", record)
+
+    # ---- Approvals ----------------------------------------------------------------------------------------------------
+
+    async def withhold(self, body: JsonMap, decision: Decision, calls: Sequence[Call]) -> tuple[str, str]:
+        """Store a reply until people have decided; its approval's id, and what the client is told."""
+        listed = [{"tool": call.tool, "args": dict(call.args or {})} for call in calls]
+        what = {"route": self.route.path, "session": self.session.id, "calls": listed, "reply": dump(body).decode()}
+        return await self.wait_for(what, decision)
+
+    async def wait_for(self, what: Mapping[str, Any], decision: Decision) -> tuple[str, str]:
+        """Ask people; the approval's id, and what the client is told."""
+        approvals, policy = self.gate.approvals, self.law.book.policy
+        if approvals is None:
+            return "", refusals.refusal(decision, policy)
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(None, lambda: approvals.request(what, self.who.principal, decision, "release"))
+        if isinstance(found, NotNow):
+            return "", f"{refusals.refusal(decision, policy)} It cannot wait for one now: {found.text}."
+        return found.id, refusals.waiting(decision, policy, found.id)
+
+    # ---- The record ---------------------------------------------------------------------------------------------------
+
+    async def recorded(
+        self, decision: Decision, body: JsonMap, choice: Choice, calls: Sequence[tuple[Call, Decision]], facts: Mapping[str, Any] = EMPTY
+    ) -> str:
+        """Record what was decided on a choice and on each of its calls; where several, in one group."""
+        whole = self.record(
+            decision, "output", {"reply": dump(body)}, facts={**facts, "choice": choice.index} if len(facts) or choice.index else facts
+        )
+        if not calls:
+            return await whole
+        each: list[Coroutine[Any, Any, str]] = [self.record_call(call, one) for call, one in calls]
+        return (await asyncio.gather(whole, *each))[-1]
+
+    def record_call(self, call: Call, decision: Decision) -> Coroutine[Any, Any, str]:
+        """The record of one call."""
+        args = {"args": dump(dict(call.args))} if call.args is not None else {}
+        return self.record(decision, "tool_call", args, tool=call.tool[:MAX_TOOL_CHARS].encode("utf-8", "replace").decode())
+
+    async def record(
+        self,
+        decision: Decision,
+        surface: str,
+        contents: Mapping[str, bytes],
+        *,
+        tool: str = "",
+        kind: str = "decision",
+        facts: Mapping[str, Any] = EMPTY,
+    ) -> str:
+        """Write one entry; returns its name. Raises LedgerError, and then nothing may be released."""
+        entry: dict[str, Any] = {
+            "kind": kind,
+            "session": self.session.id,
+            "principal": self.who.id,
+            "surface": surface,
+            "tool": tool,
+            "decision": decision.effect,
+            "clauses": decision.clauses,
+            "rules": decision.rules,
+            "policy": decision.policy,
+            "contents": contents,
+            "facts": {**facts, "route": self.route.path} | ({"undecided": list(decision.undecided)} if decision.undecided else {}),
+        }
+        return str(await self.gate.recorder.record(entry))
+
+    async def input_recorded(self) -> str:
+        """Wait until the record of the input is safe."""
+        return str(await self.pending) if self.pending else ""
+
+    # ---- Facts --------------------------------------------------------------------------------------------------------
+
+    def event(self, surface: Any, text: str) -> Event:
+        """Something that is about to pass a surface, in this session."""
+        return Event(surface, "", EMPTY, text, self.who.principal, self.facts(), self.env())
+
+    def facts(self) -> Mapping[str, Any]:
+        """The session as conditions see it."""
+        return self.session.facts(self.law.zeros)
+
+    def env(self) -> Mapping[str, Any]:
+        """Where and when, in UTC."""
+        return {"name": "", **self.gate.ways.env, "hour": gmtime().tm_hour}
+
+    def stops(self, tool: str) -> Collection[str]:
+        """Why this is stopped, if it is."""
+        return self.gate.stops(self.who.principal, tool)
+
+    def rail_facts(self) -> RailFacts:
+        """What rails may know of the request."""
+        if not self.law.book.rails:
+            return NO_FACTS
+        texts = self.asked.texts
+        system = "\n".join(text.text for text in texts if text.role in ("system", "developer") and text.path)
+        request = next((text.text for text in reversed(texts) if text.role == "user"), "")
+        documents = tuple(text.text for text in texts if text.surface in ("document", "tool_result"))
+        return RailFacts(system, (), documents, self.asked.schema, request)
+
+
+class UpstreamSaid(Exception):  # noqa: N818  # the upstream's own error, given to the client
+    """The upstream answered, but not with a reply."""
+
+    def __init__(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+
+def _spoken(choice: Choice) -> str:
+    """A choice as the model may read it again: its texts, and the calls it wanted."""
+    calls = [f"(You wanted to call {call.tool} with {dump(dict(call.args or {})).decode('utf-8', 'replace')}.)" for call in choice.calls]
+    return "\n".join([*(text.text for text in choice.texts), *calls]) or "(nothing)"

@@ -1,0 +1,295 @@
+"""The gateway: bare ASGI on the model routes, everything else (`admin`) loaded when it is first asked for.
+
+Bounds: body size before it is read, headers by the server, depth and counts in `wire`, time at the upstream, requests in flight here.
+Whatever goes wrong inside is an error to the client and lets nothing out: a broken record is a 503, an unknown fault a 500.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Final, Protocol
+from uuid import uuid4
+
+from bylaw.errors import BylawError, LedgerError
+from bylaw.serve import refusals
+from bylaw.serve.exchange import Done, Exchange, Refused, UpstreamSaid
+from bylaw.serve.gate import Gate, Who
+from bylaw.serve.release import release
+from bylaw.serve.route import Route
+from bylaw.serve.routes import ROUTES
+from bylaw.serve.streamed import may_stream, stream
+from bylaw.serve.upstream import UpstreamTrouble
+from bylaw.serve.wire import MAX_BODY_BYTES, Asked, BadBody, JsonMap, dump, load
+from bylaw.types import Decision
+
+MAX_ACTIVE: Final = 1_000  # requests in flight; beyond that a client is asked to come again
+MAX_SESSION_CHARS: Final = 100
+PASSED_ON: Final = frozenset({"/v1/models", "/v1/embeddings"})
+EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
+JSON: Final = (b"content-type", b"application/json")
+LOG: Final = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
+
+
+class NotIn(Exception):  # noqa: N818  # becomes an answer
+    """Whoever asks may not come in, or not now."""
+
+    def __init__(self, status: int, what: str, retry_after_s: int = 0) -> None:
+        super().__init__(what)
+        self.status = status
+        self.what = what
+        self.retry_after_s = retry_after_s
+
+
+class Door(Protocol):
+    """Who may come in."""
+
+    def enter(self, headers: Mapping[bytes, bytes]) -> Who:
+        """Who asks; raises NotIn."""
+
+    @property
+    def keyed(self) -> bool:
+        """Whether keys are ours, so that they must not be sent on."""
+
+
+@dataclass(slots=True)
+class Gateway:
+    """The ASGI application."""
+
+    gate: Gate
+    door: Door
+    other: Callable[[], App]  # makes the application for all other paths
+    begin: Callable[[], Awaitable[None]]
+    end: Callable[[], Awaitable[None]]
+    active: int = 0
+    _other: App | None = field(default=None, init=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection's one request."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            route = ROUTES.get(scope["path"])
+            if route is not None and scope["method"] == "POST":
+                await self._guarded(route, scope, receive, send)
+            elif scope["path"] in PASSED_ON or scope["path"].startswith("/v1/models/"):
+                await self._guarded(None, scope, receive, send)
+            else:
+                if self._other is None:
+                    self._other = self.other()
+                await self._other(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self.begin()
+                except BylawError as error:
+                    await send({"type": "lifespan.startup.failed", "message": error.what})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.end()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    # ---- A model route ------------------------------------------------------------------------------------------------
+
+    async def _guarded(self, route: Route | None, scope: Scope, receive: Receive, send: Send) -> None:
+        """Every error becomes an answer; nothing that is not decided and recorded leaves."""
+        shape = (route or ROUTES["/v1/chat/completions"]).shape
+        begun = Begun(send)
+        self.active += 1
+        try:
+            if self.active > MAX_ACTIVE:
+                raise NotIn(503, "too many requests are being answered", 1)
+            headers = dict(scope["headers"])
+            who = self.door.enter(headers)
+            body = await _body(headers, receive)
+            work = self._model(route, who, headers, body, begun) if route else self._pass(scope, who, headers, body, begun)
+            await _while_connected(work, receive)
+        except BadBody as error:
+            await begun.error(400, shape.error(400, error.what, error.param))
+        except NotIn as error:
+            await begun.error(error.status, shape.error(error.status, error.what), _again(error.retry_after_s))
+        except UpstreamTrouble as error:
+            await begun.error(error.status, shape.error(error.status, error.what))
+        except UpstreamSaid as error:
+            await begun.whole(error.status, error.body, [JSON, *error.headers])
+        except LedgerError as error:
+            LOG.error("not recorded, so not released: %s", error.what)
+            await begun.error(
+                503, shape.error(503, "this could not be recorded, so nothing was released"), _again(self.gate.ways.retry_after_s)
+            )
+        except BylawError as error:
+            LOG.error("%s", error.what)
+            await begun.error(
+                503, shape.error(503, "this could not be decided, so nothing was released"), _again(self.gate.ways.retry_after_s)
+            )
+        except Exception:
+            LOG.exception("a fault in the gateway")  # the client learns nothing of it, and gets nothing else
+            await begun.error(500, shape.error(500, "a fault in the gateway; nothing was released"))
+        finally:
+            self.active -= 1
+
+    async def _model(self, route: Route, who: Who, headers: Mapping[bytes, bytes], body: bytes, begun: "Begun") -> None:
+        if not self.gate.recorder.healthy:
+            raise LedgerError("the ledger does not take entries")
+        asked = route.shape.asked(load(body))
+        exchange = self._exchange(route, who, asked, headers)
+        try:
+            if approval := headers.get(b"x-bylaw-approval"):
+                stored = await release(exchange, approval.decode("latin-1"))
+                if stored is not None:
+                    await self._send(exchange, begun, stored)
+                    return
+            await exchange.admit()
+            if asked.stream and may_stream(exchange):
+                await self._stream(exchange, begun)
+                return
+            await self._send(exchange, begun, await exchange.answer())
+        except Refused as refused:
+            reply = route.shape.fresh(asked.model, uuid4().hex, refused.text)
+            await self._send(exchange, begun, Done(reply, refused.decision, refused.record, refused.approval))
+
+    def _exchange(self, route: Route, who: Who, asked: Asked, headers: Mapping[bytes, bytes]) -> Exchange:
+        name = headers.get(b"x-bylaw-session", b"").decode("latin-1")[:MAX_SESSION_CHARS]
+        if not (name and name.isascii() and name.isprintable()):
+            name = sha256("\0".join((asked.model, *asked.opening)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        session = self.gate.sessions.of(who.id, name)
+        send_headers = self.gate.upstream.headers(headers, route.path, self.door.keyed)
+        return Exchange(self.gate, route, self.gate.laws(who.principal), who, session, asked, send_headers)
+
+    async def _send(self, exchange: Exchange, begun: "Begun", done: Done) -> None:
+        """A whole reply, as JSON or as a stream."""
+        body, decision, record, approval = done.body, done.decision, done.record, done.approval
+        if decision.effect not in ("allow", "redact"):
+            body["bylaw"] = refusals.told(decision, record, approval, self.gate.ways.retry_after_s)
+        said = [*marks(decision, record), *done.headers]
+        if approval:
+            said.append((b"x-bylaw-approval", approval.encode()))
+        if exchange.asked.stream:
+            await begun.whole(200, exchange.route.as_stream(body, exchange.asked), [EVENTS, *said])
+        else:
+            await begun.whole(200, dump(body), [JSON, *said])
+
+    async def _stream(self, exchange: Exchange, begun: "Begun") -> None:
+        opened: asyncio.Future[list[tuple[bytes, bytes]]] = asyncio.get_running_loop().create_future()
+        async with aclosing(stream(exchange, opened)) as pieces:
+            async for piece in pieces:
+                if not begun.status:
+                    decision = exchange.admitted or Decision("allow", (), (), exchange.law.digest)
+                    await begun.start(200, [EVENTS, *marks(decision, await exchange.input_recorded()), *opened.result()])
+                await begun.piece(piece)
+        await begun.close()
+
+    # ---- Passed on ----------------------------------------------------------------------------------------------------
+
+    async def _pass(self, scope: Scope, who: Who, headers: Mapping[bytes, bytes], body: bytes, begun: "Begun") -> None:
+        """Routes on which nothing is said: the list of models, and embeddings. A stop holds for them as well."""
+        if reasons := self.gate.stops(who.principal, ""):
+            raise NotIn(503, f"stopped: {'; '.join(sorted(reasons))}", self.gate.ways.retry_after_s)
+        path = scope["path"]
+        sent_on = self.gate.upstream.headers(headers, path, self.door.keyed)
+        async with self.gate.upstream.stream(path, body, sent_on, scope["method"]) as live:
+            await begun.whole(live.status, await live.rest(), [JSON, *live.headers])
+
+
+def marks(decision: Decision, record: str) -> list[tuple[bytes, bytes]]:
+    """The headers that say what happened."""
+    return [
+        (b"x-bylaw-decision", decision.effect.encode()),
+        (b"x-bylaw-clauses", ",".join(decision.clauses).encode("ascii", "replace")),
+        (b"x-bylaw-record", record.encode("ascii", "replace")),
+    ]
+
+
+def _again(seconds: int) -> list[tuple[bytes, bytes]]:
+    return [(b"retry-after", str(seconds).encode())] if seconds else []
+
+
+@dataclass(slots=True)
+class Begun:
+    """What has been sent of an answer."""
+
+    send: Send
+    status: int = 0
+
+    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send the head."""
+        self.status = status
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def piece(self, body: bytes) -> None:
+        """Send a piece of the body; waits while the client reads slowly."""
+        if body:
+            await self.send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def close(self) -> None:
+        """End the body."""
+        if self.status:
+            await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def whole(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send an answer at once."""
+        await self.start(status, [*headers, (b"content-length", str(len(body)).encode())])
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def error(self, status: int, body: JsonMap, headers: "list[tuple[bytes, bytes]] | None" = None) -> None:
+        """Send an error, if nothing has been sent; else the body just ends, unfinished."""
+        if not self.status:
+            await self.whole(status, dump(body), [JSON, *(headers or [])])
+
+
+async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    """The whole body of a request, within its bound."""
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > MAX_BODY_BYTES:
+        raise NotIn(413, f"a body may have {MAX_BODY_BYTES} bytes")
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise NotIn(499, "the client has gone")
+        part = message.get("body", b"")
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            raise NotIn(413, f"a body may have {MAX_BODY_BYTES} bytes")
+        parts.append(part)
+        if not message.get("more_body"):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _while_connected(work: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Do the work; let it go when the client does."""
+    task = asyncio.current_task()
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        if task is not None:
+            task.cancel()
+
+    watcher = asyncio.ensure_future(watch())
+    try:
+        await work
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        if task is not None:
+            task.uncancel()
+    finally:
+        watcher.cancel()

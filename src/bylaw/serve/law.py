@@ -1,0 +1,166 @@
+"""The policy that holds now, ready to be asked by the ports: which rails see a text, what is decided, whether an answer may stream.
+
+A request keeps the law it came under to its end; a stop is looked up anew before anything is released.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+from bylaw.govern.engine import decide
+from bylaw.govern.rails.rail import NO_FACTS, RailFacts
+from bylaw.govern.rulebook import Rulebook
+from bylaw.policy.strictest import ORDER
+from bylaw.serve.streaming import Look, Weigh
+from bylaw.types import EMPTY, Decision, Effect, Event, Hit
+
+Found = Mapping[str, Sequence[Hit]]
+Ask = Callable[[Event, Sequence[str], RailFacts], tuple[Found, Collection[str]]]  # hits by rail, and the rails that failed
+
+NOBODY: Final = Decision("allow", (), (), "")
+_RANKS: Final[Mapping[str, int]] = {effect: rank for rank, effect in enumerate((*ORDER, "stop"))}
+_QUOTED: Final = re.compile(r"""r?"(?:[^"\\]|\\.)*"|r?'(?:[^'\\]|\\.)*'""")
+_TEXT: Final = re.compile(r"(?<![\w.])text\b")
+
+
+class RailFailed(Exception):  # noqa: N818  # becomes a decision, never an answer by itself
+    """A rail could not be asked while an answer was streaming: what depends on it is undecidable."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """One policy in force."""
+
+    book: Rulebook
+    ask: Ask
+    spans: Mapping[str, int | None] = field(default_factory=dict)  # rail -> the longest span it can match
+    slow: frozenset[str] = frozenset()  # rails that ask a model: never on the event loop
+
+    @property
+    def digest(self) -> str:
+        """The policy's digest."""
+        return self.book.digest
+
+    def now(self, event: Event, facts: RailFacts = NO_FACTS, stops: Collection[str] = ()) -> Decision:
+        """Decide here and now."""
+        names = self.book.rails_for(event.surface, event.tool)
+        if not names:
+            return decide(event, self.book, EMPTY, (), stops)
+        found, failed = self.ask(event, names, facts)
+        return decide(event, self.book, found, failed, stops)
+
+    async def judge(self, event: Event, facts: RailFacts = NO_FACTS, stops: Collection[str] = ()) -> Decision:
+        """Decide; where a rail asks a model, in a thread."""
+        if self.slow and self.slow.intersection(self.book.rails_for(event.surface, event.tool)):
+            return await asyncio.get_running_loop().run_in_executor(None, self.now, event, facts, stops)
+        return self.now(event, facts, stops)
+
+    @cached_property
+    def zeros(self) -> Mapping[str, float]:
+        """The sums of a session that has called nothing yet: every number that a tool takes."""
+        return {
+            f"{tool}.{name}": 0.0
+            for tool, schema in self.book.policy.tools.items()
+            for name, field_schema in (schema.get("properties") or {}).items()
+            if isinstance(field_schema, Mapping) and field_schema.get("type") in ("number", "integer")
+        }
+
+    # ---- Streams ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def longest(self) -> int | None:
+        """The longest span that any rail on answers can match; None where an answer must be whole before it can be judged.
+
+        So it is where a rail has no bound or asks a model, where a condition reads the text, where the effect is more than to redact or to
+        block a span, and where a clause requires several checks to agree.
+        """
+        if any(clause.requires for clause in self.book.policy.clauses):
+            return None
+        most = 0
+        for surface in ("output", "thinking"):
+            slot = self.book.slot(surface, "")
+            for rule in slot.rules if slot else ():
+                if rule.effect not in ("allow", "redact", "block") or not (rule.detect or rule.effect == "allow") or self._reads(rule.name):
+                    return None
+            for name in slot.rails if slot else ():
+                span = self.spans.get(name)
+                if span is None or name in self.slow:
+                    return None
+                most = max(most, span if surface == "output" else 0)
+        return most
+
+    @cached_property
+    def looks_at_answers(self) -> bool:
+        """Whether any rail searches answers at all."""
+        return bool(self.book.rails_for("output", ""))
+
+    @cached_property
+    def reads_thinking(self) -> bool:
+        """Whether any rule stands on thinking."""
+        slot = self.book.slot("thinking", "")
+        return bool(slot and slot.rules)
+
+    def _reads(self, name: str) -> bool:
+        return name in self._readers
+
+    @cached_property
+    def _readers(self) -> frozenset[str]:
+        """Rules whose condition reads the text."""
+        rules = ((f"{clause.id}/{rule.id}", rule.when) for clause in self.book.policy.clauses for rule in clause.enforce)
+        return frozenset(name for name, when in rules if _TEXT.search(_QUOTED.sub('""', when)))
+
+    def look(self, event: Event, facts: RailFacts) -> Look:
+        """The rails on answers, for a stream; `event` says who and in which session."""
+        names = self.book.rails_for("output", "")
+
+        def find(text: str) -> Sequence[Hit]:
+            found, failed = self.ask(Event("output", "", EMPTY, text, event.principal, event.session, event.env), names, facts)
+            if failed:
+                raise RailFailed(", ".join(sorted(failed)))
+            return [hit for hits in found.values() for hit in hits]
+
+        return find
+
+    def weigh(self, event: Event) -> Weigh:
+        """The rules on answers, for hits that were found in a stream."""
+        names = self.book.rails_for("output", "")
+
+        def say(text: str, hits: Sequence[Hit]) -> Decision:
+            found: dict[str, list[Hit]] = {name: [] for name in names}
+            for hit in hits:
+                found[hit.rail].append(hit)
+            return decide(Event("output", "", EMPTY, text, event.principal, event.session, event.env), self.book, found)
+
+        return say
+
+
+def together(decisions: Sequence[Decision]) -> Decision:
+    """Several decisions as one: the strictest effect, and everything that led to any of them."""
+    if not decisions:
+        return NOBODY
+    if len(decisions) == 1:
+        return decisions[0]
+    worst = max(decisions, key=lambda one: _RANKS[one.effect])
+    told = [one for one in decisions if one.clauses or one.undecided or one.needs] or [worst]
+    return Decision(
+        worst.effect,
+        tuple(dict.fromkeys(clause for one in told for clause in one.clauses)),
+        tuple(dict.fromkeys(rule for one in told for rule in one.rules)),
+        worst.policy,
+        tuple(dict.fromkeys(rule for one in told for rule in one.undecided)),
+        worst.reason,
+        tuple(dict.fromkeys(need for one in told for need in one.needs)),
+    )
+
+
+def blocked(law: Law, reason: str, undecided: str = "event") -> Decision:
+    """The decision about what could not be judged at all."""
+    return Decision("block", (), (), law.digest, (undecided,), f"could not be decided: {reason}")
+
+
+def at_least(decision: Decision, effect: Effect) -> bool:
+    """Whether a decision is as strict as an effect, or stricter."""
+    return _RANKS[decision.effect] >= _RANKS[effect]

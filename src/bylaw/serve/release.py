@@ -1,0 +1,89 @@
+"""What was withheld is given out: exactly as it was stored, once, judged again under the law of today, and recorded first."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from bylaw.govern.quorum import Refused as NotNow
+from bylaw.serve import refusals
+from bylaw.serve.exchange import Done, Exchange, Refused
+from bylaw.serve.law import blocked, together
+from bylaw.serve.sessions import Session
+from bylaw.serve.wire import BadBody, Said, load
+from bylaw.types import EMPTY, Decision, Effect, Event
+
+
+async def release(exchange: Exchange, approval: str) -> Done | None:
+    """The stored reply; None where it was the request that waited, which may now go on. Raises Refused."""
+    approvals, law, who = exchange.gate.approvals, exchange.law, exchange.who
+    if approvals is None:
+        raise Refused(blocked(law, "there are no approvals here"), "There are no approvals on this gateway.", "")
+    seen: list[Decision] = []
+
+    def rejudge(what: Any) -> Decision:
+        seen.append(_rejudged(exchange, what))
+        return seen[-1]
+
+    def stops() -> Any:
+        tools = [str(call.get("tool", "")) for what in [found.what()] for call in (what or {}).get("calls", ())] if found else []
+        return {reason for tool in ("", *tools) for reason in exchange.stops(tool)}
+
+    loop = asyncio.get_running_loop()
+    found = await loop.run_in_executor(None, approvals.get, approval)
+    if found is not None and found.requester == who.id and isinstance(stored := found.what(), dict):
+        exchange.session = exchange.gate.sessions.of(who.id, str(stored.get("session", "")))
+    given = await loop.run_in_executor(None, lambda: approvals.release(approval, who.principal, law.digest, rejudge, stops))
+    if isinstance(given, NotNow):
+        effect: Effect = "require_approval" if given.why == "not_approved" and found is not None and found.state == "pending" else "block"
+        decision = Decision(effect, tuple(found.clauses) if found else (), (), law.digest, reason=given.text)
+        text = (
+            refusals.waiting(decision, law.book.policy, approval)
+            if effect == "require_approval"
+            else f"This can't be released: {given.text}."
+        )
+        record = await exchange.record(decision, "output", {}, kind="refusal", facts={"approval": approval[:64], "why": given.why})
+        raise Refused(decision, text, record, approval if effect == "require_approval" else "")
+    what, decision = given.what, replace(together(seen[-1:]), effect="allow")
+    if "request" in what:
+        exchange.asked = exchange.route.shape.asked(load(what["request"].encode()))
+        exchange.approved = True
+        return None
+    body = load(what["reply"].encode())
+    choice = exchange.route.shape.said(body).choices[0]
+    exchange.count(choice.calls)
+    record = await exchange.record(decision, "output", {"reply": what["reply"].encode()}, kind="release", facts={"approval": approval[:64]})
+    return Done(body, decision, record)
+
+
+def _rejudged(exchange: Exchange, what: Any) -> Decision:
+    """What the law of today says about what was stored."""
+    law = exchange.law
+    if not isinstance(what, dict) or what.get("route") != exchange.route.path:
+        return blocked(law, "what was withheld belongs to another route")
+    try:
+        if "request" in what:
+            asked = exchange.route.shape.asked(load(what["request"].encode()))
+            events = [
+                Event(text.surface, text.tool, EMPTY, text.text, exchange.who.principal, exchange.facts(), exchange.env())
+                for text in asked.texts
+            ]
+            return together([law.now(event, exchange.rail_facts()) for event in events])
+        return _reply(exchange, exchange.route.shape.said(load(what["reply"].encode())))
+    except BadBody as error:
+        return blocked(law, error.what)
+
+
+def _reply(exchange: Exchange, said: Said) -> Decision:
+    law, session = exchange.law, exchange.session
+    trial = Session(session.id, set(session.taint), list(session.calls), dict(session.sums))
+    decisions = []
+    for choice in said.choices:
+        decisions += [law.now(exchange.event("output", text.text), exchange.rail_facts()) for text in choice.texts]
+        for call in choice.calls:
+            if call.args is None:
+                decisions.append(blocked(law, "a tool call that cannot be read", "args"))
+                continue
+            facts = trial.facts(law.zeros)
+            decisions.append(law.now(Event("tool_call", call.tool, call.args, "", exchange.who.principal, facts, exchange.env())))
+            trial.called(call.tool, call.args)
+    return together(decisions)

@@ -1,0 +1,146 @@
+"""The model's side: an HTTP client with bounds. Redirects are not followed, and no more is read than was agreed.
+
+Kept behind three methods, so that another client can take its place.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+import aiohttp
+from multidict import CIMultiDictProxy
+
+from bylaw.errors import ModelError
+from bylaw.serve.wire import MAX_REPLY_BYTES
+
+CONNECT_S: Final = 10.0
+SILENCE_S: Final = 120.0  # without a byte
+TOTAL_S: Final = 900.0
+MAX_CONNECTIONS: Final = 1_000
+PIECE_BYTES: Final = 1 << 16
+SENT_ON: Final = ("openai-", "anthropic-", "x-stainless-", "traceparent", "idempotency-key", "x-request-id")  # prefixes
+GIVEN_BACK: Final = ("openai-", "anthropic-", "x-ratelimit-", "x-request-id", "request-id", "retry-after")
+
+
+class UpstreamTrouble(Exception):  # noqa: N818  # becomes an answer of the route
+    """The model could not be asked: the status a client gets, and why."""
+
+    def __init__(self, status: int, what: str) -> None:
+        super().__init__(what)
+        self.status = status
+        self.what = what
+
+
+class Answered(NamedTuple):
+    """A whole reply of the upstream."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Streaming(Protocol):
+    """A reply of the upstream whose body is still coming."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The body, as it comes."""
+
+    async def rest(self) -> bytes:
+        """All of the body."""
+
+
+@dataclass(slots=True)
+class _Live:
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    reply: aiohttp.ClientResponse
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        size = 0
+        try:
+            async for piece in self.reply.content.iter_any():
+                size += len(piece)
+                if size > MAX_REPLY_BYTES:
+                    raise UpstreamTrouble(502, "the model's reply is too long")
+                yield piece
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _trouble(error) from error
+
+    async def rest(self) -> bytes:
+        return b"".join([piece async for piece in self.pieces()])
+
+
+class Upstream:
+    """An OpenAI- or Anthropic-compatible server. Opened on the event loop that uses it."""
+
+    def __init__(self, url: str, key: str = "") -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ModelError(f"the upstream {url!r} is no http(s) address", "Name it like --upstream https://api.openai.com/v1")
+        self._url = url.rstrip("/").removesuffix("/v1")
+        self._key = key
+        self._client: aiohttp.ClientSession | None = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._client is None:
+            self._client = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=30),
+                timeout=aiohttp.ClientTimeout(total=TOTAL_S, sock_connect=CONNECT_S, sock_read=SILENCE_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=True,
+            )
+        return self._client
+
+    def headers(self, client: Mapping[bytes, bytes], path: str, keyed: bool) -> dict[str, str]:
+        """What is sent on of a client's headers. A client's key goes on only where it is not one of ours (`keyed`)."""
+        on = {"content-type": "application/json"}
+        for name, value in client.items():
+            plain = name.decode("latin-1")
+            theirs = not self._key and not keyed and plain in ("authorization", "x-api-key")
+            if theirs or plain.startswith(SENT_ON):
+                on[plain] = value.decode("latin-1")
+        if self._key:
+            on |= {"x-api-key": self._key} if path.startswith("/v1/messages") else {"authorization": f"Bearer {self._key}"}
+        return on
+
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answered:
+        """Ask, and wait for the whole reply."""
+        async with self.stream(path, body, headers) as live:
+            return Answered(live.status, live.headers, await live.rest())
+
+    @asynccontextmanager
+    async def stream(self, path: str, body: bytes, headers: Mapping[str, str], method: str = "POST") -> AsyncIterator[Streaming]:
+        """Ask, and read the reply as it comes."""
+        try:
+            reply = await self._open().request(method, self._url + path, data=body or None, headers=headers, allow_redirects=False)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _trouble(error) from error
+        try:
+            if 300 <= reply.status < 400:
+                raise UpstreamTrouble(502, "the model's server answers with a redirect, which is not followed")
+            yield _Live(reply.status, _given_back(reply.headers), reply)
+        finally:
+            reply.release() if reply.content.is_eof() else reply.close()
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+            await asyncio.sleep(0)  # lets transports close
+
+
+def _given_back(headers: "CIMultiDictProxy[str]") -> list[tuple[bytes, bytes]]:
+    return [
+        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items() if name.lower().startswith(GIVEN_BACK)
+    ]
+
+
+def _trouble(error: BaseException) -> UpstreamTrouble:
+    if isinstance(error, TimeoutError):
+        return UpstreamTrouble(504, "the model's server did not answer in time")
+    return UpstreamTrouble(502, f"the model's server cannot be reached, or broke off ({type(error).__name__})")
