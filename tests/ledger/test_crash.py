@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bylaw.ledger import place, reading
+from bylaw.ledger import place, reading, verify
 from bylaw.ledger.merkle import leaf_hash
 from tests.ledger.logs import report
 
@@ -50,7 +50,7 @@ def killed_after(data_dir: Path, seconds: float) -> dict[int, str]:
 def test_after_kill_9_at_any_point_nothing_acknowledged_is_lost_and_the_log_verifies(tmp_path: Path, rounds: int) -> None:
     rng = random.Random(rounds)
     acknowledged: dict[int, str] = {}
-    faults = []
+    faults: list[verify.Fault] = []
 
     for _ in range(rounds):
         fresh = killed_after(tmp_path, rng.uniform(0.0, 0.08))

@@ -11,7 +11,7 @@ from bylaw.canonical import canonical
 from bylaw.errors import LedgerError
 from bylaw.ledger import entries
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 NAMES = st.text(st.characters(max_codepoint=127), max_size=8)
 FACTS = st.dictionaries(
     NAMES,

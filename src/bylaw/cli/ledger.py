@@ -175,7 +175,7 @@ def _files(paths: list[Path] | None, data_dir: Path) -> list[Path]:
     folders = paths or [data_dir / place.FOLDER]
     found: list[Path] = []
     for path in folders:
-        found += sorted([*path.glob("*.sqlite"), *path.glob("*.jsonl")]) if path.is_dir() else [path]
+        found += sorted([*path.glob("*.sqlite"), *path.glob("*.jsonl")]) if path.is_dir() or not paths else [path]
     if not found:
         raise LedgerError(f"{folders[0]}: no ledger there", "Name the data directory with --data-dir.")
     return found

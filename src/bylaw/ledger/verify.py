@@ -135,7 +135,7 @@ def _verify_one(log: Log, key: PublicKey, elsewhere: Sequence[Signed]) -> tuple[
 
 def _signatures(reading: _Pass, key: PublicKey, notes: Sequence[str]) -> list[Signed]:
     """The roots that the log's own checkpoints sign."""
-    found = []
+    found: list[Signed] = []
     for note in notes:
         try:
             one = read_checkpoint(note, key)
@@ -145,6 +145,8 @@ def _signatures(reading: _Pass, key: PublicKey, notes: Sequence[str]) -> list[Si
         if one.origin != reading.log.origin:
             reading.fault("forged", f"it holds a checkpoint of another log, {one.origin}")
             continue
+        if found and one.size <= found[-1].size:
+            reading.fault("reordered", f"its checkpoint of {one.size} entries stands after that of {found[-1].size}")
         found.append(Signed(one.size, one.root, "log"))
     return found
 

@@ -93,9 +93,6 @@ def moment(stamp: Any) -> tuple[float, str]:
         raise Wrong("not a time") from error
 
 
-# ---- Signatures --------------------------------------------------------------------------------------------------------
-
-
 def read_key(text: str) -> Key:
     """(name, 32 bytes) of a public key."""
     parts = text.strip().split("+", 2)
@@ -135,9 +132,6 @@ def read_checkpoint(note: str, key: Key) -> tuple[str, int, bytes]:
     if len(rest) != 2 or not re.fullmatch(r"0|[1-9][0-9]{0,15}", rest[0]) or len(unbase64(rest[1])) != 32:
         raise Wrong("not a checkpoint")
     return origin, int(rest[0]), unbase64(rest[1])
-
-
-# ---- The tree ----------------------------------------------------------------------------------------------------------
 
 
 def leaf_hash(leaf: bytes) -> bytes:
@@ -182,9 +176,6 @@ def root_from_path(index: int, size: int, hashed: bytes, path: list[bytes]) -> b
     return below and node_hash(path[-1], below)
 
 
-# ---- One log -----------------------------------------------------------------------------------------------------------
-
-
 class Log:
     """An exported file, taken apart; `wrong` collects what does not hold."""
 
@@ -201,11 +192,9 @@ class Log:
             raise Wrong("the last line does not end")
         header = strict(lines[0], HEADER) if lines else {}
         leaves, notes = header.get("leaves", -1), header.get("checkpoints", -1)
-        if header.get("format") != FORMAT or not whole(leaves) or not whole(notes) or leaves < 0 or notes < 0:
+        if header.get("format") != FORMAT or type(header["contents"]) is not bool or not isinstance(header["log"], str):
             raise Wrong("not an export of this version")
-        if type(header["contents"]) is not bool:
-            raise Wrong("not an export of this version")
-        if len(lines) < 1 + leaves + notes or not isinstance(header["log"], str):
+        if not whole(leaves) or not whole(notes) or min(leaves, notes) < 0 or len(lines) < 1 + leaves + notes:
             raise Wrong("not a whole export")
         self.name, self.size = header["log"], leaves
         if not self.name.startswith(key[0] + "/"):
@@ -218,17 +207,16 @@ class Log:
 
     def read_contents(self, lines: list[bytes]) -> dict[tuple[int, str], str]:
         """(entry, name) -> commitment."""
-        found = {}
+        found: dict[tuple[int, str], str] = {}
+        last = (-1, "")
         for line in lines:
             one = strict(line, {"at", "content", "name", "salt"})
-            if (
-                not whole(one["at"])
-                or not all(isinstance(one[k], str) for k in ("content", "name", "salt"))
-                or (one["at"], one["name"]) in found
-            ):
-                raise Wrong("not a content")
+            texts = all(isinstance(one[key], str) for key in ("content", "name", "salt"))
+            if not texts or not whole(one["at"]) or (one["at"], one["name"]) <= last:
+                raise Wrong("not a content in its place")
+            last = one["at"], one["name"]
             hashed = hashlib.sha256(unbase64(one["salt"]) + unbase64(one["content"])).hexdigest()
-            found[one["at"], one["name"]] = f"sha256:{hashed}"
+            found[last] = f"sha256:{hashed}"
         return found
 
     def read_leaves(self, lines: list[bytes], contents: dict[tuple[int, str], str] | None) -> None:
@@ -290,6 +278,8 @@ class Log:
             except Wrong as error:
                 self.wrong.append(f"a checkpoint does not hold: {error}")
                 continue
+            if size <= newest:
+                self.wrong.append(f"the checkpoint of {size} entries stands after that of {newest}")
             newest = max(newest, size)
             self.claim(origin, size, signed, "its own checkpoint")
         if newest < self.size:

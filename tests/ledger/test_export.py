@@ -1,0 +1,215 @@
+"""Exports, proofs, and the verifier of one file: that it needs nothing of bylaw, agrees with ours, and finds every change."""
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bylaw.errors import LedgerError
+from bylaw.ledger import export, keyfile, place, reading, roots, verify, verify_standalone
+from bylaw.ledger.merkle import extends
+from bylaw.ledger.notes import PublicKey, read_checkpoint
+from bylaw.ledger.writer import Ledger
+from tests.ledger.logs import Clock, fill
+
+
+def exported(data_dir: Path, contents: bool = True) -> list[Path]:
+    fill(data_dir, 7)
+    roots.join(data_dir, Clock())
+    paths = sorted((data_dir / place.FOLDER).glob("*.sqlite"))
+    return export.export(paths, keyfile.public_key(data_dir / "keys" / "ledger.pub"), data_dir / "out", contents)
+
+
+def ours(paths: list[Path], key: PublicKey) -> bool:
+    try:
+        return verify.verify([reading.exported(path) for path in paths], key).good
+    except LedgerError:
+        return False
+
+
+def theirs(paths: list[Path], key: PublicKey) -> bool:
+    _, wrong = verify_standalone.check_logs(paths, (key.name, key.raw), [])
+    return not wrong
+
+
+@cache
+def sample() -> tuple[Path, bytes, PublicKey]:
+    """One exported log with contents, a retention entry, text of all kinds; as bytes."""
+    data_dir = Path(mkdtemp())
+    fill(data_dir, 3)
+    with Ledger(data_dir, clock=Clock()) as ledger:
+        ledger.retain(Clock()() + 1_500_000)
+        ledger.append(
+            {"kind": "approval", "tool": 'é\u2028"\\\x7f', "facts": {"amount": "12.50", "n": [1, None, True]}, "contents": {"x": b"\xff"}}
+        )
+    key = keyfile.public_key(data_dir / "keys" / "ledger.pub")
+    (path,) = export.export(place.logs(data_dir), key, data_dir / "out", True)
+    return data_dir, path.read_bytes(), key
+
+
+def judged(content: bytes) -> tuple[bool, bool]:
+    data_dir, _, key = sample()
+    path = data_dir / "changed.jsonl"
+    path.write_bytes(content)
+    return ours([path], key), theirs([path], key)
+
+
+def test_an_export_verifies_with_both_and_says_the_same(tmp_path: Path) -> None:
+    paths = exported(tmp_path)
+    key = keyfile.public_key(tmp_path / "keys" / "ledger.pub")
+    done = subprocess.run(
+        [sys.executable, "-I", tmp_path / "out" / "verify.py", "--key", str(key), tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    report = verify.verify([reading.exported(path) for path in paths], key)
+
+    assert report.good
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(f"{one.log}: {one.entries} entries, {one.sessions} sessions, root {one.root}" in done.stdout for one in report.logs)
+    assert judged(sample()[1]) == (True, True)
+
+
+def test_the_verifier_of_one_file_imports_nothing_of_bylaw() -> None:
+    tree = ast.parse(Path(verify_standalone.__file__).read_text())
+    names = {
+        (node.module or "") if isinstance(node, ast.ImportFrom) else alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+
+    assert {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) == {"cryptography"}
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.data())
+def test_every_change_of_one_byte_of_an_export_is_found_by_both(data: st.DataObject) -> None:
+    good = sample()[1]
+    at = data.draw(st.integers(0, len(good) - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda one: one != good[at]))
+
+    assert judged(good[:at] + bytes([byte]) + good[at + 1 :]) == (False, False)
+
+
+@pytest.mark.slow
+def test_every_flipped_bit_of_every_byte_of_an_export_is_found_by_both() -> None:
+    good = sample()[1]
+
+    unseen = [
+        at for at in range(len(good)) for bit in (1, 32) if judged(good[:at] + bytes([good[at] ^ bit]) + good[at + 1 :]) != (False, False)
+    ]
+
+    assert not unseen
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_lines_dropped_doubled_or_moved_are_found_by_both(data: st.DataObject) -> None:
+    lines = sample()[1].splitlines(keepends=True)
+    at, other = data.draw(st.integers(0, len(lines) - 1)), data.draw(st.integers(0, len(lines) - 1))
+    how = data.draw(st.sampled_from(["drop", "double", "swap", "cut"]))
+    changed = list(lines)
+    if how == "drop":
+        del changed[at]
+    elif how == "double":
+        changed.insert(other, lines[at])
+    elif how == "swap":
+        changed[at], changed[other] = lines[other], lines[at]
+    else:
+        del changed[at:]
+    mine, others = judged(b"".join(changed))
+
+    assert mine == others
+    assert mine == (changed == lines)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"{}\n", b"[]\n", b"null\n", b"\xff\n", b"x" * 20_000 + b"\n", b"[" * 100_000 + b"\n", b'{"leaves":1e9}\n']
+)
+def test_what_is_no_export_never_crashes_either(content: bytes) -> None:
+    assert judged(content) == (False, False)
+
+
+def test_an_export_without_contents_holds_none_and_verifies(tmp_path: Path) -> None:
+    paths = exported(tmp_path, contents=False)
+    key = keyfile.public_key(tmp_path / "keys" / "ledger.pub")
+
+    assert not any(b'"salt"' in path.read_bytes() for path in paths)
+    assert (ours(paths, key), theirs(paths, key)) == (True, True)
+    with pytest.raises(LedgerError, match="not empty"):
+        export.export([], key, tmp_path / "out")
+
+
+def test_a_log_left_out_of_an_export_is_missed_by_both(tmp_path: Path) -> None:
+    paths = exported(tmp_path)
+    key = keyfile.public_key(tmp_path / "keys" / "ledger.pub")
+    left = [path for path in paths if path.stem == "roots"]
+
+    assert (ours(left, key), theirs(left, key)) == (False, False)
+    assert (ours(paths + left, key), theirs(paths + left, key)) == (False, False)
+
+
+# ---- Proofs -----------------------------------------------------------------------------------------------------------------
+
+
+def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-I", verify_standalone.__file__, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_proof_of_one_entry_verifies_alone_and_a_changed_one_does_not(tmp_path: Path) -> None:
+    path = fill(tmp_path, 9)
+    key = keyfile.public_key(tmp_path / "keys" / "ledger.pub")
+    with reading.stored(path) as log:
+        proofs = [export.prove(log, index, key) for index in range(9)]
+        with pytest.raises(LedgerError, match="no entry 9"):
+            export.prove(log, 9, key)
+
+    told = [verify_standalone.check_proof(proof, (key.name, key.raw)) for proof in proofs]
+
+    assert [f"entry {index} of 9" in line for index, line in enumerate(told)] == [True] * 9
+    for at in range(0, len(proofs[5]), 7):
+        changed = proofs[5][:at] + ("A" if proofs[5][at] != "A" else "B") + proofs[5][at + 1 :]
+        with pytest.raises(verify_standalone.Wrong):
+            verify_standalone.check_proof(changed, (key.name, key.raw))
+
+
+def test_growth_since_a_kept_checkpoint_is_proved_and_a_rewritten_past_is_not(tmp_path: Path) -> None:
+    path = fill(tmp_path, 5)
+    key = keyfile.public_key(tmp_path / "keys" / "ledger.pub")
+    held = read_checkpoint(path.with_suffix(".checkpoint").read_text(), key)
+    fill(tmp_path, 6)
+    with reading.stored(path) as log:
+        proof = export.prove_growth(log, held, key)
+        head = read_checkpoint(log.notes()[-1], key)
+        with pytest.raises(LedgerError, match="does not begin"):
+            export.prove_growth(log, type(held)(held.origin, held.size, bytes(32)), key)
+    body, _, note = proof.partition("\n\n")
+    hashes = [verify_standalone.unbase64(line) for line in body.split("\n")[1:]]
+
+    assert body.startswith("old 5\n")
+    assert read_checkpoint(note, key) == head
+    assert extends(held.size, held.root, head.size, head.root, hashes)
+
+
+def test_the_verifiers_exit_code_says_what_it_found(tmp_path: Path) -> None:
+    (path, _) = exported(tmp_path)
+    key = tmp_path / "keys" / "ledger.pub"
+    good = run("--key", key, tmp_path / "out").returncode
+    kept = run("--key", key, "--checkpoint", tmp_path / "ledger" / f"{path.stem}.checkpoint", tmp_path / "out").returncode
+    unreadable = run("--key", "nonsense", tmp_path / "out")
+    path.write_bytes(path.read_bytes().replace(b"allow", b"block", 1))
+    bad = run("--key", key, tmp_path / "out")
+
+    assert (good, kept, unreadable.returncode, bad.returncode) == (0, 0, 2, 1)
+    assert len(unreadable.stderr.splitlines()) == 1
+    assert "WRONG" in bad.stdout

@@ -1,0 +1,315 @@
+"""Every way to tamper with a log, and the line that says so; the same through the command line."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bylaw import cli
+from bylaw.ledger import entries, keyfile, place, roots
+from bylaw.ledger.merkle import Frontier, leaf_hash
+from bylaw.ledger.notes import Checkpoint, new_key, read_checkpoint
+from bylaw.ledger.retention import retain
+from bylaw.ledger.writer import Ledger, Settings
+from tests.ledger.logs import NOON, SECOND, Clock, codes, fill, report
+
+
+def change(path: Path, *statements: str) -> None:
+    db = sqlite3.connect(path)
+    for one in statements:
+        db.execute(one)
+    db.commit()
+    db.close()
+
+
+def rewritten(path: Path, edit: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], key: Any = None) -> None:
+    """A log whose entries somebody edited, put in order again and, with a key, signed again: all that its owner could do."""
+    db = sqlite3.connect(path)
+    said = edit([json.loads(leaf) for (leaf,) in db.execute("SELECT leaf FROM ledger_leaves ORDER BY at")])
+    (log,) = db.execute("SELECT log FROM ledger_heads").fetchone()
+    db.execute("DELETE FROM ledger_leaves")
+    tree = Frontier()
+    for at, one in enumerate(said):
+        leaf = entries.encoded(one)
+        tree.add(leaf_hash(leaf))
+        db.execute("INSERT INTO ledger_leaves VALUES (?,?,?)", [log, at, leaf])
+    if key:
+        note = key.sign(Checkpoint(log, tree.size, tree.root()))
+        db.execute("DELETE FROM ledger_checkpoints")
+        db.execute("UPDATE ledger_heads SET size=?, note=?, frontier=?", [tree.size, note, bytes(tree)])
+    db.commit()
+    db.close()
+
+
+def renumbered(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one | {"index": at} for at, one in enumerate(said)]
+
+
+def test_an_honest_log_has_no_fault(tmp_path: Path) -> None:
+    fill(tmp_path)
+    found = report(tmp_path)
+
+    assert found.good
+    assert (found.logs[0].entries, found.logs[0].sessions, found.logs[0].checkpoints) == (10, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("statements", "code", "says"),
+    [
+        (["UPDATE ledger_leaves SET leaf=replace(leaf, 'allow', 'block') WHERE at=2"], "format", "wrong type"),
+        (["UPDATE ledger_leaves SET leaf=cast(replace(leaf, 'allow', 'block') AS BLOB) WHERE at=2"], "edited", "between 0 and 3"),
+        (["UPDATE ledger_leaves SET leaf=cast(replace(leaf, 'allow', 'block') AS BLOB) WHERE at=6"], "edited", "between 4 and 7"),
+        (["DELETE FROM ledger_leaves WHERE at=5"], "missing", "entry 5 is missing"),
+        (["DELETE FROM ledger_leaves WHERE at IN (3,4)"], "missing", "entries 3 to 4 are missing"),
+        (["DELETE FROM ledger_leaves WHERE at=0"], "missing", "entry 0 is missing"),
+        (["DELETE FROM ledger_leaves WHERE at=9"], "cut", "9 entries are there, its own checkpoint has 10"),
+        (["DELETE FROM ledger_leaves"], "cut", "0 entries are there"),
+        (
+            [
+                "UPDATE ledger_leaves SET at=-1 WHERE at=3",
+                "UPDATE ledger_leaves SET at=3 WHERE at=4",
+                "UPDATE ledger_leaves SET at=4 WHERE at=-1",
+            ],
+            "reordered",
+            "at the place of entry 3",
+        ),
+        (["DELETE FROM ledger_heads", "DELETE FROM ledger_checkpoints"], "unsigned", "entries 0 to 9"),
+        (["DELETE FROM ledger_heads", "DELETE FROM ledger_checkpoints WHERE size>4"], "unsigned", "entries 4 to 9"),
+        (["UPDATE ledger_heads SET note=replace(note, '10', '11')"], "forged", "forged"),
+        (["UPDATE ledger_heads SET note='x'"], "forged", "does not hold"),
+        (["UPDATE ledger_checkpoints SET note=replace(note, 'bylaw', 'evil')"], "forged", "no checkpoint of a log of"),
+        (["INSERT INTO ledger_leaves SELECT log, 10, leaf FROM ledger_leaves WHERE at=9"], "unsigned", "entries 10 to 10"),
+        (["UPDATE ledger_contents SET content=x'00' WHERE at=1"], "content", "entry 1 is not what"),
+        (["UPDATE ledger_contents SET salt=x'00' WHERE at=1"], "content", "entry 1 is not what"),
+        (["UPDATE ledger_contents SET name='other' WHERE at=1"], "content", "'other' of entry 1"),
+        (["UPDATE ledger_contents SET at=55 WHERE at=9"], "content", "entry 55"),
+        (["DELETE FROM ledger_contents"], "content", "no retention entry"),
+        (["UPDATE ledger_contents SET content='text' WHERE at=1"], "format", "wrong type"),
+        (["INSERT INTO ledger_leaves VALUES ('another', 0, x'7b7d')"], "open", "several logs"),
+    ],
+)
+def test_every_change_on_the_disk_is_found_and_said(tmp_path: Path, statements: list[str], code: str, says: str, capsys: Any) -> None:
+    change(fill(tmp_path), *statements)
+
+    rc = cli.run(["ledger", "verify", "--data-dir", str(tmp_path)])
+    out, err = capsys.readouterr()
+
+    assert rc == (2 if code == "open" else 1)
+    assert any(says in line and (code == "open" or line.startswith(code)) for line in (out + err).splitlines()), out + err
+
+
+@pytest.mark.parametrize(
+    ("edit", "code"),
+    [
+        (lambda said: [*said[:3], *said[4:]], "reordered"),
+        (lambda said: renumbered([*said[:3], *said[4:]]), "gap"),
+        (lambda said: renumbered([*said[:3], said[5], *said[3:5], *said[6:]]), "gap"),
+        (lambda said: renumbered([*said, said[9]]), "gap"),
+        (lambda said: [one | {"log": "other/log"} for one in said], "reordered"),
+    ],
+)
+def test_even_its_owner_cannot_drop_or_double_an_entry_of_a_session_unseen(
+    tmp_path: Path, edit: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], code: str
+) -> None:
+    path = fill(tmp_path)
+    rewritten(path, edit, keyfile.signing_key(tmp_path))
+
+    assert code in codes(report(tmp_path))
+
+
+def test_a_log_rewritten_and_signed_again_by_its_owner_does_not_fit_a_checkpoint_kept_elsewhere(tmp_path: Path) -> None:
+    path = fill(tmp_path)
+    key = keyfile.signing_key(tmp_path)
+    held = read_checkpoint(path.with_suffix(".checkpoint").read_text(), key.public)
+    rewritten(path, lambda said: [one | {"decision": "block"} for one in said], key)
+
+    alone, with_held = report(tmp_path), report(tmp_path, held=[held])
+
+    assert alone.good  # nothing in the log can show this
+    assert codes(with_held) == {"edited"}
+    assert "rewritten" in with_held.faults[0].message
+
+
+def test_a_log_cut_back_to_its_own_earlier_head_does_not_fit_a_checkpoint_kept_elsewhere(tmp_path: Path, capsys: Any) -> None:
+    path = fill(tmp_path, 5)
+    early = path.read_bytes()
+    fill(tmp_path, 5)
+    kept = tmp_path / "kept"
+    kept.write_text(path.with_suffix(".checkpoint").read_text())
+    path.write_bytes(early)
+
+    rc = cli.run(["ledger", "verify", "--data-dir", str(tmp_path), "--checkpoint", str(kept)])
+
+    assert report(tmp_path).good
+    assert rc == 1
+    assert "it was cut: 5 entries are there, a checkpoint kept elsewhere has 10" in capsys.readouterr().out
+
+
+def test_another_key_finds_everything_forged(tmp_path: Path, capsys: Any) -> None:
+    fill(tmp_path)
+
+    rc = cli.run(["ledger", "verify", "--data-dir", str(tmp_path), "--key", str(new_key().public)])
+
+    assert rc == 1
+    assert "forged" in capsys.readouterr().out
+
+
+# ---- Root of roots ---------------------------------------------------------------------------------------------------------
+
+
+def two_logs(tmp_path: Path) -> list[Path]:
+    with Ledger(tmp_path, clock=Clock()) as one, Ledger(tmp_path, clock=Clock()) as two:
+        for ledger in (one, one, two, two):
+            ledger.append({"kind": "stop"})
+        roots.join(tmp_path, Clock())
+        one.append({"kind": "stop"})
+        roots.join(tmp_path, Clock())
+    return place.logs(tmp_path)
+
+
+def test_logs_of_several_processes_are_joined_while_they_are_written(tmp_path: Path) -> None:
+    two_logs(tmp_path)
+    found = report(tmp_path)
+
+    assert found.good
+    assert [summary.entries for summary in found.logs if summary.log.endswith("/roots")] == [2]
+
+
+def test_a_log_taken_away_whole_is_missed(tmp_path: Path) -> None:
+    two_logs(tmp_path)[0].unlink()
+    (fault,) = report(tmp_path).faults
+
+    assert (fault.code, "it is missing" in fault.message) == ("roots", True)
+
+
+def test_a_joined_log_that_was_rewritten_or_cut_no_longer_fits(tmp_path: Path) -> None:
+    first, second = two_logs(tmp_path)
+    key = keyfile.signing_key(tmp_path)
+    rewritten(first, lambda said: [one | {"kind": "resume"} for one in said], key)
+    rewritten(second, lambda said: said[:1], key)
+    found = report(tmp_path)
+
+    assert codes(found) == {"roots"}
+    assert {fault.log for fault in found.faults} == {f"{key.name}/{first.stem}", f"{key.name}/{second.stem}"}
+
+
+def test_nothing_is_joined_where_nothing_was_recorded(tmp_path: Path) -> None:
+    assert roots.join(tmp_path) is None
+
+
+def test_a_retention_run_covers_every_log_and_each_says_so(tmp_path: Path) -> None:
+    with Ledger(tmp_path, clock=Clock()) as one, Ledger(tmp_path, clock=Clock()) as two:
+        one.append({"kind": "decision", "contents": {"input": "a"}})
+        two.append({"kind": "decision", "contents": {"input": "b"}})
+    erased = retain(tmp_path, NOON + 100 * SECOND, clock=Clock())
+
+    assert list(erased.values()) == [1, 1]
+    assert report(tmp_path).good
+
+
+# ---- Any change at all -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fill(tmp_path_factory.mktemp("log"), 6, Settings(checkpoint_entries=2))
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_any_edit_of_any_stored_leaf_is_found(small: Path, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, 5))
+    db = sqlite3.connect(small)
+    db.execute("PRAGMA synchronous=OFF")
+    (leaf,) = db.execute("SELECT leaf FROM ledger_leaves WHERE at=?", [at]).fetchone()
+    place_in = data.draw(st.integers(0, len(leaf) - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda one: one != leaf[place_in]))
+    changed = leaf[:place_in] + bytes([byte]) + leaf[place_in + 1 :]
+    with db:
+        db.execute("UPDATE ledger_leaves SET leaf=? WHERE at=?", [changed, at])
+    found = report(small.parents[1])
+    with db:
+        db.execute("UPDATE ledger_leaves SET leaf=? WHERE at=?", [leaf, at])
+    db.close()
+
+    assert not found.good
+    assert report(small.parents[1]).good
+
+
+# ---- The command line --------------------------------------------------------------------------------------------------------
+
+
+def test_the_commands_speak_json(tmp_path: Path, capsys: Any) -> None:
+    path = fill(tmp_path)
+    roots.join(tmp_path, Clock())
+    where = ["--data-dir", str(tmp_path), "--json"]
+    answers = {}
+    for name, arguments in {
+        "verify": ["verify"],
+        "prove": ["prove", f"{path.stem}#3"],
+        "export": ["export", str(tmp_path / "out")],
+        "join": ["join"],
+        "retain": ["retain", "--older-than", "100000"],
+    }.items():
+        assert cli.run(["ledger", *arguments, *where]) == 0
+        answers[name] = json.loads(capsys.readouterr().out)
+    assert cli.run(["ledger", "tail", "-n", "2", *where]) == 0
+    tail = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    assert answers["verify"]["good"] is True
+    assert answers["prove"]["proof"].startswith("c2sp.org/tlog-proof@v1\n")
+    assert len(answers["export"]["written"]) == 2
+    assert answers["join"]["record"].endswith("/roots#1")
+    assert set(answers["retain"]["erased"].values()) == {0}
+    assert sorted(one["kind"] for one in tail) == ["decision", "retention", "roots", "roots"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["verify", "--data-dir", "nowhere"],
+        ["verify", "nowhere.sqlite"],
+        ["verify", "nowhere.jsonl"],
+        ["verify", "--key", "nonsense"],
+        ["verify", "--checkpoint", "nowhere"],
+        ["prove", "nonsense"],
+        ["prove", "x#1"],
+        ["prove", "x#-1"],
+        ["prove", "LOG#10"],
+        ["prove", "other/LOG#1"],
+        ["tail", "--data-dir", "nowhere"],
+        ["export", "."],
+        ["join", "--data-dir", "nowhere"],
+        ["retain", "--older-than", "1", "--data-dir", "nowhere"],
+    ],
+)
+def test_bad_input_gives_one_line_of_what_and_one_of_what_next(
+    tmp_path: Path, arguments: list[str], capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = fill(tmp_path / ".bylaw").stem
+    monkeypatch.chdir(tmp_path)
+
+    rc = cli.run(["ledger", *(one.replace("LOG", log) for one in arguments)])
+    lines = capsys.readouterr().err.splitlines()
+
+    assert rc == 2
+    assert len(lines) == 2
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_tail_reads_well_and_no_entry_steers_the_terminal(tmp_path: Path, capsys: Any) -> None:
+    with Ledger(tmp_path, clock=Clock()) as ledger:
+        ledger.append(
+            {"kind": "decision", "decision": "block", "tool": "a\x1b[2J", "clauses": ["money.x"], "session": "s", "principal": "p"}
+        )
+    cli.run(["ledger", "tail", "--data-dir", str(tmp_path)])
+    out = capsys.readouterr().out
+
+    assert "\x1b" not in out
+    assert "decision block" in out
+    assert "[money.x] by p session s 1" in out
