@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bylaw._version import __version__
-from bylaw.cli import align, bring, judge, label, ledger, policy, prompts, review
+from bylaw.cli import align, approvals, bring, judge, keys, label, ledger, policy, prompts, review, stops
 from bylaw.cli.saying import ERROR, FINDINGS, INTERRUPTED, failed, say
 from bylaw.errors import BylawError
 
@@ -90,6 +90,10 @@ app.command("prompts", short_help="Make prompts to train and test with.")(prompt
 app.add_typer(label.app, name="label", short_help="Collect people's preferences and labels.")
 app.add_typer(judge.app, name="judge")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(approvals.app, name="approvals")
+app.add_typer(keys.app, name="keys")
+app.command("stop", short_help="Stop everything, or one tenant, principal or tool.")(stops.stop)
+app.command("resume", short_help="Lift a stop.")(stops.resume)
 app.add_typer(align.app, name="align")
 app.command("eval", short_help="Measure a model from both sides.")(align.evaluate)
 app.command("demo", short_help="Show all of it on the embedded model.")(align.demo)

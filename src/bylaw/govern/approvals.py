@@ -71,7 +71,7 @@ class Released:
 class Approvals:
     """Requests for approval in a store. Safe to use from many threads and processes."""
 
-    def __init__(self, store: Store, record: Record, clock: Clock | None = None, ring: Ring | None = None) -> None:
+    def __init__(self, store: Store, record: Record, clock: Clock | None = None, ring: Ring | None = None, recover: bool = True) -> None:
         self._store = store
         self._record = record
         self._clock = clock or Clock()
@@ -79,7 +79,8 @@ class Approvals:
         self._process: processes.Process | None = None
         self._lock = threading.Lock()
         self._now()  # from here on, time goes on from what the store has seen
-        self.recover()
+        if recover:  # not for who only reads
+            self.recover()
 
     # ---- The agent's side --------------------------------------------------------------------------------------------
 

@@ -134,6 +134,14 @@ def note(connection: Connection, approval: str, notice: str) -> None:
     connection.execute(update(APPROVALS).where(APPROVALS.c.id == approval).values(notice=notice))
 
 
+def to_json(approval: Approval) -> dict[str, Any]:
+    """A request for machines and for people: what exactly is asked, what is needed, who has answered. No claim."""
+    shown = {**asdict(approval), "what": approval.what(), "principal": json.loads(approval.principal)}
+    for inner in ("subject", "claim", "process", "live_call", "revision"):
+        del shown[inner]
+    return shown
+
+
 def _texts(row: Mapping[str, Any]) -> dict[str, Any]:
     lists = {name: json.dumps(row[name]) for name in ("clauses", "needs") if name in row}
     return {**row, **lists}

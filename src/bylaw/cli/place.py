@@ -1,0 +1,42 @@
+"""What the run-time commands share: which store and which ledger they work on, and how they tell a time."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+if TYPE_CHECKING:  # commands import what they need when they run
+    from bylaw.ledger.writer import Ledger
+    from bylaw.store.database import Store
+
+DATA_DIR: Final = Path(".bylaw")
+StoreUrl = Annotated[
+    str, typer.Option("--store", metavar="URL", envvar="BYLAW_STORE", help="A file, or postgresql://…", show_default="DIR/store.sqlite")
+]
+DataDir = Annotated[Path, typer.Option(metavar="DIR", help="Where the run-time data lies.", show_default="./.bylaw")]
+
+
+@contextmanager
+def store_of(url: str, data_dir: Path) -> "Iterator[Store]":
+    """The store, open for as long as the command runs."""
+    from bylaw.store import database  # noqa: PLC0415  # see `cli`
+
+    with closing(database.open(url or data_dir / database.DEFAULT.name)) as store:
+        yield store
+
+
+@contextmanager
+def store_and_ledger(url: str, data_dir: Path) -> "Iterator[tuple[Store, Ledger]]":
+    """The store, and a log of the ledger that this command alone writes to."""
+    from bylaw.ledger.writer import Ledger  # noqa: PLC0415  # see `cli`
+
+    with store_of(url, data_dir) as store, Ledger(data_dir) as ledger:
+        yield store, ledger
+
+
+def when(time_ms: int | None) -> str:
+    """A time as people read it."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if time_ms is not None else ""

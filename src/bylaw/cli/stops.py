@@ -1,0 +1,94 @@
+"""`bylaw stop` and `bylaw resume`: the emergency stop, and the drill that measures it."""
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_and_ledger, store_of, when
+from bylaw.cli.saying import FINDINGS, AsJson, say, say_json
+from bylaw.errors import StoreError
+
+if TYPE_CHECKING:  # commands import what they need when they run
+    from bylaw.govern.stops import Stop
+
+Scope = Annotated[str, typer.Option(metavar="SCOPE", help="global, tenant:T, principal:P or tool:T.")]
+Reason = Annotated[str, typer.Option(help="Why; shown to whoever is stopped.", show_default=False)]
+By = Annotated[str, typer.Option("--as", metavar="PERSON", help="Who you are, for the record.", show_default="your login")]
+
+
+def stop(
+    scope: Scope = "global",
+    reason: Reason = "",
+    by: By = "",
+    drill: Annotated[bool, typer.Option("--drill", help="Stop nobody; measure how long every process takes to see it.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Change nothing; show what is stopped.")] = False,
+    store: StoreUrl = "",
+    data_dir: DataDir = DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Stop everything, or one tenant, principal or tool: on every process within a second. With --drill, exit 1: it takes longer."""
+    from bylaw.govern import stops  # noqa: PLC0415  # see `cli`
+
+    if listed:
+        with store_of(store, data_dir) as opened:
+            found = stops.active(opened)
+        if as_json:
+            say_json([stops.to_json(one) for one in found])
+        else:
+            say("\n".join(_line(one) for one in found) or "nothing is stopped")
+    elif drill:
+        _drill(store, data_dir, by or _login(), as_json)
+    else:
+        with store_and_ledger(store, data_dir) as (opened, ledger):
+            made, _ = stops.stop(opened, ledger.append, scope, by or _login(), reason)
+        if as_json:
+            say_json(stops.to_json(made))
+        else:
+            say(f"stopped: {scope}. To lift it: bylaw resume --scope {scope}")
+
+
+def resume(
+    scope: Scope = "global", reason: Reason = "", by: By = "", store: StoreUrl = "", data_dir: DataDir = DATA_DIR, as_json: AsJson = False
+) -> None:
+    """Lift the stops of exactly this scope."""
+    from bylaw.govern import stops  # noqa: PLC0415  # see `cli`
+
+    with store_and_ledger(store, data_dir) as (opened, ledger):
+        lifted = stops.resume(opened, ledger.append, scope, by or _login(), reason)
+        left = stops.active(opened)
+    if not lifted:
+        raise StoreError(f"nothing is stopped with the scope {scope}", "See `bylaw stop --list`.")
+    if as_json:
+        say_json({"lifted": [stops.to_json(one) for one in lifted], "left": [stops.to_json(one) for one in left]})
+    else:
+        say(f"lifted: {scope}" + "".join(f"\nstill in force: {_line(one)}" for one in left))
+
+
+def _drill(store: str, data_dir: Path, by: str, as_json: bool) -> None:
+    from bylaw.govern import drill  # noqa: PLC0415  # see `cli`
+
+    with store_and_ledger(store, data_dir) as (opened, ledger):
+        found = drill.drill(opened, ledger.append, by)
+    if as_json:
+        say_json({"good": found.good, "slowest_s": found.slowest_s, "limit_s": drill.LIMIT_S, "processes": dict(found.seen_after_s)})
+    else:
+        for one, after in found.seen_after_s.items():
+            say(f"{one[:8]}  {'did not see it' if after is None else f'{after * 1000:.0f} ms'}")
+        say(
+            f"{len(found.seen_after_s)} process{'es' * (len(found.seen_after_s) != 1)}; limit {drill.LIMIT_S * 1000:.0f} ms: {'good' if found.good else 'TOO SLOW'}"
+        )
+    if not found.good:
+        raise typer.Exit(FINDINGS)
+
+
+def _line(one: "Stop") -> str:
+    return f"{one.scope}  since {when(one.stopped_at)} by {one.stopped_by}{f': {one.reason}' if one.reason else ''}"
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody at the command line"

@@ -1,0 +1,91 @@
+"""A drill: a stop that stops nobody is raised, and it is measured how long each process takes to have seen it."""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.synchronize import Event
+from typing import Any, Final
+from uuid import uuid4
+
+from bylaw.errors import StoreError
+from bylaw.govern import stops
+from bylaw.store import database, processes
+from bylaw.store.clock import Clock
+from bylaw.store.database import Store
+from bylaw.store.watching import Watch
+
+LIMIT_S: Final = 1.0  # what the drill must show
+PATIENCE_S: Final = 10.0
+LOOK_S: Final = 0.005
+START_S: Final = 30.0  # for the witness to be there
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """How long each process took to see the stop; None: it did not see it in time."""
+
+    seen_after_s: Mapping[str, float | None]  # by the process's id in the store; the witness was started by the drill
+
+    @property
+    def slowest_s(self) -> float | None:
+        """The slowest; None where one never saw it."""
+        times = list(self.seen_after_s.values())
+        return None if None in times else max((one for one in times if one is not None), default=None)
+
+    @property
+    def good(self) -> bool:
+        """Whether every process saw it within the limit."""
+        return self.slowest_s is not None and self.slowest_s <= LIMIT_S
+
+
+def drill(store: Store, record: Callable[[Mapping[str, Any]], object], by: str) -> Drill:
+    """Measure it on every process that watches this store now, and on one more that is started for it."""
+    context = multiprocessing.get_context("spawn")  # a fresh interpreter, as any other worker
+    done = context.Event()
+    witness = context.Process(target=_witness, args=(store.engine.url.render_as_string(hide_password=False), done), daemon=True)
+    clock = Clock()
+    before = _watching(store, clock)
+    witness.start()
+    try:
+        _until(lambda: set(_watching(store, clock)) - set(before), START_S, "the drill's witness did not start")
+        return _measured(store, record, by, clock)
+    finally:
+        done.set()
+        witness.join(PATIENCE_S)
+        if witness.is_alive():
+            witness.kill()
+
+
+def _measured(store: Store, record: Callable[[Mapping[str, Any]], object], by: str, clock: Clock) -> Drill:
+    watching, scope = list(_watching(store, clock)), f"{stops.DRILL}:{uuid4().hex}"
+    began = time.monotonic()
+    _, version = stops.stop(store, record, scope, by, "drill")
+    seen: dict[str, float | None] = dict.fromkeys(watching)
+    while None in seen.values() and time.monotonic() - began < PATIENCE_S:
+        found = _watching(store, clock)
+        after = time.monotonic() - began
+        seen = {one: after if was is None and found.get(one, -1) >= version else was for one, was in seen.items()}
+        time.sleep(LOOK_S)
+    stops.resume(store, record, scope, by, "the drill is over")
+    return Drill(seen)
+
+
+def _watching(store: Store, clock: Clock) -> dict[str, int]:
+    return {one: seen[stops.NAME] for one, seen in processes.living(store, clock).items() if stops.NAME in seen}
+
+
+def _until(there: Callable[[], object], patience_s: float, otherwise: str) -> None:
+    late = time.monotonic() + patience_s
+    while not there():
+        if time.monotonic() > late:
+            raise StoreError(otherwise, "Try again on a machine that is less busy.")
+        time.sleep(LOOK_S)
+
+
+def _witness(url: str, done: Event) -> None:
+    watch = Watch(database.open(url))
+    stops.Stops(watch)
+    watch.start()
+    done.wait(START_S + PATIENCE_S)
+    watch.close()

@@ -1,0 +1,185 @@
+"""A stop is in force on every process within a second; a store that cannot be read stops everything."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import text
+
+from bylaw.errors import LedgerError, StoreError
+from bylaw.govern import drill, stops
+from bylaw.govern.stops import Stops
+from bylaw.store.database import Store
+from bylaw.store.watching import FRESH_S, Watch
+from tests.govern.approvals.scene import Ledger
+
+ANN = {"id": "ann", "tenant": "acme"}
+BOB = {"id": "bob", "tenant": "other"}
+NONE = {"id": "", "tenant": ""}
+
+
+@pytest.fixture
+def watch(store: Store) -> Iterator[Watch]:
+    made = Watch(store)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("scope", "stopped"),
+    [
+        ("global", [True, True, True, True]),
+        ("tenant:acme", [True, True, False, False]),
+        ("tenant:ACME", [True, True, False, False]),
+        ("principal:ann", [True, True, False, False]),
+        ("principal:ａnn", [True, True, False, False]),
+        ("tool:payments.refund", [True, False, True, False]),
+        ("tool: Payments.Refund", [True, False, True, False]),
+        ("tenant:nobody", [False] * 4),
+        ("drill:1", [False] * 4),
+    ],
+)
+def test_a_stop_holds_for_exactly_its_scope(store: Store, watch: Watch, scope: str, stopped: list[bool]) -> None:
+    view = Stops(watch)
+    stops.stop(store, Ledger(), scope, "ops", "odd refunds")
+    cases = [(ANN, "payments.refund"), (ANN, "accounts.read"), (BOB, "payments.refund"), (NONE, "")]
+
+    assert [bool(view.applies(who, tool)) for who, tool in cases] == stopped
+    assert [bool(view.applies_now(who, tool)) for who, tool in cases] == stopped
+
+
+def test_why_something_is_stopped_is_said(store: Store, watch: Watch) -> None:
+    stops.stop(store, Ledger(), "global", "ops", "odd refunds")
+    stops.stop(store, Ledger(), "tenant:acme", "ops")
+
+    assert Stops(watch).applies(ANN) == ("global: odd refunds", "tenant:acme")
+
+
+def test_lifting_one_stop_leaves_the_others(store: Store, watch: Watch) -> None:
+    ledger = Ledger()
+    for scope in ("global", "tenant:acme", "global"):
+        stops.stop(store, ledger, scope, "ops")
+    lifted = stops.resume(store, ledger, "global", "ops", "all clear")
+    again = stops.resume(store, ledger, "global", "ops")
+    view = Stops(watch)
+
+    assert (len(lifted), again) == (2, [])
+    assert view.applies(ANN) == ("tenant:acme",)
+    assert view.applies(BOB) == ()
+    assert ledger.steps() == ["stop"] * 3 + ["resume"] * 2
+
+
+def test_what_is_in_memory_is_refreshed_within_a_second(store: Store, watch: Watch) -> None:
+    view = Stops(watch)
+    watch.start()
+    before = view.applies(ANN)
+    stops.stop(store, Ledger(), "global", "ops")
+    began = time.monotonic()
+    while not view.applies(ANN) and time.monotonic() - began < 5:
+        time.sleep(0.005)
+    took = time.monotonic() - began
+
+    assert before == ()
+    assert view.applies(ANN) == ("global",)
+    assert took <= 1.0
+
+
+def test_a_store_that_cannot_be_read_stops_everything(store: Store) -> None:
+    now = [0.0]
+    watch = Watch(store, steady=lambda: now[0])
+    view = Stops(watch)
+    before = view.applies(ANN)
+    with store.writing() as connection:
+        connection.execute(text("ALTER TABLE stops RENAME TO gone"))
+        connection.execute(text("UPDATE versions SET version = version + 1"))
+        connection.execute(text("INSERT INTO versions VALUES ('stops', 7) ON CONFLICT DO NOTHING"))
+    now[0] = FRESH_S + 0.01
+    during = view.applies(ANN)
+    asked = view.applies_now(ANN)
+    with store.writing() as connection:
+        connection.execute(text("ALTER TABLE gone RENAME TO stops"))
+    now[0] += 1
+
+    assert before == ()
+    assert during == asked == (stops.UNREADABLE,)
+    assert view.applies(ANN) == ()
+
+
+def test_a_view_that_nobody_refreshes_stops_by_itself_when_it_is_old(store: Store) -> None:
+    now = [0.0]
+    watch = Watch(store, steady=lambda: now[0])
+    reads: list[int] = []
+    view = Stops(watch)
+    watch.add("counted", lambda _: reads.append(1))
+    watch.look()
+    now[0] = FRESH_S - 0.01
+    within = view.applies(ANN)
+    now[0] = FRESH_S + 0.01
+
+    assert within == ()
+    assert view.applies(ANN) == ()
+    assert reads == [1]
+
+
+def test_a_stop_works_with_a_full_disk_and_lifting_it_does_not(store: Store, watch: Watch) -> None:
+    ledger = Ledger()
+    ledger.broken = True
+    with pytest.raises(LedgerError, match="global is stopped, but"):
+        stops.stop(store, ledger, "global", "ops")
+    with pytest.raises(LedgerError):
+        stops.resume(store, ledger, "global", "ops")
+
+    assert Stops(watch).applies(BOB) == ("global",)
+
+
+@pytest.mark.parametrize("scope", ["", "all", "tenant", "tenant:", "tool: ", "user:ann", "tenant:a\nb", "tenant:" + "a" * 400])
+def test_a_scope_that_nobody_knows_stops_nothing_silently(store: Store, scope: str) -> None:
+    with pytest.raises(StoreError, match="no scope of a stop"):
+        stops.stop(store, Ledger(), scope, "ops")
+
+    assert stops.active(store) == []
+
+
+def test_a_reader_that_fails_leaves_the_view_stale_and_the_watch_alive(
+    store: Store, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = threading.Event()
+
+    def read(_: object) -> None:
+        if broken.is_set():
+            raise ValueError("nonsense")
+
+    watch.add("policy", read)
+    watch.start()
+    before = watch.fresh()
+    broken.set()
+    with store.writing() as connection:
+        connection.execute(
+            text("INSERT INTO versions VALUES ('policy', 1) ON CONFLICT (name) DO UPDATE SET version = versions.version + 1")
+        )
+    time.sleep(FRESH_S + 0.3)
+    during = watch.fresh()
+    broken.clear()
+    time.sleep(0.3)
+
+    assert (before, during, watch.fresh()) == (True, False, True)
+    assert "nonsense" in caplog.text
+
+
+def test_the_drill_measures_every_process_that_watches(store: Store, watch: Watch) -> None:
+    view = Stops(watch)
+    watch.start()
+    found = drill.drill(store, Ledger(), "ops")
+
+    assert len(found.seen_after_s) == 2
+    assert found.good, found
+    assert stops.active(store) == []
+    assert view.applies(ANN) == ()
+
+
+def test_a_drill_says_so_where_a_process_does_not_see_it() -> None:
+    assert not drill.Drill({"a": 0.2, "b": None}).good
+    assert not drill.Drill({"a": 0.2, "b": 1.1}).good
+    assert not drill.Drill({}).good
+    assert drill.Drill({"a": 0.2, "b": 0.9}).slowest_s == 0.9
