@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from bylaw.govern.rails.patterns import Pattern, pattern
+from bylaw.govern.rails.patterns import Pattern, PatternSet, pattern
 
 MOST_PIECES: Final = 5_000  # of one kind in one text; more stay undecoded only where an error says so
 
@@ -30,28 +30,33 @@ class TooManyPiecesError(ValueError):
     """More encoded pieces than are decoded."""
 
 
-_BASE64: Final = pattern(r"[A-Za-z0-9+/_-]{12,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}")
-_HEX: Final = pattern(r"(?:0x|\\x)?[0-9A-Fa-f]{2}(?:[ :,-]{0,2}(?:0x|\\x)?[0-9A-Fa-f]{2}){7,}")
+_SOURCES: Final = {
+    "base64": r"[A-Za-z0-9+/_-]{12,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}",
+    "hex": r"(?:0x|\\x)?[0-9A-Fa-f]{2}(?:[ :,-]{0,2}(?:0x|\\x)?[0-9A-Fa-f]{2}){7,}",
+    "url": r"(?:%[0-9A-Fa-f]{2})+",
+    "escape": r"\\u\{?[0-9A-Fa-f]{2,6}\}?|\\U[0-9A-Fa-f]{8}|\\x[0-9A-Fa-f]{2}|\\[0-7]{3}",
+    "html": r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?",
+    "tags": r"[\x{fe00}-\x{fe0f}\x{e0020}-\x{e01ef}]",
+    # Single signs with gaps between them; two ways, so that dots and dashes can be gaps or signs.
+    "spaced": r"(?:[^\s][ \t\x{a0}]{1,3}){4,}[^\s]",
+    "dotted": r"(?:[\pL\pN][ ]?[.\-_*|/,~+:·•][ ]?){4,}[\pL\pN]",
+    "split": r"\pL[\-._*~^|]{1,2}\pL",
+}
+_FORMS: Final[dict[str, Pattern]] = {name: pattern(source) for name, source in _SOURCES.items()}
+_ANY: Final = PatternSet(list(_SOURCES.values()))
 _HEX_MARKS: Final = re.compile(r"0x|\\x|[ :,-]")
-_URL: Final = pattern(r"(?:%[0-9A-Fa-f]{2})+")
-_ESCAPE: Final = pattern(r"\\u\{?[0-9A-Fa-f]{2,6}\}?|\\U[0-9A-Fa-f]{8}|\\x[0-9A-Fa-f]{2}|\\[0-7]{3}")
-_HTML: Final = pattern(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?")
 _TAGS: Final = re.compile("[\U000e0020-\U000e007e]+")
 _SELECTORS: Final = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
-# Single signs with gaps between them; two ways, so that dots and dashes can be gaps or signs.
-_SPACED: Final = pattern(r"(?:[^\s][ \t\x{a0}]{1,3}){4,}[^\s]")
-_DOTTED: Final = pattern(r"(?:[\pL\pN][ ]?[.\-_*|/,~+:·•][ ]?){4,}[\pL\pN]")
-_SPLIT: Final = pattern(r"\pL[\-._*~^|+=]{1,2}\pL")
 _LEET: Final = str.maketrans("0134578@$!|+", "oleastbasllt")
 _LEETISH: Final = pattern(r"[0134578@$!|+][A-Za-z]|[A-Za-z][0134578@$|+]")
 _BACKWARDS: Final = pattern(
-    r"(?i)(?:^|[^\pL])(?:ignore|disregard|forget|instructions?|previous|system|prompt|password|secret|rules|assistant|reveal|override)(?:$|[^\pL])"
+    r"(?i)\b(?:ignore|disregard|forget|instructions?|previous|system|prompt|password|secret|rules|assistant|reveal|override)\b"
 )
 _WORD: Final = re.compile(r"\w+")
 
 
-def _found(wanted: Pattern, text: str) -> Iterator[tuple[int, int, str]]:
-    for count, match in enumerate(wanted.finditer(text)):
+def _found(name: str, text: str) -> Iterator[tuple[int, int, str]]:
+    for count, match in enumerate(_FORMS[name].finditer(text)):
         if count >= MOST_PIECES:
             raise TooManyPiecesError(f"more than {MOST_PIECES} encoded pieces in one text")
         yield match.start(), match.end(), match.group()
@@ -68,7 +73,7 @@ def readable(raw: bytes) -> str:
 
 def _base64(text: str) -> list[Edit]:
     edits = []
-    for start, end, run in _found(_BASE64, text):
+    for start, end, run in _found("base64", text):
         edits += _base64_run(start, end, run)
     return edits
 
@@ -97,7 +102,7 @@ def _base64_text(run: str) -> str:
 
 def _hex(text: str) -> list[Edit]:
     edits = []
-    for start, end, run in _found(_HEX, text):
+    for start, end, run in _found("hex", text):
         digits = _HEX_MARKS.sub("", run)
         new = readable(bytes.fromhex(digits[: len(digits) // 2 * 2]))
         if new:
@@ -106,16 +111,12 @@ def _hex(text: str) -> list[Edit]:
 
 
 def _url(text: str) -> list[Edit]:
-    if "%" not in text:
-        return []
-    return [Edit(start, end, unquote(run, errors="replace")) for start, end, run in _found(_URL, text)]
+    return [Edit(start, end, unquote(run, errors="replace")) for start, end, run in _found("url", text)]
 
 
 def _escape(text: str) -> list[Edit]:
-    if "\\" not in text:
-        return []
     edits = []
-    for start, end, run in _found(_ESCAPE, text):
+    for start, end, run in _found("escape", text):
         digits = run[1:].strip("uUx{}")
         code = int(digits, 8 if run[1] in "01234567" else 16)
         if code <= 0x10FFFF and not 0xD800 <= code < 0xE000:
@@ -124,15 +125,11 @@ def _escape(text: str) -> list[Edit]:
 
 
 def _html(text: str) -> list[Edit]:
-    if "&" not in text:
-        return []
-    return [Edit(start, end, new) for start, end, run in _found(_HTML, text) if (new := html.unescape(run)) != run]
+    return [Edit(start, end, new) for start, end, run in _found("html", text) if (new := html.unescape(run)) != run]
 
 
 def _tags(text: str) -> list[Edit]:
     """Characters of the tag block, and bytes in variation selectors: neither is seen, both can be read."""
-    if text.isascii():
-        return []
     edits = [Edit(m.start(), m.end(), "".join(chr(ord(char) - 0xE0000) for char in m[0])) for m in _TAGS.finditer(text)]
     for m in _SELECTORS.finditer(text):
         codes = [ord(char) for char in m[0]]
@@ -143,11 +140,11 @@ def _tags(text: str) -> list[Edit]:
 
 
 def _spaced(text: str) -> list[Edit]:
-    return [edit for start, end, run in _found(_SPACED, text) for edit in _gaps(start, run, " \t\xa0")]
+    return [edit for start, end, run in _found("spaced", text) for edit in _gaps(start, run, " \t\xa0")]
 
 
 def _dotted(text: str) -> list[Edit]:
-    return [edit for start, end, run in _found(_DOTTED, text) for edit in _gaps(start, run, " .-_*|/,~+:·•")]
+    return [edit for start, end, run in _found("dotted", text) for edit in _gaps(start, run, " .-_*|/,~+:·•")]
 
 
 def _gaps(start: int, run: str, gaps: str) -> list[Edit]:
@@ -166,7 +163,7 @@ def _gaps(start: int, run: str, gaps: str) -> list[Edit]:
 
 def _split(text: str) -> list[Edit]:
     """Signs between letters, where a text has many: `ig-no-re`."""
-    found = list(_found(_SPLIT, text))
+    found = list(_found("split", text))
     return [Edit(start + 1, end - 1, "") for start, end, _ in found] if len(found) > 1 else []
 
 
@@ -185,7 +182,7 @@ def _leet(text: str) -> str | None:
     return text.translate(_LEET) if _LEETISH.search(text) else None
 
 
-PIECES: Final[dict[str, Callable[[str], list[Edit]]]] = {
+_DECODERS: Final[dict[str, Callable[[str], list[Edit]]]] = {
     "base64": _base64,
     "hex": _hex,
     "url": _url,
@@ -195,12 +192,20 @@ PIECES: Final[dict[str, Callable[[str], list[Edit]]]] = {
     "spaced": _spaced,
     "dotted": _dotted,
     "split": _split,
-    "backwards": _backwards,
 }
+_NAMES: Final = tuple(_SOURCES)
 WHOLES: Final[dict[str, Callable[[str], str | None]]] = {"rot13": _rot13, "leet": _leet}
+TURNED: Final = frozenset({*WHOLES, "reversed", "backwards"})
 GAPLESS: Final = frozenset({"spaced", "dotted", "split"})
+BYTES: Final = frozenset({"base64", "hex", "url", "html"})  # what is looked for in a text that is turned itself
 
 
-def worth(name: str) -> bool:
-    """Whether what this decoding gives is turned as a whole once more; what was turned itself has its own turn already."""
-    return name not in {"leet", "split"}
+def pieces(text: str, turned: bool) -> Iterator[tuple[str, list[Edit]]]:
+    """What of a text decodes, by the name of the encoding; `turned` says that it is no text as written."""
+    for name in (_NAMES[index] for index in _ANY.matching(text)):
+        if not turned or name in BYTES:
+            edits = _DECODERS[name](text)
+            if edits:
+                yield name, edits
+    if not turned and (edits := _backwards(text)):
+        yield "backwards", edits

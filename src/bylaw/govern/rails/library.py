@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Final
 
 from bylaw.errors import PolicyError
-from bylaw.govern.rails import accounts, contacts, injection, secrets
+from bylaw.govern.rails import accounts, contacts, hidden, injection, leak, schema, secrets
+from bylaw.govern.rails.grounding import GroundingRail
 from bylaw.govern.rails.rail import Rail
 from bylaw.govern.rails.sieve import Sieve, rails
 
@@ -35,7 +36,7 @@ def known() -> Mapping[str, Rail]:
         groups += ["pii.id", "pii"]
     found: list[Rail] = [*rails(Sieve(detectors), PII_LONGEST, groups)]
     found += rails(Sieve(secrets.DETECTORS), SECRETS_LONGEST, ["secrets"])
-    found += injection.RAILS
+    found += [*injection.RAILS, *hidden.RAILS, *leak.RAILS, schema.RAIL, GroundingRail()]
     return MappingProxyType({rail.name: rail for rail in found})
 
 

@@ -1,4 +1,4 @@
-"""Cut what rails found out of a text: overlapping spans become one, a hit in a decoded view takes the whole encoded piece with it.
+"""Cut what rails found out of a text: spans that overlap or touch become one; a hit in a decoded view takes the encoded piece with it.
 
 Pure. All other text stays as it is. `scrub` cuts until the rails find nothing more, a few times at most; then the text cannot be
 cleaned, which is an error and never a text that still holds something.
@@ -44,7 +44,7 @@ def _merged(hits: Iterable[Hit], size: int) -> list[tuple[int, int, list[str]]]:
         start, end = max(0, hit.start), min(hit.end, size)
         if start >= end:
             continue
-        if merged and start < merged[-1][1]:
+        if merged and start <= merged[-1][1]:
             last = merged[-1]
             names = last[2] if hit.rail in last[2] else [*last[2], hit.rail]
             merged[-1] = (last[0], max(last[1], end), names)

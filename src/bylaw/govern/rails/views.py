@@ -22,6 +22,7 @@ Sight = Literal["seen", "all"]  # which views a rail looks at
 Kind = Literal["plain", "leet", "spaced"]  # leet: i and l are one letter; spaced: words may have lost their gaps
 
 MOST_VIEWS: Final = 96
+DEPTH: Final = 2
 GROWTH: Final = 4  # a view is at most so many times as long as a text may be
 MOST_CHARS: Final = 400_000  # of one text; about 100,000 tokens
 
@@ -62,8 +63,8 @@ class Views:
         texts = {view.text for view in found}
         clean = found[1] if len(found) > 1 and found[1].name == "clean" else found[0]
         level = [found[0], *([clean] if clean is not found[0] else [])]
-        for depth in (1, 2):
-            level = _new([child for view in level for child in _children(view, depth)], texts)
+        for _ in range(DEPTH):
+            level = _new([child for view in level for child in _children(view)], texts)
             found += level
             if len(found) > MOST_VIEWS or any(len(view.text) > GROWTH * MOST_CHARS for view in level):
                 raise BylawError("the text decodes in too many ways to search them all", "the text is refused as a whole")
@@ -93,14 +94,12 @@ def _looked(view: View) -> Iterator[View]:
             yield edited(view, name, edits)
 
 
-def _children(view: View, depth: int) -> Iterator[View]:
+def _children(view: View) -> Iterator[View]:
     """What a view decodes to."""
     last = view.name.rsplit("+", 1)[-1]
-    for name, decode in decoding.PIECES.items():
-        edits = decode(view.text)
-        if edits:
-            yield edited(view, name, edits, "spaced" if name in decoding.GAPLESS else view.kind)
-    if depth > 1 and not decoding.worth(last):
+    for name, edits in decoding.pieces(view.text, turned=last in decoding.TURNED):
+        yield edited(view, name, edits, "spaced" if name in decoding.GAPLESS else view.kind)
+    if last in ("leet", "split", "backwards"):
         return
     for name, turn in decoding.WHOLES.items():
         if name != last and (turned := turn(view.text)) is not None:
