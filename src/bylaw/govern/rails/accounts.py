@@ -13,7 +13,7 @@ from bylaw.govern.rails.rail import RailFacts
 from bylaw.govern.rails.sieve import Detector, Spot
 from bylaw.govern.rails.views import View
 
-_GAP: Final = r"[ .\-_/,|:*\x{2010}-\x{2015}]{0,3}"
+_GAP: Final = r"[ \t\r\n.\-_/,|:*\x{2010}-\x{2015}]{0,3}"
 CARD: Final = rf"(?:\d{_GAP}){{12}}\d"
 _RUN: Final = pattern(rf"\d(?:{_GAP}\d){{12,}}")
 _TURNED: Final = pattern(r"(?i)revers|backward|mirror|r[uü]ckw[aä]rts|drac|tibeder|envers|al rev[eé]s|card|karte|tarjeta|visa")

@@ -9,6 +9,7 @@ import binascii
 import codecs
 import html
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 from urllib.parse import unquote
@@ -34,7 +35,7 @@ _SOURCES: Final = {
     "base64": r"[A-Za-z0-9+/_-]{12,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}",
     "hex": r"(?:0x|\\x)?[0-9A-Fa-f]{2}(?:[ :,-]{0,2}(?:0x|\\x)?[0-9A-Fa-f]{2}){7,}",
     "url": r"(?:%[0-9A-Fa-f]{2})+",
-    "escape": r"\\u\{?[0-9A-Fa-f]{2,6}\}?|\\U[0-9A-Fa-f]{8}|\\x[0-9A-Fa-f]{2}|\\[0-7]{3}",
+    "escape": r"\\u[0-9A-Fa-f]{4}|\\u\{[0-9A-Fa-f]{1,6}\}|\\U[0-9A-Fa-f]{8}|\\x[0-9A-Fa-f]{2}|\\[0-7]{3}",
     "html": r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?",
     "tags": r"[\x{fe00}-\x{fe0f}\x{e0020}-\x{e01ef}]",
     # Single signs with gaps between them; two ways, so that dots and dashes can be gaps or signs.
@@ -52,6 +53,7 @@ _LEETISH: Final = pattern(r"[0134578@$!|+][A-Za-z]|[A-Za-z][0134578@$|+]")
 _BACKWARDS: Final = pattern(
     r"(?i)\b(?:ignore|disregard|forget|instructions?|previous|system|prompt|password|secret|rules|assistant|reveal|override)\b"
 )
+_NO_TEXT: Final = frozenset({"Cc", "Cn", "Co"})  # characters that no text has: what holds one is bytes
 _WORD: Final = re.compile(r"\w+")
 
 
@@ -68,7 +70,7 @@ def readable(raw: bytes) -> str:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         return ""
-    return text if sum(char.isprintable() or char in "\n\r\t" for char in text) == len(text) else ""
+    return text if text.isprintable() or not any(unicodedata.category(char) in _NO_TEXT and char not in "\n\r\t" for char in text) else ""
 
 
 def _base64(text: str) -> list[Edit]:
@@ -130,12 +132,12 @@ def _html(text: str) -> list[Edit]:
 
 def _tags(text: str) -> list[Edit]:
     """Characters of the tag block, and bytes in variation selectors: neither is seen, both can be read."""
-    edits = [Edit(m.start(), m.end(), "".join(chr(ord(char) - 0xE0000) for char in m[0])) for m in _TAGS.finditer(text)]
+    edits = [Edit(m.start(), m.end(), f"\n{''.join(chr(ord(char) - 0xE0000) for char in m[0])}\n") for m in _TAGS.finditer(text)]
     for m in _SELECTORS.finditer(text):
         codes = [ord(char) for char in m[0]]
         new = readable(bytes(code - 0xFE00 if code < 0xFF00 else code - 0xE0100 + 16 for code in codes))
         if new:
-            edits.append(Edit(m.start(), m.end(), new))
+            edits.append(Edit(m.start(), m.end(), f"\n{new}\n"))
     return sorted(edits)
 
 

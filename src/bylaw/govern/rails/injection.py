@@ -77,7 +77,7 @@ def said(source: str, kind: Kind) -> str:
         return "[il]" if piece in ("i", "l") and kind == "leet" else piece
 
     source = source.replace(r"[^\pL\pN]", f"[{_NO_LETTER}]").replace(r"[^\pL]", f"[{_NO_LETTER}0-9]")
-    source = source.replace(" ?", "\x00").replace(" {0,3}", "\x01")
+    source = source.replace(" ~", "~").replace(" ?", "\x00").replace(" {0,3}", "\x01")
     text = _ATOMS.sub(atom, source)
     return "(?i)" + text.replace("\x00", f"[{_NO_LETTER}]*").replace("\x01", r"\s{0,3}")
 

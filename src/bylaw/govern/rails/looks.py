@@ -24,8 +24,9 @@ def sayable(text: str) -> str:
 @lru_cache(maxsize=8192)
 def clean(char: str) -> str:
     """The character in its plainest form; nothing where it is not seen."""
-    if unicodedata.category(char) == "Nd":
-        return str(unicodedata.decimal(char))
+    digit = unicodedata.digit(char, None)  # of any script, circled ones too
+    if digit is not None and unicodedata.category(char) in ("Nd", "No"):
+        return str(digit)
     if unseen(char) and unicodedata.category(char) != "Cn":  # Cn: assigned later than this Python
         return ""
     return unicodedata.normalize("NFKC", char)

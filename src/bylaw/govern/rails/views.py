@@ -65,10 +65,10 @@ class Views:
         level = [found[0], *([clean] if clean is not found[0] else [])]
         for _ in range(DEPTH):
             level = _new([child for view in level for child in _children(view)], texts)
+            level += _new([look for view in level if not view.text.isascii() for look in _looked(view)], texts)
             found += level
             if len(found) > MOST_VIEWS or any(len(view.text) > GROWTH * MOST_CHARS for view in level):
                 raise BylawError("the text decodes in too many ways to search them all", "the text is refused as a whole")
-            level += [look for view in level if not view.text.isascii() for look in _looked(view)]
         return tuple(found)
 
     def of(self, sight: Sight) -> tuple[View, ...]:
