@@ -164,8 +164,10 @@ class Sessions:
             lock = self._locks.setdefault(key, threading.RLock())
         with lock:
             turn = Turn(self._histories.get(key) or History(name))
-            yield turn
-            self._histories[key] = turn.history
+            try:
+                yield turn
+            finally:
+                self._histories[key] = turn.history
 
     def end(self, principal: str, name: str) -> None:
         """Forget a session; whoever calls this says that it is over."""

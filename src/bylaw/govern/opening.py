@@ -1,0 +1,75 @@
+"""What a guard stands on, opened where it was named by a path: the store with approvals and stops, and the ledger."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bylaw.errors import StoreError
+
+
+class Parts(NamedTuple):
+    """What was given or opened, and how to let go of what was opened."""
+
+    approvals: Any
+    ledger: Any
+    stops: Any
+    close: Callable[[], None]
+
+
+def parts(store: Any, approvals: Any, ledger: Any, stops: Any) -> Parts:
+    """Open what is a path; what is given as a value is used as it is, and not closed.
+
+    A store that is a file has its ledger in the same folder, unless another is given.
+    """
+    closing: list[Callable[[], None]] = []
+
+    def close() -> None:
+        while closing:
+            closing.pop()()
+
+    try:
+        if isinstance(ledger, Path | str):
+            ledger = _ledger(Path(ledger), closing)
+        if store is not None:
+            ledger = ledger if ledger is not None else _ledger(_beside(store), closing)
+            approvals, stops = _stored(store, approvals, ledger, stops, closing)
+    except BaseException:
+        close()
+        raise
+    return Parts(approvals, ledger, stops, close)
+
+
+def _beside(store: Any) -> Path:
+    if isinstance(store, Path) or (isinstance(store, str) and "://" not in store):
+        return Path(store).parent
+    raise StoreError("a store without a ledger: approvals are recorded before they count", "Give `ledger=` the folder for the ledger, too.")
+
+
+def _ledger(folder: Path, closing: list[Callable[[], None]]) -> Any:
+    from bylaw.ledger.writer import Ledger  # noqa: PLC0415  # a guard without a ledger needs none
+
+    opened = Ledger(folder)
+    closing.append(opened.close)
+    return opened
+
+
+def _stored(store: Any, approvals: Any, ledger: Any, stops: Any, closing: list[Callable[[], None]]) -> tuple[Any, Any]:
+    try:
+        from bylaw.govern.approvals import Approvals  # noqa: PLC0415  # SQLAlchemy loads only where there is a store
+        from bylaw.govern.stops import Stops  # noqa: PLC0415  # the same
+        from bylaw.store import database  # noqa: PLC0415  # the same
+        from bylaw.store.watching import Watch  # noqa: PLC0415  # the same
+    except ImportError as error:
+        raise StoreError(f"a store needs a package that is missing: {error.name}", "pip install 'bylaw[serve]'") from error
+    if isinstance(store, str | Path):
+        store = database.open(store)
+        closing.append(store.close)
+    if approvals is None:
+        approvals = Approvals(store, ledger.append)
+        closing.append(approvals.close)
+    if stops is None:
+        watch = Watch(store)
+        stops = Stops(watch)
+        watch.start()
+        closing.append(watch.close)
+    return approvals, stops
