@@ -40,6 +40,7 @@ def test_a_checkpoint_comes_back_under_its_key_and_under_no_other() -> None:
     note = key.sign(head)
 
     assert notes.read_checkpoint(note, key.public) == head
+    assert key.signer(head.origin)(head) == note
     with pytest.raises(LedgerError, match="no checkpoint of a log of"):
         notes.read_checkpoint(note, other.public)
     with pytest.raises(LedgerError, match="no signature"):

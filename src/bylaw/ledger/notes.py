@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -77,6 +78,16 @@ class SigningKey:
     def sign(self, checkpoint: Checkpoint) -> str:
         """The checkpoint as a signed note, under the checkpoint's origin."""
         return sign_note(checkpoint.text(), checkpoint.origin, self.private)
+
+    def signer(self, origin: str) -> Callable[[Checkpoint], str]:
+        """`sign` for one log, with all that stays the same done once."""
+        own, private = key_id(origin, self.public.raw), self.private
+
+        def sign(checkpoint: Checkpoint) -> str:
+            text = checkpoint.text()
+            return f"{text}\n\u2014 {origin} {base64.b64encode(own + private.sign(text.encode())).decode()}\n"
+
+        return sign
 
     def text(self) -> str:
         """As Go's sumdb writes a private key; for the key file alone."""

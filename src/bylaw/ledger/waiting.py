@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,7 +72,7 @@ def _set(group: Sequence[Waiting]) -> None:
             one.future.set_exception(one.fault or LedgerError("the ledger cannot record", STOP))
 
 
-def expire(future: "asyncio.Future[Receipt]", error: LedgerError) -> None:
+def expire(future: "asyncio.Future[Receipt]", late: Callable[[], LedgerError]) -> None:
     """Tell a task that it has waited long enough."""
     if not future.done():
-        future.set_exception(error)
+        future.set_exception(late())

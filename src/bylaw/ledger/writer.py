@@ -27,7 +27,7 @@ from bylaw.errors import LedgerError
 from bylaw.ledger import entries, place
 from bylaw.ledger.keyfile import signing_key
 from bylaw.ledger.merkle import leaf_hash
-from bylaw.ledger.notes import Checkpoint, SigningKey
+from bylaw.ledger.notes import Checkpoint
 from bylaw.ledger.resume import resume
 from bylaw.ledger.waiting import STOP, Receipt, Waiting, expire, resolve
 
@@ -73,7 +73,8 @@ class Ledger:
         self._oldest = 0.0  # since when the group at the disk is being written; 0: none is
         self._sessions: OrderedDict[str, int] = OrderedDict()
         self._fault, self._closing = "", False
-        self._key: SigningKey = signing_key(data_dir)
+        self.groups = 0  # commits so far
+        self._key = signing_key(data_dir)
         try:
             self._path, self._held = (data_dir / place.FOLDER / f"{log}.sqlite", -1) if log else place.take(data_dir)
             if log:
@@ -95,9 +96,10 @@ class Ledger:
 
     def _open(self) -> None:
         self.log = f"{self._key.name}/{self._path.stem}"
+        self._sign = self._key.signer(self.log)
         self._db = place.connect(self._path, self._settings.busy_s)
         self._reader = place.connect(self._path, self._settings.busy_s)
-        self._inode = self._path.stat().st_ino
+        self._files, self._inode = (str(self._path), f"{self._path}-wal"), self._path.stat().st_ino
         self._beside = self._path.with_suffix(".checkpoint")
         end = resume(self._db, self._path, self.log, self._key.public)
         self._frontier, self._note, self._last_us = end.frontier, end.note, end.last_us
@@ -126,7 +128,7 @@ class Ledger:
             if time.monotonic() > end:
                 raise self._late()
             await asyncio.sleep(0.001)
-        timer = loop.call_later(self._settings.timeout_s, expire, future, self._late())
+        timer = loop.call_later(self._settings.timeout_s, expire, future, self._late)
         try:
             return await future
         finally:
@@ -312,13 +314,14 @@ class Ledger:
         self._unpublished += len(group)
         if group:
             size = self._frontier.size
-            self._note = self._key.sign(Checkpoint(self.log, size, self._frontier.root()))
+            self._note = self._sign(Checkpoint(self.log, size, self._frontier.root()))
             db.execute("INSERT OR REPLACE INTO ledger_heads VALUES (?,?,?,?)", [self.log, size, self._note, bytes(self._frontier)])
         publish = self._due() or (self._closing and not self._waiting and self._unpublished > 0)
         if publish:
             db.execute("INSERT INTO ledger_checkpoints VALUES (?,?,?)", [self.log, self._frontier.size, self._note])
         db.execute("COMMIT")
         self._still_there()
+        self.groups += 1
         if erased:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # the old pages go from the write-ahead log as well
         return publish
@@ -333,8 +336,8 @@ class Ledger:
 
     def _still_there(self) -> None:
         """SQLite writes on into a file that was deleted or replaced; an acknowledgement of that would be worth nothing."""
-        Path(f"{self._path}-wal").stat()
-        if self._path.stat().st_ino != self._inode:
+        os.stat(self._files[1])  # noqa: PTH116  # on the hot path; pathlib costs ten times the call
+        if os.stat(self._files[0]).st_ino != self._inode:  # noqa: PTH116  # see above
             raise LedgerError(f"{self._path} was replaced", STOP)
 
     def _answer(self, group: Sequence[Waiting]) -> None:
