@@ -34,6 +34,9 @@ class TooManyPiecesError(ValueError):
 _SOURCES: Final = {
     "base64": r"[A-Za-z0-9+/_-]{12,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}",
     "hex": r"(?:0x|\\x)?[0-9A-Fa-f]{2}(?:[ :,-]{0,2}(?:0x|\\x)?[0-9A-Fa-f]{2}){7,}",
+    "base32": r"[A-Z2-7]{16,}={0,6}|[a-z2-7]{16,}={0,6}",
+    "binary": r"[01]{7,8}(?:[ ,]?[01]{7,8}){4,}",
+    "morse": r"[.\-·–−]{1,6}(?:[ /|]{1,3}[.\-·–−]{1,6}){7,}",
     "url": r"(?:%[0-9A-Fa-f]{2})+",
     "escape": r"\\u[0-9A-Fa-f]{4}|\\u\{[0-9A-Fa-f]{1,6}\}|\\U[0-9A-Fa-f]{8}|\\x[0-9A-Fa-f]{2}|\\[0-7]{3}",
     "html": r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?",
@@ -46,6 +49,14 @@ _SOURCES: Final = {
 _FORMS: Final[dict[str, Pattern]] = {name: pattern(source) for name, source in _SOURCES.items()}
 _ANY: Final = PatternSet(list(_SOURCES.values()))
 _HEX_MARKS: Final = re.compile(r"0x|\\x|[ :,-]")
+_MORSE: Final = dict(
+    zip(
+        ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.. ----- .---- ..--- ...-- ....-"
+        " ..... -.... --... ---.. ----. .-.-.- --..-- ..--.. -..-. .--.-. -.-.-- .----. -....-".split(),
+        "abcdefghijklmnopqrstuvwxyz0123456789.,?/@!'-",
+        strict=True,
+    )
+)
 _TAGS: Final = re.compile("[\U000e0020-\U000e007e]+")
 _SELECTORS: Final = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 _LEET: Final = str.maketrans("0134578@$!|+", "oleastbasllt")
@@ -109,6 +120,43 @@ def _hex(text: str) -> list[Edit]:
         new = readable(bytes.fromhex(digits[: len(digits) // 2 * 2]))
         if new:
             edits.append(Edit(start, end, new))
+    return edits
+
+
+def _base32(text: str) -> list[Edit]:
+    edits = []
+    for start, end, run in _found("base32", text):
+        letters = run.rstrip("=").upper()
+        try:
+            new = readable(base64.b32decode(letters + "=" * (-len(letters) % 8)))
+        except binascii.Error:
+            continue
+        if new:
+            edits.append(Edit(start, end, new))
+    return edits
+
+
+def _binary(text: str) -> list[Edit]:
+    """Bits in groups of eight, or of seven; in one string only eight."""
+    edits = []
+    for start, end, run in _found("binary", text):
+        groups = run.replace(",", " ").split()
+        if len(groups) == 1:
+            groups = [run[at : at + 8] for at in range(0, len(run), 8)]
+        new = readable(bytes(int(group[:8], 2) for group in groups))
+        if new:
+            edits.append(Edit(start, end, new))
+    return edits
+
+
+def _morse(text: str) -> list[Edit]:
+    """Morse letters between blanks; `/`, `|` or more blanks are gaps between words. What is no letter in Morse is no Morse."""
+    edits = []
+    for start, end, run in _found("morse", text):
+        signs = run.replace("·", ".").replace("–", "-").replace("−", "-")
+        words = [[_MORSE.get(letter, "") for letter in word.split()] for word in re.split(r"\s*[/|]\s*|\s{2,}", signs)]
+        if all(letter for word in words for letter in word):
+            edits.append(Edit(start, end, " ".join("".join(word) for word in words)))
     return edits
 
 
@@ -187,6 +235,9 @@ def _leet(text: str) -> str | None:
 _DECODERS: Final[dict[str, Callable[[str], list[Edit]]]] = {
     "base64": _base64,
     "hex": _hex,
+    "base32": _base32,
+    "binary": _binary,
+    "morse": _morse,
     "url": _url,
     "escape": _escape,
     "html": _html,
