@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bylaw import cli
+from bylaw.errors import LedgerError
 from bylaw.ledger import entries, keyfile, place, roots
 from bylaw.ledger.merkle import Frontier, leaf_hash
 from bylaw.ledger.notes import Checkpoint, new_key, read_checkpoint
@@ -239,6 +240,28 @@ def test_any_edit_of_any_stored_leaf_is_found(small: Path, data: st.DataObject) 
 
     assert not found.good
     assert report(small.parents[1]).good
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_database_is_found_or_refused_and_never_crashes(small: Path, data: st.DataObject) -> None:
+    good = small.read_bytes()
+    at = data.draw(st.integers(0, len(good) - 1))
+    changed = bytearray(good)
+    for i in range(at, min(len(good), at + data.draw(st.integers(1, 64)))):
+        changed[i] ^= data.draw(st.integers(1, 255))
+    data_dir = small.parents[1]
+    damaged = data_dir / "damaged.sqlite"
+    damaged.write_bytes(changed)
+    try:
+        found = report(data_dir, [damaged])
+    except LedgerError:
+        return
+    finally:
+        for rest in data_dir.glob("damaged.sqlite*"):
+            rest.unlink()
+
+    assert not found.good or found.logs == report(data_dir).logs  # a byte that no row uses
 
 
 # ---- The command line --------------------------------------------------------------------------------------------------------

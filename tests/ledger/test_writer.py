@@ -374,6 +374,18 @@ def test_retention_erases_contents_from_the_disk_and_leaves_every_entry(tmp_path
     assert found.logs[0].entries == 12
 
 
+def test_contents_erased_while_somebody_reads_go_from_the_disk_at_the_next_checkpoint(tmp_path: Path) -> None:
+    path = fill(tmp_path, 10)
+    with Ledger(tmp_path, clock=Clock()) as ledger:
+        ledger.append({**DECISION, "contents": {"input": "a secret in the write-ahead log"}})
+        with reading.stored(path):  # its snapshot still needs the old pages
+            ledger.retain(NOON + 1000 * SECOND)
+    on_disk = b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+    assert b"a secret" not in on_disk
+    assert report(tmp_path).good
+
+
 def test_one_sessions_contents_can_be_erased_alone(tmp_path: Path) -> None:
     fill(tmp_path, 10)
     with Ledger(tmp_path, clock=Clock()) as ledger:

@@ -172,12 +172,12 @@ def _key(given: str | None, data_dir: Path) -> "PublicKey":
 def _files(paths: list[Path] | None, data_dir: Path) -> list[Path]:
     from bylaw.ledger import place  # noqa: PLC0415  # see `cli`
 
-    folders = paths or [data_dir / place.FOLDER]
-    found: list[Path] = []
-    for path in folders:
-        found += sorted([*path.glob("*.sqlite"), *path.glob("*.jsonl")]) if path.is_dir() or not paths else [path]
+    found = [] if paths else place.files(data_dir)
+    for path in paths or ():
+        inside = sorted([*path.glob("*.sqlite"), *path.glob("*.jsonl")], key=lambda one: (one.stem != place.ROOTS, one))
+        found += inside if path.is_dir() else [path]
     if not found:
-        raise LedgerError(f"{folders[0]}: no ledger there", "Name the data directory with --data-dir.")
+        raise LedgerError(f"{paths[0] if paths else data_dir}: no ledger there", "Name the data directory with --data-dir.")
     return found
 
 

@@ -32,7 +32,7 @@ SLACK_US: Final = 1_000_000  # entries of several threads may change places by s
 MAX_INT: Final = 2**53 - 1  # RFC 8785: what every reader can hold
 MAX_TIME_US: Final = MAX_INT  # in the year 2255
 MAX_LEAF_BYTES: Final = 65_536
-MAX_CONTENT_BYTES: Final = 64 * 2**20
+MAX_CONTENT_BYTES: Final = 64 * 2**20  # all of one entry
 MAX_CONTENTS: Final = 64
 MAX_IDS: Final = 1_000
 MAX_DEPTH: Final = 8
@@ -112,8 +112,8 @@ def check_contents(contents: Any) -> dict[str, bytes]:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(content, str | bytes):
             raise LedgerError("a content needs a plain name, and is text or bytes", _HINT)
         found[name] = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
-        if len(found[name]) > MAX_CONTENT_BYTES:
-            raise LedgerError(f"the content {name} is larger than {MAX_CONTENT_BYTES} bytes", _HINT)
+    if sum(map(len, found.values())) > MAX_CONTENT_BYTES:
+        raise LedgerError(f"an entry's contents are larger than {MAX_CONTENT_BYTES} bytes", _HINT)
     return found
 
 

@@ -35,6 +35,12 @@ def logs(data_dir: Path) -> list[Path]:
     return [path for path in sorted((data_dir / FOLDER).glob("*.sqlite")) if path.stem != ROOTS]
 
 
+def files(data_dir: Path) -> list[Path]:
+    """All databases, that of the log of roots first: what is opened after it is at least as long as it says."""
+    roots = data_dir / FOLDER / f"{ROOTS}.sqlite"
+    return [*([roots] if roots.exists() else []), *logs(data_dir)]
+
+
 def take(data_dir: Path) -> tuple[Path, int]:
     """A log that this process alone may write to, and the lock that says so: an old one that is free, else a new one."""
     for path in logs(data_dir):

@@ -103,7 +103,11 @@ def stored(path: Path) -> Iterator[StoredLog]:
     db = place.connect_to_read(path)
     try:
         db.execute("BEGIN")
-        origins = {log for (log,) in db.execute("SELECT log FROM ledger_heads UNION SELECT DISTINCT log FROM ledger_leaves")}
+        found = [
+            db.execute(f"SELECT log FROM {one} LIMIT 1").fetchone()
+            for one in ("ledger_heads", "ledger_leaves ORDER BY log", "ledger_leaves ORDER BY log DESC")
+        ]
+        origins = {str(row[0]) for row in found if row}
         if len(origins) > 1:
             raise LedgerError(f"{path} holds the entries of several logs", "One of them was put there by somebody else.")
         yield StoredLog(str(path), origins.pop() if origins else "", db)

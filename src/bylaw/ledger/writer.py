@@ -73,9 +73,9 @@ class Ledger:
         self._oldest = 0.0  # since when the group at the disk is being written; 0: none is
         self._sessions: OrderedDict[str, int] = OrderedDict()
         self._fault, self._closing = "", False
-        self.groups = 0  # commits so far
-        self._key = signing_key(data_dir)
+        self.groups, self._scrub = 0, True  # commits so far; whether erased contents may still stand in the write-ahead log
         try:
+            self._key = signing_key(data_dir)
             self._path, self._held = (data_dir / place.FOLDER / f"{log}.sqlite", -1) if log else place.take(data_dir)
             if log:
                 lock = place.try_lock(self._path)
@@ -149,7 +149,9 @@ class Ledger:
             self._closing = True
             self._wake.notify()
         if self._pid == os.getpid():
-            self._thread.join()
+            self._thread.join(self._settings.timeout_s)
+            if self._thread.is_alive():
+                raise self._late()
             fault = self._fault
             self._release()
             if fault:
@@ -322,9 +324,16 @@ class Ledger:
         db.execute("COMMIT")
         self._still_there()
         self.groups += 1
-        if erased:
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # the old pages go from the write-ahead log as well
+        if erased or (publish and self._scrub):
+            self._scrub = self._unscrubbed()
         return publish
+
+    def _unscrubbed(self) -> bool:
+        """Clear the write-ahead log, where erased contents still stand. A reader can be in the way: then again at the next checkpoint."""
+        self._db.execute("PRAGMA busy_timeout=100").fetchall()
+        (busy, _, _) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self._db.execute(f"PRAGMA busy_timeout={int(self._settings.busy_s * 1000)}").fetchall()
+        return bool(busy)
 
     def _erase(self, one: Waiting) -> int:
         before, session = one.erase or (0, "")
@@ -351,7 +360,10 @@ class Ledger:
         """Put the signed head where others may take it from. Only after its commit: it must never say more than the log holds."""
         self._unpublished, self._published_at = 0, time.monotonic()
         new = self._beside.with_suffix(".checkpoint-new")
-        new.write_text(self._note, "utf-8")
+        with new.open("w", encoding="utf-8") as file:
+            file.write(self._note)
+            file.flush()
+            os.fsync(file.fileno())  # an empty file after a power cut would keep the log from opening
         new.replace(self._beside)
 
     def _fail(self, group: Sequence[Waiting], error: BaseException) -> None:
