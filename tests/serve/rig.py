@@ -7,7 +7,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -180,6 +180,7 @@ class Rig:
     gate: Gate
     stopped: set[str]
     approvals: Approvals
+    closing: ExitStack
 
 
 class Reply(NamedTuple):
@@ -274,7 +275,8 @@ def rigged(tmp_path: Path, clauses: Sequence[str] = STREAMABLE, ways: Ways | Non
         def other() -> Any:
             raise AssertionError("no other routes here")
 
-        with serving(Gateway(gate, door or Open(), other, nothing, end)) as url:
-            yield Rig(url, speaker, book, gate, stopped, approvals)
+        gateway = Gateway(gate, door or Open(), other, nothing, end)
+        with serving(gateway) as url, ExitStack() as closing:
+            yield Rig(url, speaker, book, gate, stopped, approvals, closing)
     approvals.close()
     store.close()

@@ -21,7 +21,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 
 def client(rig: Rig) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{rig.url}/v1", api_key="unused", max_retries=0)
+    return rig.closing.enter_context(openai.OpenAI(base_url=f"{rig.url}/v1", api_key="unused", max_retries=0))
 
 
 def chunk(index: int = 0, finish: str | None = None, **delta: Any) -> bytes:

@@ -9,40 +9,29 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bylaw.serve.chat import THOUGHTS, calls_of
+from bylaw.serve.lanes import Lane, Stopped
 from bylaw.serve.route import Finished, Gates, Halt, Step
 from bylaw.serve.sse import DONE, Sent, sent
-from bylaw.serve.streaming import Cut, HoldBack
-from bylaw.serve.thoughts import Parting
-from bylaw.serve.wire import MAX_ARGUMENTS_BYTES, MAX_CALLS, MAX_CHOICES, Asked, BadBody, JsonMap, Text, a_list, a_map, dump, load
-from bylaw.types import Decision
+from bylaw.serve.wire import MAX_CALLS, MAX_CHOICES, Asked, BadBody, JsonMap, a_list, a_map, dump, load
 
-MAX_THINKING_CHARS: Final = 1 << 20
+TEXTS: Final = ("content", "refusal")
 _DONE: Final = sent(DONE)
 
 
 @dataclass(slots=True)
-class Lane:
+class Voice:
     """One choice on its way."""
 
     index: int
-    gates: dict[str, HoldBack | None] = field(default_factory=dict)  # `content`, `refusal`
-    parting: Parting = field(default_factory=Parting)
-    out: list[str] = field(default_factory=list)  # what has left
+    lane: Lane
     calls: dict[int, JsonMap] = field(default_factory=dict)
     old_call: JsonMap | None = None
-    thinking: list[str] = field(default_factory=list)
-    weight: int = 0  # characters of thinking and arguments
-    unjudged: bool = False  # whether thinking has come that nobody has judged
     finish: str | None = None
     closed: bool = False
 
-    def met(self) -> tuple[Decision, ...]:
-        """What was decided on findings in the text."""
-        return tuple(decision for gate in self.gates.values() if gate for decision in gate.decisions)
-
     def message(self) -> JsonMap:
         """The choice as one message."""
-        message: JsonMap = {"role": "assistant", "content": "".join(self.out) or None}
+        message: JsonMap = {"role": "assistant", "content": "".join(self.lane.out) or None}
         if self.calls:
             message["tool_calls"] = [self.calls[at] for at in sorted(self.calls)]
         if self.old_call is not None:
@@ -55,11 +44,10 @@ class ChatStream:
 
     def __init__(self, asked: Asked, gates: Gates) -> None:
         self._gates = gates
-        self._lanes: dict[int, Lane] = {}
+        self._voices: dict[int, Voice] = {}
         self._head: JsonMap = {"id": "chatcmpl-bylaw", "object": "chat.completion.chunk", "created": 0, "model": asked.model}
         self._tail: list[bytes] = []  # usage
         self._searched = gates.text() is not None
-        self._plain = not self._searched
 
     # ---- In -----------------------------------------------------------------------------------------------------------
 
@@ -79,155 +67,83 @@ class ChatStream:
         steps: list[Step] = []
         for one in choices:
             choice = a_map(one, "a choice")
-            lane = self._lane(choice.get("index", 0))
-            if not lane.closed:
-                steps += self._choice(lane, choice, chunk)
+            voice = self._voice(choice.get("index", 0))
+            if not voice.closed:
+                steps += self._choice(voice, choice, chunk)
         return steps
 
-    def _lane(self, index: Any) -> Lane:
+    def _voice(self, index: Any) -> Voice:
         if not isinstance(index, int) or not 0 <= index < MAX_CHOICES:
             raise BadBody("a choice's index is out of bounds")
-        lane = self._lanes.get(index)
-        if lane is None:
-            lane = self._lanes[index] = Lane(index)
-        return lane
+        if index not in self._voices:
+            self._voices[index] = Voice(index, Lane(self._gates, self._searched))
+        return self._voices[index]
 
-    def _choice(self, lane: Lane, choice: JsonMap, chunk: JsonMap) -> Iterator[Step]:
+    def _choice(self, voice: Voice, choice: JsonMap, chunk: JsonMap) -> Iterator[Step]:
         delta = a_map(choice.get("delta") or {}, "delta")
-        self._think(lane, delta)
-        self._gather(lane, delta)
-        out: JsonMap = {"role": delta["role"]} if isinstance(delta.get("role"), str) else {}
+        self._gather(voice, delta)
+        voice.finish = str(choice["finish_reason"]) if choice.get("finish_reason") else None
         try:
-            for key in ("content", "refusal"):
-                if isinstance(piece := delta.get(key), str):
-                    shown = self._text(lane, key, piece)
-                    if shown or (piece == "" and "role" in out):
-                        out[key] = shown
-            if choice.get("finish_reason"):
-                lane.finish = str(choice["finish_reason"])
-                for key, rest in self._rest(lane).items():
-                    out[key] = out.get(key, "") + rest
-        except _Stopped as stop:
-            lane.closed = True
+            out = _shown(voice, delta)
+        except Stopped as stop:
+            voice.closed = True
             if stop.before:
-                lane.out.append(stop.before)
-                yield self._chunk(lane, {"content": stop.before}, None)
-            yield Halt(lane.index, stop.decision)
+                yield self._chunk(voice, {"content": stop.before}, None)
+            yield Halt(voice.index, stop.decision)
             return
         if out:
-            logprobs = choice.get("logprobs") if self._plain else None
+            plain = not self._searched and not voice.lane.thinking
             extra = {"usage": chunk["usage"]} if chunk.get("usage") else {}
-            yield self._chunk(lane, out, None, logprobs, extra)
-        if lane.finish:
-            lane.closed = True
-            yield self._finished(lane)
+            yield self._chunk(voice, out, None, choice.get("logprobs") if plain else None, extra)
+        if voice.finish:
+            voice.closed = True
+            calls = tuple(calls_of(voice.message(), ("choices", 0, "message")))
+            yield Finished(voice.index, calls, "".join(voice.lane.out), voice.lane.met)
 
-    def _think(self, lane: Lane, delta: JsonMap) -> None:
+    def _gather(self, voice: Voice, delta: JsonMap) -> None:
+        """Keep the pieces of thinking and of tool calls."""
         for key in THOUGHTS:
-            if isinstance(thought := delta.get(key), str) and thought:
-                lane.thinking.append(thought)
-                lane.weight += len(thought)
-                lane.unjudged = True
-        if lane.weight > MAX_THINKING_CHARS:
-            raise BadBody("the model thinks or calls at too great a length")
-
-    def _text(self, lane: Lane, key: str, piece: str) -> str:
-        """What may leave of a piece of text."""
-        if key == "content":
-            piece = lane.parting.feed(piece)
-            if lane.parting.thinking:
-                lane.thinking.append(lane.parting.thinking)
-                lane.weight += len(lane.parting.thinking)
-                lane.parting.thinking, lane.unjudged = "", True
-                self._plain = False
-        if not piece:
-            return ""
-        if lane.unjudged:
-            self._judge_thinking(lane)
-        return self._through(lane, key, piece)
-
-    def _through(self, lane: Lane, key: str, piece: str, last: bool = False) -> str:
-        if not self._searched:
-            out = piece
-        else:
-            gate = lane.gates.get(key)
-            if gate is None:
-                gate = lane.gates[key] = self._gates.text()
-            try:
-                out = gate.feed(piece) + (gate.finish() if last else "") if gate else piece
-            except Cut as cut:
-                raise _Stopped(cut.decision, cut.before) from None
-        if out:
-            lane.out.append(out)
-        return out
-
-    def _judge_thinking(self, lane: Lane) -> None:
-        lane.unjudged = False
-        decision = self._gates.thinking(Text("thinking", "".join(lane.thinking), (), "assistant"))
-        if decision.effect not in ("allow", "redact"):
-            raise _Stopped(decision, "")
-
-    def _rest(self, lane: Lane) -> dict[str, str]:
-        """What the filters still hold; then a choice's text is complete."""
-        rest: dict[str, str] = {}
-        held = lane.parting.finish()
-        if lane.parting.thinking:
-            lane.thinking.append(lane.parting.thinking)
-            lane.unjudged = True
-        if lane.unjudged:
-            self._judge_thinking(lane)
-        for key in ("content", "refusal"):
-            if key in lane.gates or (key == "content" and held):
-                shown = self._through(lane, key, held if key == "content" else "", last=True)
-                if shown:
-                    rest[key] = shown
-        return rest
-
-    def _gather(self, lane: Lane, delta: JsonMap) -> None:
-        """Keep the pieces of tool calls."""
+            if isinstance(thought := delta.get(key), str):
+                voice.lane.think(thought)
         for one in a_list(delta, "tool_calls", MAX_CALLS):
             piece = a_map(one, "a tool call")
-            at = piece.get("index", len(lane.calls))
+            at = piece.get("index", len(voice.calls))
             if not isinstance(at, int) or not 0 <= at < MAX_CALLS:
                 raise BadBody("a tool call's index is out of bounds")
-            _merge(lane.calls.setdefault(at, {}), {key: value for key, value in piece.items() if key != "index"}, lane)
+            _merge(voice.calls.setdefault(at, {}), {key: value for key, value in piece.items() if key != "index"}, voice.lane)
         if isinstance(old := delta.get("function_call"), dict):
-            lane.old_call = lane.old_call or {}
-            _merge(lane.old_call, old, lane)
+            voice.old_call = voice.old_call or {}
+            _merge(voice.old_call, old, voice.lane)
 
     def finish(self) -> Sequence[Step]:
         """The upstream has ended; a choice that it left open is not complete, and its calls do not leave."""
-        if not self._lanes:
+        if not self._voices:
             raise BadBody("the model's server sent no answer")
-        if any(not lane.closed for lane in self._lanes.values()):
+        if any(not voice.closed for voice in self._voices.values()):
             raise BadBody("the model's server ended before its answer did")
         return ()
 
     # ---- Out ----------------------------------------------------------------------------------------------------------
 
-    def _finished(self, lane: Lane) -> Finished:
-        calls = tuple(calls_of(lane.message(), ("choices", 0, "message")))
-        return Finished(lane.index, calls, "".join(lane.out), lane.met())
-
     def release(self, done: Finished) -> bytes:
         """The tool calls and the end of a choice that may leave."""
-        lane = self._lanes[done.choice]
-        message = lane.message()
+        voice = self._voices[done.choice]
+        message = voice.message()
         out = b""
-        if lane.calls:
+        if voice.calls:
             calls = [{"index": at, **call} for at, call in enumerate(message["tool_calls"])]
-            out += self._chunk(lane, {"tool_calls": calls}, None)
-        if lane.old_call is not None:
-            out += self._chunk(lane, {"function_call": lane.old_call}, None)
-        return out + self._chunk(lane, {}, lane.finish)
+            out += self._chunk(voice, {"tool_calls": calls}, None)
+        if voice.old_call is not None:
+            out += self._chunk(voice, {"function_call": voice.old_call}, None)
+        return out + self._chunk(voice, {}, voice.finish)
 
     def replace(self, choice: int, text: str, told: dict[str, Any] | None = None) -> bytes:
         """The end of a choice in our words, without its tool calls."""
-        lane = self._lanes[choice]
-        lane.closed = True
-        words = ("\n\n" if lane.out else "") + text
+        voice = self._voices[choice]
+        voice.closed = True
+        words = ("\n\n" if voice.lane.out else "") + text
         finish = "stop" if told and told.get("decision") == "require_approval" else "content_filter"
-        return self._chunk(lane, {"content": words}, None) + self._chunk(lane, {}, finish, None, {"bylaw": told} if told else {})
+        return self._chunk(voice, {"content": words}, None) + self._chunk(voice, {}, finish, None, {"bylaw": told} if told else {})
 
     def close(self, told: dict[str, Any] | None = None) -> bytes:
         """The end of the stream."""
@@ -240,20 +156,26 @@ class ChatStream:
 
     def reply(self, done: Finished) -> JsonMap:
         """A choice as a reply that did not stream."""
-        lane = self._lanes[done.choice]
-        choice = {"index": 0, "message": lane.message(), "logprobs": None, "finish_reason": lane.finish}
+        voice = self._voices[done.choice]
+        choice = {"index": 0, "message": voice.message(), "logprobs": None, "finish_reason": voice.finish}
         return {**self._head, "object": "chat.completion", "choices": [choice]}
 
-    def _chunk(self, lane: Lane, delta: JsonMap, finish: str | None, logprobs: Any = None, extra: JsonMap | None = None) -> bytes:
-        choice = {"index": lane.index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+    def _chunk(self, voice: Voice, delta: JsonMap, finish: str | None, logprobs: Any = None, extra: JsonMap | None = None) -> bytes:
+        choice = {"index": voice.index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         return sent(dump({**self._head, "choices": [choice], **(extra or {})}))
 
 
-class _Stopped(Exception):  # noqa: N818  # never leaves this module
-    def __init__(self, decision: Decision, before: str) -> None:
-        super().__init__(decision.reason)
-        self.decision = decision
-        self.before = before
+def _shown(voice: Voice, delta: JsonMap) -> JsonMap:
+    """What of a delta may leave; raises Stopped."""
+    out: JsonMap = {"role": delta["role"]} if isinstance(delta.get("role"), str) else {}
+    for key in TEXTS:
+        if isinstance(piece := delta.get(key), str):
+            shown = voice.lane.text(key, piece)
+            if shown or (piece == "" and "role" in out):
+                out[key] = shown
+        if voice.finish and (rest := voice.lane.end(key)):
+            out[key] = out.get(key, "") + rest
+    return out
 
 
 def _merge(whole: JsonMap, piece: JsonMap, lane: Lane) -> None:
@@ -265,13 +187,11 @@ def _merge(whole: JsonMap, piece: JsonMap, lane: Lane) -> None:
                 _merge(inner, value, lane)
         elif isinstance(value, str) and key in ("arguments", "input"):
             whole[key] = str(whole.get(key) or "") + value
-            lane.weight += len(value)
+            lane.keep(len(value))
         elif isinstance(value, str) and key in ("name", "id") and whole.get(key) and value and whole[key] != value:
             whole[key] += value  # some servers send a name in pieces
         elif value is not None and not whole.get(key):
             whole[key] = value
-    if lane.weight > MAX_ARGUMENTS_BYTES:
-        raise BadBody("the model thinks or calls at too great a length")
 
 
 def as_stream(body: JsonMap, asked: Asked) -> bytes:

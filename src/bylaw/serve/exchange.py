@@ -167,7 +167,7 @@ class Exchange:
                 put(body, text.path, redacted(text.text, decision.hits))
             decisions.append(decision)
         for text in choice.texts:
-            decision = self.cut(body, text, await self.law.judge(self.event("output", text.text), facts, self.stops("")))
+            decision = self.cut(body, text, await self.law.judge(self.event(text.surface, text.text), facts, self.stops("")))
             if decision.effect == "redact":
                 self.route.shape.without_tokens(body, choice)
             decisions.append(decision)

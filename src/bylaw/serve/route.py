@@ -61,6 +61,7 @@ class Finished(NamedTuple):
     calls: tuple[Call, ...]
     text: str  # all that has left of this choice
     met: tuple[Decision, ...]  # what was decided on findings in it
+    loose: tuple[Text, ...] = ()  # what else it says, that no filter has seen; has not left
 
 
 Step = bytes | Halt | Finished

@@ -105,7 +105,8 @@ class Run:
     async def finished(self, done: Finished) -> bytes:
         """A choice is complete: its calls are judged, all of it is recorded, and then they leave."""
         exchange = self.exchange
-        before = together(done.met) if done.met else Decision("allow", (), (), exchange.law.digest)
+        met = [*done.met, *[await self.loose(text) for text in done.loose]]
+        before = together(met) if met else Decision("allow", (), (), exchange.law.digest)
         if reasons := exchange.stops(""):
             before = replace(before, effect="stop", reason="; ".join(sorted(reasons)))
         calls = await exchange.weigh_calls(done.calls, before)
@@ -126,6 +127,12 @@ class Run:
             return self.stream.replace(done.choice, text, self.told)
         self.told = refusals.told(decision, record)
         return self.stream.replace(done.choice, exchange.refuse(decision), self.told)
+
+    async def loose(self, text: Text) -> Decision:
+        """What is decided on text that no filter has seen, and out of which nothing can be cut."""
+        exchange = self.exchange
+        decision = await exchange.law.judge(exchange.event(text.surface, text.text), exchange.rail_facts(), exchange.stops(""))
+        return replace(decision, effect="block") if decision.effect == "redact" else decision
 
     async def stopped(self, reasons: list[str]) -> bytes:
         """An emergency stop, in the middle of an answer."""

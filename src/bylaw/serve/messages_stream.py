@@ -1,0 +1,246 @@
+"""A stream of `/v1/messages`: text blocks pass the hold-back filter, thinking stays, and from the first tool call on all waits for the end.
+
+Blocks keep their order. Blocks of a kind we do not know wait as well, and are judged as text when the message is complete.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from bylaw.serve.lanes import Lane, Stopped
+from bylaw.serve.messages import reason, said
+from bylaw.serve.route import Finished, Gates, Halt, Step
+from bylaw.serve.sse import Sent, sent
+from bylaw.serve.wire import MAX_CALLS, Asked, BadBody, JsonMap, a_map, arguments, dump, load
+
+MAX_BLOCKS: Final = 4 * MAX_CALLS
+_END: Final = sent(dump({"type": "message_stop"}), "message_stop")
+
+
+class MessagesStream:
+    """One stream."""
+
+    def __init__(self, asked: Asked, gates: Gates) -> None:
+        self._lane = Lane(gates, gates.text() is not None)
+        self._message: JsonMap = {"id": "msg_bylaw", "type": "message", "role": "assistant", "model": asked.model, "usage": {}}
+        self._blocks: dict[int, JsonMap] = {}  # as they are to the client
+        self._json: dict[int, list[str]] = {}  # inputs of calls, in pieces
+        self._done: set[int] = set()  # blocks that are complete
+        self._held: list[bytes] = []  # from the first call on
+        self._holding = False
+        self._open = -1  # the text block that the client sees open
+        self._shown = -1  # the last block that the client has seen
+        self._delta: JsonMap = {
+            "type": "message_delta",
+            "delta": {"stop_reason": None, "stop_sequence": None},
+            "usage": {"output_tokens": 0},
+        }
+        self._begun = self._ended = self._closed = False
+
+    # ---- In -----------------------------------------------------------------------------------------------------------
+
+    def feed(self, event: Sent) -> Sequence[Step]:
+        """What one event of the upstream becomes."""
+        content = load(event.content)
+        kind = content.get("type")
+        if kind == "error":
+            raise BadBody("the model's server broke off")
+        if kind == "ping":
+            return (sent(event.content, "ping"),)
+        if self._closed:
+            return ()
+        try:
+            return list(self._event(kind, content))
+        except Stopped as stop:
+            self._closed = True
+            before = [self._text(self._open, stop.before)] if stop.before and self._open >= 0 and not self._holding else []
+            return [*before, Halt(0, stop.decision)]
+
+    def _event(self, kind: Any, content: JsonMap) -> Iterator[Step]:
+        if kind == "message_start":
+            self._begun = True
+            self._message = {**a_map(content.get("message"), "message"), "content": []}
+            yield sent(dump({**content, "message": self._message}), "message_start")
+        elif not self._begun:
+            raise BadBody("the model's server sent no message_start")
+        elif kind == "content_block_start":
+            yield from self._start(_index(content), a_map(content.get("content_block"), "content_block"))
+        elif kind == "content_block_delta":
+            yield from self._piece(_index(content), a_map(content.get("delta"), "delta"))
+        elif kind == "content_block_stop":
+            yield from self._stop(_index(content))
+        elif kind == "message_delta":
+            self._delta = content
+        elif kind == "message_stop":
+            yield self._finished()
+
+    def _start(self, at: int, block: JsonMap) -> Iterator[Step]:
+        if at in self._blocks:
+            raise BadBody("a block begins twice")
+        kind = block.get("type")
+        if kind == "text":
+            text = block.get("text") or ""
+            self._blocks[at] = {"type": "text", "text": ""}
+            yield from self._out(
+                at, sent(dump({"type": "content_block_start", "index": at, "content_block": self._blocks[at]}), "content_block_start")
+            )
+            self._open = at
+            if text:
+                yield from self._piece(at, {"type": "text_delta", "text": text})
+        elif kind in ("thinking", "redacted_thinking"):
+            if kind == "thinking":
+                self._lane.think(str(block.get("thinking") or ""))
+                block = {**block, "thinking": ""}
+            self._blocks[at] = block
+            yield from self._out(
+                at, sent(dump({"type": "content_block_start", "index": at, "content_block": block}), "content_block_start")
+            )
+        else:
+            self._holding = True
+            self._blocks[at] = dict(block)
+            self._json[at] = []
+
+    def _piece(self, at: int, delta: JsonMap) -> Iterator[Step]:
+        block, kind = self._block(at), delta.get("type")
+        if kind == "text_delta" and block["type"] == "text":
+            if shown := self._lane.text(str(at), str(delta.get("text") or "")):
+                block["text"] += shown
+                yield from self._out(at, self._text(at, shown))
+        elif kind == "thinking_delta":
+            self._lane.think(str(delta.get("thinking") or ""))
+        elif kind == "signature_delta" and block["type"] == "thinking":
+            block["signature"] = str(block.get("signature") or "") + str(delta.get("signature") or "")
+            yield from self._out(at, sent(dump({"type": "content_block_delta", "index": at, "delta": delta}), "content_block_delta"))
+        elif kind == "input_json_delta" and at in self._json:
+            piece = str(delta.get("partial_json") or "")
+            self._lane.keep(len(piece))
+            self._json[at].append(piece)
+        # what else there may be, citations for one, is left out: it could be text that nobody has searched
+
+    def _stop(self, at: int) -> Iterator[Step]:
+        block = self._block(at)
+        self._done.add(at)
+        if block["type"] == "text":
+            if rest := self._lane.end(str(at)):
+                block["text"] += rest
+                yield from self._out(at, self._text(at, rest))
+            self._open = -1
+        if at in self._json:
+            if pieces := "".join(self._json[at]):
+                block["input"] = _input(pieces)
+            self._held += _whole(at, block)
+        else:
+            yield from self._out(at, sent(dump({"type": "content_block_stop", "index": at}), "content_block_stop"))
+
+    def _finished(self) -> Finished:
+        self._lane.judge_thinking()
+        self._closed = self._ended = True
+        if self._done != self._blocks.keys():
+            raise BadBody("the model's message is not complete")
+        choice = said(self._reply()).choices[0]
+        loose = tuple(text for text in choice.texts if not text.path)
+        return Finished(0, choice.calls, "".join(self._lane.out), self._lane.met, loose)
+
+    def _block(self, at: int) -> JsonMap:
+        if at not in self._blocks:
+            raise BadBody("a piece of a block that has not begun")
+        return self._blocks[at]
+
+    def finish(self) -> Sequence[Step]:
+        """The upstream has ended; a message without its end is not complete."""
+        if not self._closed:
+            raise BadBody("the model's server ended before its answer did")
+        return ()
+
+    # ---- Out ----------------------------------------------------------------------------------------------------------
+
+    def _out(self, at: int, event: bytes) -> Iterator[bytes]:
+        """Send, or keep until all of the message is judged."""
+        if self._holding:
+            self._held.append(event)
+        else:
+            self._shown = max(self._shown, at)
+            yield event
+
+    def _text(self, at: int, text: str) -> bytes:
+        return sent(
+            dump({"type": "content_block_delta", "index": at, "delta": {"type": "text_delta", "text": text}}), "content_block_delta"
+        )
+
+    def release(self, done: Finished) -> bytes:
+        """What was held, and the end of the message."""
+        del done  # a message has one choice
+        return b"".join((*self._held, sent(dump(self._delta), "message_delta"), _END))
+
+    def replace(self, choice: int, text: str, told: dict[str, Any] | None = None) -> bytes:
+        """The end of the message in our words."""
+        del choice  # a message has one
+        self._closed = True
+        out = [] if self._begun else [sent(dump({"type": "message_start", "message": {**self._message, "content": []}}), "message_start")]
+        if self._open >= 0 and not self._holding:
+            out.append(sent(dump({"type": "content_block_stop", "index": self._open}), "content_block_stop"))
+        out += _whole(self._shown + 1, {"type": "text", "text": text})
+        finish = "stop" if told and told.get("decision") == "require_approval" else "content_filter"
+        end = {**self._delta, "delta": {"stop_reason": reason(finish), "stop_sequence": None}, **({"bylaw": told} if told else {})}
+        return b"".join((*out, sent(dump(end), "message_delta"), _END))
+
+    def close(self, told: dict[str, Any] | None = None) -> bytes:
+        """The end of the message is the end of the stream."""
+        del told  # stands in `message_delta`
+        return b""
+
+    def fail(self, what: str) -> bytes:
+        """The end of a stream that broke."""
+        return sent(dump({"type": "error", "error": {"type": "api_error", "message": what}}), "error")
+
+    def reply(self, done: Finished) -> JsonMap:
+        """The message as a reply that did not stream."""
+        del done  # a message has one choice
+        return self._reply()
+
+    def _reply(self) -> JsonMap:
+        usage = {**(self._message.get("usage") or {}), **(self._delta.get("usage") or {})}
+        delta = a_map(self._delta.get("delta") or {}, "delta")
+        return {**self._message, **delta, "content": [self._blocks[at] for at in sorted(self._blocks)], "usage": usage}
+
+
+def _index(content: JsonMap) -> int:
+    at = content.get("index")
+    if not isinstance(at, int) or not 0 <= at < MAX_BLOCKS:
+        raise BadBody("a block's index is out of bounds")
+    return at
+
+
+def _input(pieces: str) -> Any:
+    """A call's input: the object, or the text itself where it cannot be read, which no rule can then be decided on."""
+    read = arguments(pieces)
+    return pieces if read is None else dict(read)
+
+
+def _whole(at: int, block: JsonMap) -> list[bytes]:
+    """A block that is complete, as events."""
+    start, deltas = dict(block), []
+    if block.get("type") == "text":
+        start["text"] = ""
+        deltas = [{"type": "text_delta", "text": block["text"]}]
+    elif "input" in block:
+        start["input"] = {}
+        deltas = [{"type": "input_json_delta", "partial_json": dump(block["input"]).decode()}]
+    return [
+        sent(dump({"type": "content_block_start", "index": at, "content_block": start}), "content_block_start"),
+        *(sent(dump({"type": "content_block_delta", "index": at, "delta": delta}), "content_block_delta") for delta in deltas),
+        sent(dump({"type": "content_block_stop", "index": at}), "content_block_stop"),
+    ]
+
+
+def as_stream(body: JsonMap, asked: Asked) -> bytes:
+    """A whole reply as the events of a stream."""
+    del asked  # nothing in it changes the form
+    head = {key: value for key, value in body.items() if key not in ("content", "stop_reason", "stop_sequence", "bylaw")}
+    start = {**head, "content": [], "stop_reason": None, "stop_sequence": None}
+    out = [sent(dump({"type": "message_start", "message": start}), "message_start")]
+    for at, block in enumerate(body["content"]):
+        out += _whole(at, block)
+    delta = {"stop_reason": body.get("stop_reason"), "stop_sequence": body.get("stop_sequence")}
+    told = {"bylaw": body["bylaw"]} if "bylaw" in body else {}
+    end = {"type": "message_delta", "delta": delta, "usage": body.get("usage") or {"output_tokens": 0}, **told}
+    return b"".join((*out, sent(dump(end), "message_delta"), _END))

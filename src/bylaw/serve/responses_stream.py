@@ -1,0 +1,298 @@
+"""A stream of `/v1/responses`: parts of text pass the hold-back filter, thinking stays, and from the first call on all waits for the end.
+
+The text comes in this API up to four times: in deltas, and whole in the events that end a part, an item and the response. Only the deltas
+are read; what ends them is made anew from what has left. Events of a kind we do not know are left out: they could carry text.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from bylaw.serve.lanes import Lane, Stopped
+from bylaw.serve.responses import said, spoken
+from bylaw.serve.route import Finished, Gates, Halt, Step
+from bylaw.serve.sse import DONE, Sent, sent
+from bylaw.serve.wire import MAX_CALLS, Asked, BadBody, JsonMap, a_map, dump, load
+
+MAX_ITEMS: Final = 4 * MAX_CALLS
+_BEGIN: Final = ("response.created", "response.in_progress", "response.queued")
+_END: Final = ("response.completed", "response.incomplete")
+_TEXT: Final = {"output_text": ("response.output_text", "text"), "refusal": ("response.refusal", "refusal")}
+
+
+class ResponsesStream:
+    """One stream."""
+
+    def __init__(self, asked: Asked, gates: Gates) -> None:
+        self._lane = Lane(gates, gates.text() is not None)
+        self._response: JsonMap = {"id": "resp_bylaw", "object": "response", "model": asked.model, "status": "in_progress", "output": []}
+        self._items: dict[int, JsonMap] = {}  # as they are to the client
+        self._done: set[int] = set()
+        self._held: list[JsonMap] = []  # from the first call on
+        self._holding = self._closed = False
+        self._end = "response.completed"
+        self._open: tuple[int, int] | None = None  # the part of text that the client sees open
+        self._number = 0
+
+    # ---- In -----------------------------------------------------------------------------------------------------------
+
+    def feed(self, event: Sent) -> Sequence[Step]:
+        """What one event of the upstream becomes."""
+        if event.content.strip() == DONE or self._closed:
+            return ()
+        content = load(event.content)
+        kind = str(content.get("type"))
+        if kind in ("error", "response.failed"):
+            raise BadBody("the model's server broke off")
+        try:
+            return list(self._event(kind, content))
+        except Stopped as stop:
+            self._closed = True
+            before: list[Step] = []
+            if stop.before and self._open and not self._holding:
+                part = self._items[self._open[0]]["content"][self._open[1]]
+                before = [self._event_bytes(one) for one in self._delta(self._open, part, stop.before)]
+            return [*before, Halt(0, stop.decision)]
+
+    def _event(self, kind: str, content: JsonMap) -> Iterator[Step]:
+        if kind in _BEGIN:
+            self._response = {**a_map(content.get("response"), "response"), "output": []}
+            yield self._event_bytes({"type": kind, "response": self._response})
+        elif kind == "response.output_item.added":
+            yield from self._added(_index(content, "output_index"), a_map(content.get("item"), "item"))
+        elif kind == "response.content_part.added":
+            yield from self._part(self._where(content), a_map(content.get("part"), "part"))
+        elif kind in ("response.output_text.delta", "response.refusal.delta"):
+            where = self._where(content)
+            part = self._text_part(where)
+            if shown := self._lane.text(str(where), str(content.get("delta") or "")):
+                yield from self._out(*self._delta(where, part, shown))
+        elif kind in ("response.output_text.done", "response.refusal.done"):
+            yield from self._part_done(self._where(content))
+        elif "reasoning" in kind and kind.endswith(".delta"):
+            self._lane.think(str(content.get("delta") or ""))
+        elif kind == "response.output_item.done":
+            yield from self._item_done(_index(content, "output_index"), a_map(content.get("item"), "item"))
+        elif kind in _END:
+            self._end = kind
+            response = a_map(content.get("response"), "response")
+            self._response = {**response, "output": [], **({"output_text": None} if "output_text" in response else {})}
+            yield self._finished()
+
+    def _added(self, at: int, item: JsonMap) -> Iterator[Step]:
+        if at in self._items:
+            raise BadBody("an item begins twice")
+        kind = item.get("type")
+        if kind == "message":
+            self._items[at] = {**item, "content": []}
+        elif kind == "reasoning":
+            self._items[at] = _sealed(item)
+        else:
+            self._holding = True
+            self._items[at] = dict(item)
+            return
+        yield from self._out({"type": "response.output_item.added", "output_index": at, "item": self._items[at]})
+
+    def _part(self, where: tuple[int, int], part: JsonMap) -> Iterator[Step]:
+        item = self._item(where[0])
+        if item["type"] != "message":
+            return
+        if where[1] != len(item["content"]) or part.get("type") not in _TEXT:
+            raise BadBody("a part of text out of its place, or of unknown kind")
+        key = _TEXT[part["type"]][1]
+        empty = {"type": part["type"], key: "", **({"annotations": [], "logprobs": []} if key == "text" else {})}
+        item["content"].append(empty)
+        self._open = where
+        yield from self._out({"type": "response.content_part.added", **self._place(where), "part": dict(empty)})
+        if part.get(key):
+            yield from self._out(*self._delta(where, empty, self._lane.text(str(where), str(part[key]))))
+
+    def _part_done(self, where: tuple[int, int]) -> Iterator[Step]:
+        part = self._text_part(where)
+        if rest := self._lane.end(str(where)):
+            yield from self._out(*self._delta(where, part, rest))
+        self._open = None
+        yield from self._out(*self._closing(where, part))
+
+    def _closing(self, where: tuple[int, int], part: JsonMap) -> list[JsonMap]:
+        kind, key = _TEXT[part["type"]]
+        done = {"type": f"{kind}.done", **self._place(where), key: part[key], **({"logprobs": []} if key == "text" else {})}
+        return [done, {"type": "response.content_part.done", **self._place(where), "part": part}]
+
+    def _item_done(self, at: int, item: JsonMap) -> Iterator[Step]:
+        known = self._item(at)
+        self._done.add(at)
+        if known["type"] == "message":
+            if self._open and self._open[0] == at:  # its text did not end by itself
+                yield from self._part_done(self._open)
+            known["status"] = item.get("status", "completed")
+            yield from self._out({"type": "response.output_item.done", "output_index": at, "item": known})
+        elif known["type"] == "reasoning":
+            if not self._lane.thinking:
+                self._lane.think("\n".join(_words(item)))
+            self._items[at] = _sealed(item)
+            yield from self._out({"type": "response.output_item.done", "output_index": at, "item": self._items[at]})
+        else:
+            if item.get("type") != known["type"]:
+                raise BadBody("an item changes its kind")
+            self._items[at] = dict(item)
+            self._lane.keep(sum(len(one) for one in item.values() if isinstance(one, str)))
+            self._held += _whole(at, self._items[at])
+
+    def _finished(self) -> Finished:
+        self._lane.judge_thinking()
+        self._closed = True
+        if self._done != self._items.keys():
+            raise BadBody("the model's response is not complete")
+        return Finished(0, said(self._reply()).choices[0].calls, "".join(self._lane.out), self._lane.met)
+
+    def _item(self, at: int) -> JsonMap:
+        if at not in self._items:
+            raise BadBody("a piece of an item that has not begun")
+        return self._items[at]
+
+    def _where(self, content: JsonMap) -> tuple[int, int]:
+        return _index(content, "output_index"), _index(content, "content_index")
+
+    def _text_part(self, where: tuple[int, int]) -> JsonMap:
+        item = self._item(where[0])
+        if item["type"] != "message" or self._open != where:
+            raise BadBody("a piece of text out of its place")
+        part: JsonMap = item["content"][where[1]]
+        return part
+
+    def finish(self) -> Sequence[Step]:
+        """The upstream has ended; a response without its end is not complete."""
+        if not self._closed:
+            raise BadBody("the model's server ended before its answer did")
+        return ()
+
+    # ---- Out ----------------------------------------------------------------------------------------------------------
+
+    def _out(self, *events: JsonMap) -> Iterator[bytes]:
+        """Send, or keep until all of the response is judged."""
+        if self._holding:
+            self._held += events
+        else:
+            yield b"".join(self._event_bytes(event) for event in events)
+
+    def _event_bytes(self, event: JsonMap) -> bytes:
+        self._number += 1
+        return sent(dump({**event, "sequence_number": self._number - 1}), event["type"])
+
+    def _place(self, where: tuple[int, int]) -> JsonMap:
+        return {"item_id": self._items[where[0]].get("id", ""), "output_index": where[0], "content_index": where[1]}
+
+    def _delta(self, where: tuple[int, int], part: JsonMap, text: str) -> list[JsonMap]:
+        if not text:
+            return []
+        kind, key = _TEXT[part["type"]]
+        part[key] += text
+        return [{"type": f"{kind}.delta", **self._place(where), "delta": text, **({"logprobs": []} if key == "text" else {})}]
+
+    def release(self, done: Finished) -> bytes:
+        """What was held, and the end of the response."""
+        del done  # a response has one choice
+        end = {"type": self._end, "response": self._reply()}
+        return b"".join(self._event_bytes(event) for event in (*self._held, end))
+
+    def replace(self, choice: int, text: str, told: dict[str, Any] | None = None) -> bytes:
+        """The end of the response in our words."""
+        del choice  # a response has one
+        self._closed = True
+        events = []
+        if self._open and not self._holding:
+            at = self._open[0]
+            events += self._closing(self._open, self._items[at]["content"][self._open[1]])
+            self._items[at]["status"] = "incomplete"
+            events.append({"type": "response.output_item.done", "output_index": at, "item": self._items[at]})
+        shown = {at: item for at, item in self._items.items() if item["type"] in ("message", "reasoning") and not self._waits(at)}
+        at = max(shown, default=-1) + 1
+        shown[at] = spoken(str(self._response.get("id") or "bylaw"), text)
+        events += _whole(at, shown[at])
+        output = [shown[one] for one in sorted(shown)]
+        end = {**self._response, "status": "completed", "incomplete_details": None, "output": output, **({"bylaw": told} if told else {})}
+        return b"".join(self._event_bytes(event) for event in (*events, {"type": "response.completed", "response": end}))
+
+    def _waits(self, at: int) -> bool:
+        """Whether the client has not seen this item."""
+        calls = [one for one, item in self._items.items() if item["type"] not in ("message", "reasoning")]
+        return bool(calls) and at > min(calls)
+
+    def close(self, told: dict[str, Any] | None = None) -> bytes:
+        """The end of the response is the end of the stream."""
+        del told  # stands in the last event
+        return b""
+
+    def fail(self, what: str) -> bytes:
+        """The end of a stream that broke."""
+        return self._event_bytes({"type": "error", "code": "server_error", "message": what, "param": None})
+
+    def reply(self, done: Finished) -> JsonMap:
+        """The response as a reply that did not stream."""
+        del done  # a response has one choice
+        return self._reply()
+
+    def _reply(self) -> JsonMap:
+        return {**self._response, "output": [self._items[at] for at in sorted(self._items)]}
+
+
+def _index(content: JsonMap, key: str) -> int:
+    at = content.get(key, 0)
+    if not isinstance(at, int) or not 0 <= at < MAX_ITEMS:
+        raise BadBody("an index is out of bounds")
+    return at
+
+
+def _sealed(item: JsonMap) -> JsonMap:
+    """Thinking without its words."""
+    return {**{key: value for key, value in item.items() if key not in ("summary", "content")}, "summary": []}
+
+
+def _words(item: JsonMap) -> Iterator[str]:
+    for key in ("summary", "content"):
+        for part in item.get(key) or ():
+            if isinstance(part, dict) and isinstance(part.get("text"), str):
+                yield part["text"]
+
+
+def _whole(at: int, item: JsonMap) -> list[JsonMap]:
+    """An item that is complete, as events."""
+    place = {"item_id": item.get("id", ""), "output_index": at}
+    events: list[JsonMap] = []
+    start = dict(item)
+    if item["type"] == "message":
+        start["content"] = []
+        for index, part in enumerate(item["content"]):
+            kind, key = _TEXT.get(part.get("type"), ("", ""))
+            here = {**place, "content_index": index}
+            if kind:
+                more: JsonMap = {"annotations": [], "logprobs": []} if key == "text" else {}
+                extra: JsonMap = {"logprobs": []} if key == "text" else {}
+                events.append({"type": "response.content_part.added", **here, "part": {"type": part["type"], key: "", **more}})
+                events.append({"type": f"{kind}.delta", **here, "delta": part[key], **extra})
+                events.append({"type": f"{kind}.done", **here, key: part[key], **extra})
+            else:
+                events.append({"type": "response.content_part.added", **here, "part": part})
+            events.append({"type": "response.content_part.done", **here, "part": part})
+    elif item["type"] == "function_call":
+        start["arguments"] = ""
+        events.append({"type": "response.function_call_arguments.delta", **place, "delta": item.get("arguments", "")})
+        done = {
+            "type": "response.function_call_arguments.done",
+            **place,
+            "name": item.get("name", ""),
+            "arguments": item.get("arguments", ""),
+        }
+        events.append(done)
+    added = {"type": "response.output_item.added", "output_index": at, "item": {**start, "status": "in_progress"}}
+    return [added, *events, {"type": "response.output_item.done", "output_index": at, "item": item}]
+
+
+def as_stream(body: JsonMap, asked: Asked) -> bytes:
+    """A whole reply as the events of a stream."""
+    del asked  # nothing in it changes the form
+    begun = {**{key: value for key, value in body.items() if key != "bylaw"}, "status": "in_progress", "output": [], "usage": None}
+    items = [event for at, item in enumerate(body["output"]) for event in _whole(at, item)]
+    end = "response.incomplete" if body.get("status") == "incomplete" else "response.completed"
+    events = [{"type": "response.created", "response": begun}, *items, {"type": end, "response": body}]
+    return b"".join(sent(dump({**event, "sequence_number": at}), event["type"]) for at, event in enumerate(events))
