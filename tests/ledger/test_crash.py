@@ -12,6 +12,7 @@ import pytest
 
 from bylaw.ledger import place, reading, verify
 from bylaw.ledger.merkle import leaf_hash
+from bylaw.ledger.writer import Ledger
 from tests.ledger.logs import report
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +65,67 @@ def test_after_kill_9_at_any_point_nothing_acknowledged_is_lost_and_the_log_veri
     assert len(acknowledged) > rounds
     assert not faults
     assert all(there[index] == hashed for index, hashed in acknowledged.items())
+
+
+def test_processes_that_start_at_once_each_take_a_log_of_their_own(tmp_path: Path) -> None:
+    processes = [start(tmp_path, ["-m", "tests.ledger.crashing"]) for _ in range(3)]
+    opened = []
+    for process in processes:
+        assert process.stdout is not None
+        opened.append(process.stdout.readline() + process.stdout.readline().partition(" ")[0])
+    for process in processes:
+        process.kill()
+        process.communicate()
+    found = report(tmp_path)
+
+    assert [one.partition("\n")[0] for one in opened] == ["open"] * 3
+    assert len(found.logs) == 3
+    assert found.good
+
+
+AT_A_POINT = """
+import os, signal, sys
+from pathlib import Path
+from bylaw.ledger.writer import Ledger, Settings
+point, data_dir = sys.argv[1], Path(sys.argv[2])
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+ledger = Ledger(data_dir, settings=Settings(checkpoint_entries=2))
+for name in 'ab':
+    print(ledger.append({'kind': 'decision', 'contents': {'input': name}}).index, flush=True)
+count = 0
+def statement(sql):
+    global count
+    count += 1
+    if point == str(count):
+        die()
+ledger._db.set_trace_callback(statement)
+def event(name, arguments):
+    if name == point and '.checkpoint' in str(arguments):
+        die()
+sys.addaudithook(event)
+for name in 'cdef':
+    print(ledger.append({'kind': 'decision', 'contents': {'input': name}}).index, flush=True)
+print(ledger.retain(2**50), flush=True)
+ledger.close()
+print('closed', flush=True)
+"""
+
+
+@pytest.mark.parametrize("point", [*range(1, 9), "open", "os.rename"])
+def test_killed_at_each_statement_and_at_each_step_of_publishing_the_log_verifies_and_goes_on(tmp_path: Path, point: int | str) -> None:
+    with start(tmp_path, ["-c", AT_A_POINT, str(point)]) as process:
+        out, said = process.communicate(timeout=60)
+    acknowledged = [int(line) for line in out.split()]
+    after_kill = report(tmp_path)
+    with Ledger(tmp_path) as ledger:
+        receipt = ledger.append({"kind": "decision"})
+
+    assert process.returncode == -9, said
+    assert after_kill.good
+    assert len(acknowledged) <= after_kill.logs[0].entries <= len(acknowledged) + 1
+    assert receipt.index == after_kill.logs[0].entries
+    assert report(tmp_path).good
 
 
 FULL = """

@@ -17,17 +17,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateTable
-
 from bylaw.errors import LedgerError
-from bylaw.store import ledger_tables
 
 FOLDER: Final = "ledger"
 ROOTS: Final = "roots"
 APPLICATION: Final = 0x62796C77  # "bylw", in the SQLite header
 SCHEMA: Final = 1  # PRAGMA user_version
-_TABLES: Final = (ledger_tables.LEAVES, ledger_tables.SESSIONS, ledger_tables.HEADS, ledger_tables.CHECKPOINTS, ledger_tables.CONTENTS)
 
 
 def logs(data_dir: Path) -> list[Path]:
@@ -76,18 +71,27 @@ def connect(path: Path, busy_s: float) -> sqlite3.Connection:
         db.execute(f"PRAGMA {pragma}").fetchall()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if tables == 0:
-        db.execute("BEGIN IMMEDIATE")
-        for table in _TABLES:
-            db.execute(str(CreateTable(table).compile(dialect=sqlite.dialect())))
-        db.execute(f"PRAGMA user_version={SCHEMA}")
-        db.execute(f"PRAGMA application_id={APPLICATION}")
-        db.execute("COMMIT")
+        _create_tables(db)
     _check_format(db, path)
     if fresh:
         folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)  # the file's name must outlive a power cut as its pages do
         os.close(folder)
     return db
+
+
+def _create_tables(db: sqlite3.Connection) -> None:
+    from sqlalchemy.dialects import sqlite  # noqa: PLC0415  # only a new log needs it; reading and verifying never do
+    from sqlalchemy.schema import CreateTable  # noqa: PLC0415  # see above
+
+    from bylaw.store import ledger_tables as ours  # noqa: PLC0415  # see above
+
+    db.execute("BEGIN IMMEDIATE")
+    for table in (ours.LEAVES, ours.SESSIONS, ours.HEADS, ours.CHECKPOINTS, ours.CONTENTS):
+        db.execute(str(CreateTable(table).compile(dialect=sqlite.dialect())))
+    db.execute(f"PRAGMA user_version={SCHEMA}")
+    db.execute(f"PRAGMA application_id={APPLICATION}")
+    db.execute("COMMIT")
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
