@@ -25,7 +25,7 @@ def client(rig: Rig) -> openai.OpenAI:
 
 
 def response(*output: dict[str, Any], status: str = "completed") -> dict[str, Any]:
-    fixed = {
+    fixed: dict[str, Any] = {
         "instructions": None,
         "metadata": {},
         "parallel_tool_calls": True,

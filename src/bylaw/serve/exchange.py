@@ -16,17 +16,19 @@ from typing import Any, Final, NamedTuple
 
 from bylaw.govern.quorum import Refused as NotNow
 from bylaw.govern.rails.rail import NO_FACTS, RailFacts
+from bylaw.govern.session import History
 from bylaw.serve import refusals
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.law import Law, blocked, together
 from bylaw.serve.route import Route
-from bylaw.serve.sessions import UNTRUSTED, Session
+from bylaw.serve.sessions import Session
 from bylaw.serve.streaming import redacted
 from bylaw.serve.upstream import UpstreamTrouble
 from bylaw.serve.wire import Asked, BadBody, Call, Choice, JsonMap, Said, Text, dump, load, put
 from bylaw.types import EMPTY, Decision, Event
 
 MAX_TOOL_CHARS: Final = 200  # of a tool's name, as in the ledger
+TRIES: Final = 5  # to judge calls in a session that others change meanwhile
 OPEN: Final = ("allow", "redact")  # effects under which something leaves
 
 
@@ -81,16 +83,15 @@ class Exchange:
     async def admit(self) -> Decision:
         """Judge the request, take out of it what must not reach the model, and begin its record; raises Refused."""
         decisions = [self.media()] if self.asked.media else []
-        if any(text.surface in ("tool_result", "document") for text in self.asked.texts):
-            self.session.taint.add(UNTRUSTED)
         facts, known = self.rail_facts(), self.facts()
         for text in self.asked.texts:
             if text.role == "assistant" and self.session.said(text.text):
                 continue  # left here, and was judged then
-            event = Event(
-                text.surface, text.tool if text.surface == "tool_result" else "", EMPTY, text.text, self.who.principal, known, self.env()
-            )
-            decisions.append(self.cut(self.asked.body, text, await self.law.judge(event, facts, self.stops(""))))
+            tool = text.tool if text.surface == "tool_result" else ""
+            event = Event(text.surface, tool, EMPTY, text.text, self.who.principal, known, self.env())
+            decision = self.cut(self.asked.body, text, await self.law.judge(event, facts, self.stops("")))
+            decisions.append(decision)
+            self.session.history = self.session.history.after(event, decision, trusted=self.law.book.trusted)
         if not decisions:
             decisions.append(await self.law.judge(self.event("input", ""), facts, self.stops("")))
         decision = self.admitted = together(decisions)
@@ -177,32 +178,40 @@ class Exchange:
         return together([*decisions, *(decision for _, decision in judged)]), judged
 
     async def weigh_calls(self, calls: Sequence[Call], before: Decision) -> list[tuple[Call, Decision]]:
-        """What is decided on each call, each of them with those before it; counted where all of them may leave."""
-        judged: list[tuple[Call, Decision]] = []
-        trial = Session(self.session.id, set(self.session.taint), list(self.session.calls), dict(self.session.sums))
-        for call in calls:
-            judged.append((call, await self.judge_call(call, trial.facts(self.law.zeros))))
-            trial.called(call.tool, call.args)
-        if all(decision.effect == "allow" for _, decision in judged) and before.effect in OPEN:
-            self.count(calls)
-        return judged
+        """What is decided on each call, each of them after those before it; counted where all of them may leave."""
+        if not calls:
+            return []
+        for _ in range(TRIES):
+            judged: list[tuple[Call, Decision]] = []
+            begun = history = self.session.history
+            for call in calls:
+                event = self.call_event(call, history)
+                judged.append((call, await self.judge_call(call, event)))
+                history = history.after(event, self.passed)
+            if self.session.history is begun:
+                if before.effect in OPEN and all(decision.effect == "allow" for _, decision in judged):
+                    self.session.history = history
+                return judged
+        return [(call, blocked(self.law, "its session changes too fast", "session")) for call in calls]
 
-    async def judge_call(self, call: Call, session: Mapping[str, Any]) -> Decision:
+    def call_event(self, call: Call, history: History) -> Event:
+        """A call that is about to leave, in a session with this history."""
+        session = history.facts(self.law.book.zeros)
+        return Event("tool_call", call.tool, call.args if call.args is not None else EMPTY, "", self.who.principal, session, self.env())
+
+    async def judge_call(self, call: Call, event: Event) -> Decision:
         """What is decided on one call. It leaves exactly as the model wrote it, or not at all: nothing is cut out of it."""
-        if call.args is None or not 0 < len(call.tool) <= MAX_TOOL_CHARS or not call.tool.isprintable():
+        if not readable(call):
             stops = self.stops("")
             decision = blocked(self.law, "a tool call that cannot be read", "args")
             return replace(decision, effect="stop", reason="; ".join(sorted(stops))) if stops else decision
-        event = Event("tool_call", call.tool, call.args, "", self.who.principal, session, self.env())
         decision = await self.law.judge(event, NO_FACTS, self.stops(call.tool))
-        if decision.effect in ("redact", "revise"):
-            return decision if decision.effect == "revise" else replace(decision, effect="block")
-        return decision
+        return replace(decision, effect="block") if decision.effect == "redact" else decision
 
-    def count(self, calls: Sequence[Call]) -> None:
-        """Let calls be part of the session's history."""
-        for call in calls:
-            self.session.called(call.tool, call.args, call.id)
+    @property
+    def passed(self) -> Decision:
+        """The decision that something passes."""
+        return Decision("allow", (), (), self.law.digest)
 
     async def act(self, body: JsonMap, choice: Choice, decision: Decision, calls: Sequence[tuple[Call, Decision]]) -> Settled:
         """Record a decision on a choice and carry it out."""
@@ -255,7 +264,12 @@ class Exchange:
         """Store a reply until people have decided; its approval's id, and what the client is told."""
         listed = [{"tool": call.tool, "args": dict(call.args or {})} for call in calls]
         what = {"route": self.route.path, "session": self.session.id, "calls": listed, "reply": dump(body).decode()}
-        return await self.wait_for(what, decision)
+        approval, words = await self.wait_for(what, decision)
+        for at, call in enumerate(calls if approval else ()):  # a call that waits counts: two halves of one refund are not both small
+            event = self.call_event(call, self.session.history)
+            waits = replace(self.passed, effect="require_approval")
+            self.session.history = self.session.history.after(event, waits, held(approval, at))
+        return approval, words
 
     async def wait_for(self, what: Mapping[str, Any], decision: Decision) -> tuple[str, str]:
         """Ask people; the approval's id, and what the client is told."""
@@ -325,7 +339,7 @@ class Exchange:
 
     def facts(self) -> Mapping[str, Any]:
         """The session as conditions see it."""
-        return self.session.facts(self.law.zeros)
+        return self.session.history.facts(self.law.book.zeros)
 
     def env(self) -> Mapping[str, Any]:
         """Where and when, in UTC."""
@@ -354,6 +368,16 @@ class UpstreamSaid(Exception):  # noqa: N818  # the upstream's own error, given 
         self.status = status
         self.body = body
         self.headers = headers
+
+
+def readable(call: Call) -> bool:
+    """Whether a call can be judged at all."""
+    return call.args is not None and 0 < len(call.tool) <= MAX_TOOL_CHARS and call.tool.isprintable()
+
+
+def held(approval: str, at: int) -> str:
+    """How a session names a call that waits."""
+    return f"{approval}/{at}"
 
 
 def _spoken(choice: Choice) -> str:

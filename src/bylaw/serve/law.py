@@ -58,16 +58,6 @@ class Law:
             return await asyncio.get_running_loop().run_in_executor(None, self.now, event, facts, stops)
         return self.now(event, facts, stops)
 
-    @cached_property
-    def zeros(self) -> Mapping[str, float]:
-        """The sums of a session that has called nothing yet: every number that a tool takes."""
-        return {
-            f"{tool}.{name}": 0.0
-            for tool, schema in self.book.policy.tools.items()
-            for name, field_schema in (schema.get("properties") or {}).items()
-            if isinstance(field_schema, Mapping) and field_schema.get("type") in ("number", "integer")
-        }
-
     # ---- Streams ------------------------------------------------------------------------------------------------------
 
     @cached_property

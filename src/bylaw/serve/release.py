@@ -6,10 +6,9 @@ from typing import Any
 
 from bylaw.govern.quorum import Refused as NotNow
 from bylaw.serve import refusals
-from bylaw.serve.exchange import Done, Exchange, Refused
+from bylaw.serve.exchange import Done, Exchange, Refused, held, readable
 from bylaw.serve.law import blocked, together
-from bylaw.serve.sessions import Session
-from bylaw.serve.wire import BadBody, Said, load
+from bylaw.serve.wire import MAX_CALLS, BadBody, Said, load
 from bylaw.types import EMPTY, Decision, Effect, Event
 
 
@@ -21,7 +20,7 @@ async def release(exchange: Exchange, approval: str) -> Done | None:
     seen: list[Decision] = []
 
     def rejudge(what: Any) -> Decision:
-        seen.append(_rejudged(exchange, what))
+        seen.append(_rejudged(exchange, approval, what))
         return seen[-1]
 
     def stops() -> Any:
@@ -34,6 +33,9 @@ async def release(exchange: Exchange, approval: str) -> Done | None:
         exchange.session = exchange.gate.sessions.of(who.id, str(stored.get("session", "")))
     given = await loop.run_in_executor(None, lambda: approvals.release(approval, who.principal, law.digest, rejudge, stops))
     if isinstance(given, NotNow):
+        if found is not None and found.requester == who.id and found.state in ("denied", "expired"):
+            for at in range(MAX_CALLS):
+                exchange.session.history = exchange.session.history.given_back(held(approval, at))
         effect: Effect = "require_approval" if given.why == "not_approved" and found is not None and found.state == "pending" else "block"
         decision = Decision(effect, tuple(found.clauses) if found else (), (), law.digest, reason=given.text)
         text = (
@@ -50,12 +52,13 @@ async def release(exchange: Exchange, approval: str) -> Done | None:
         return None
     body = load(what["reply"].encode())
     choice = exchange.route.shape.said(body).choices[0]
-    exchange.count(choice.calls)
+    for at in range(len(choice.calls)):
+        exchange.session.history = exchange.session.history.kept(held(approval, at))
     record = await exchange.record(decision, "output", {"reply": what["reply"].encode()}, kind="release", facts={"approval": approval[:64]})
     return Done(body, decision, record)
 
 
-def _rejudged(exchange: Exchange, what: Any) -> Decision:
+def _rejudged(exchange: Exchange, approval: str, what: Any) -> Decision:
     """What the law of today says about what was stored."""
     law = exchange.law
     if not isinstance(what, dict) or what.get("route") != exchange.route.path:
@@ -68,22 +71,20 @@ def _rejudged(exchange: Exchange, what: Any) -> Decision:
                 for text in asked.texts
             ]
             return together([law.now(event, exchange.rail_facts()) for event in events])
-        return _reply(exchange, exchange.route.shape.said(load(what["reply"].encode())))
+        return _reply(exchange, approval, exchange.route.shape.said(load(what["reply"].encode())))
     except BadBody as error:
         return blocked(law, error.what)
 
 
-def _reply(exchange: Exchange, said: Said) -> Decision:
-    law, session = exchange.law, exchange.session
-    trial = Session(session.id, set(session.taint), list(session.calls), dict(session.sums))
+def _reply(exchange: Exchange, approval: str, said: Said) -> Decision:
+    law, history = exchange.law, exchange.session.history
     decisions = []
     for choice in said.choices:
-        decisions += [law.now(exchange.event("output", text.text), exchange.rail_facts()) for text in choice.texts]
+        for at in range(len(choice.calls)):  # judged again, they do not count against themselves
+            history = history.given_back(held(approval, at))
+        decisions += [law.now(exchange.event(text.surface, text.text), exchange.rail_facts()) for text in choice.texts]
         for call in choice.calls:
-            if call.args is None:
-                decisions.append(blocked(law, "a tool call that cannot be read", "args"))
-                continue
-            facts = trial.facts(law.zeros)
-            decisions.append(law.now(Event("tool_call", call.tool, call.args, "", exchange.who.principal, facts, exchange.env())))
-            trial.called(call.tool, call.args)
+            event = exchange.call_event(call, history)
+            decisions.append(law.now(event) if readable(call) else blocked(law, "a tool call that cannot be read", "args"))
+            history = history.after(event, exchange.passed)
     return together(decisions)
