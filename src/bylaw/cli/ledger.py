@@ -111,7 +111,7 @@ def ledger_tail(
     as_json: AsJson = False,
 ) -> None:
     """Print the last entries, one a line, oldest first. Nothing is verified."""
-    from bylaw.ledger.reading import stored  # noqa: PLC0415  # see `cli`
+    from bylaw.ledger.reading import entry, stored  # noqa: PLC0415  # see `cli`
 
     seen: dict[Path, int] = {}
     while True:
@@ -119,7 +119,7 @@ def ledger_tail(
         for path in _files(None, data_dir):
             with stored(path) as log:
                 rows = log.after(seen[path], 10_000) if path in seen else log.last(lines)
-            found.extend(_entry(path, leaf) for _, leaf in rows)
+            found.extend(entry(path, leaf) for _, leaf in rows)
             seen[path] = rows[-1][0] if rows else seen.get(path, -1)
         for said in sorted(found, key=lambda one: (one["time"], one["log"], one["index"])):
             say(json.dumps(said) if as_json else _told(said))
@@ -196,15 +196,6 @@ def _checkpoint(path: Path, key: "PublicKey") -> "Checkpoint":
         return read_checkpoint(path.read_bytes().decode("utf-8"), key)
     except UnicodeDecodeError as error:
         raise LedgerError(f"{path} is no checkpoint", "Name a file with a signed note.") from error
-
-
-def _entry(path: Path, leaf: bytes) -> dict[str, Any]:
-    from bylaw.ledger.entries import read_leaf  # noqa: PLC0415  # see `cli`
-
-    try:
-        return read_leaf(leaf)
-    except ValueError as error:
-        raise LedgerError(f"{path}: an entry is {error}", "See `bylaw ledger verify`.") from error
 
 
 def _told(said: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ import orjson
 
 from bylaw.errors import LedgerError
 from bylaw.ledger import place
-from bylaw.ledger.entries import MAX_CONTENT_BYTES, MAX_LEAF_BYTES
+from bylaw.ledger.entries import MAX_CONTENT_BYTES, MAX_LEAF_BYTES, read_leaf
 
 FORMAT: Final = "bylaw-ledger-export-1"
 MAX_LINE_BYTES: Final = max(MAX_LEAF_BYTES, MAX_CONTENT_BYTES * 2)
@@ -115,6 +115,23 @@ def stored(path: Path) -> Iterator[StoredLog]:
         raise LedgerError(f"{path} cannot be read: {error}", "It is damaged: copy it away, and look at the copy.") from error
     finally:
         db.close()
+
+
+def recent(data_dir: Path, count: int) -> list[dict[str, Any]]:
+    """The last entries of all logs together, oldest first, by their own times. Nothing is verified; raises LedgerError."""
+    found: list[dict[str, Any]] = []
+    for path in place.files(data_dir):
+        with stored(path) as log:
+            found.extend(entry(path, leaf) for _, leaf in log.last(count))
+    return sorted(found, key=lambda one: (one["time"], one["log"], one["index"]))[-count:] if count else []
+
+
+def entry(path: Path, leaf: bytes) -> dict[str, Any]:
+    """A leaf taken apart; raises LedgerError where it is none."""
+    try:
+        return read_leaf(leaf)
+    except ValueError as error:
+        raise LedgerError(f"{path}: an entry is {error}", "See `bylaw ledger verify`.") from error
 
 
 @dataclass

@@ -8,7 +8,7 @@ new head and commits all of it at once: no entry is ever without a signature. Ev
 head is published as a checkpoint. It fails closed: when a commit fails (disk full, database locked, lost or replaced), every
 entry that waits and every later one raises LedgerError, until the ledger is opened anew. Whoever waited must not go on.
 
-What it does not promise: an entry whose caller was told of a timeout, or was cancelled, may still be in the log.
+What it does not promise: an entry whose caller was told of a fault or a timeout, or was cancelled, may still be in the log.
 """
 
 import asyncio
