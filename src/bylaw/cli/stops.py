@@ -76,9 +76,8 @@ def _drill(store: str, data_dir: Path, by: str, as_json: bool) -> None:
     else:
         for one, after in found.seen_after_s.items():
             say(f"{one[:8]}  {'did not see it' if after is None else f'{after * 1000:.0f} ms'}")
-        say(
-            f"{len(found.seen_after_s)} process{'es' * (len(found.seen_after_s) != 1)}; limit {drill.LIMIT_S * 1000:.0f} ms: {'good' if found.good else 'TOO SLOW'}"
-        )
+        many = f"{len(found.seen_after_s)} process{'es' * (len(found.seen_after_s) != 1)}"
+        say(f"{many}; limit {drill.LIMIT_S * 1000:.0f} ms: {'good' if found.good else 'TOO SLOW'}")
     if not found.good:
         raise typer.Exit(FINDINGS)
 

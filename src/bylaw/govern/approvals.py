@@ -253,8 +253,9 @@ class Approvals:
 
     def expire(self) -> int:
         """Close what is past its time; how many. Nothing depends on it: what is past its time is refused anyway."""
+        now = self._now()
         with self._store.reading() as connection:
-            due = rows.overdue(connection, self._now())
+            due = rows.overdue(connection, now)
         for one in due:
             self._step(one, lambda row, now: replace(steps.expired(row, now), then=None) if row.state in steps.OPEN else None, "")
         return len(due)
@@ -337,8 +338,7 @@ class Approvals:
             return rows.get(connection, approval)
 
     def _now(self) -> int:
-        with self._store.reading() as connection:
-            return clocks.read(connection, self._clock)
+        return clocks.now(self._store, self._clock)
 
     def _alive(self) -> str:
         with self._lock:

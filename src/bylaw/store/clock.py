@@ -8,10 +8,14 @@ approvals early: that is the safe side, and time goes on from there.
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
 from sqlalchemy import Connection, Update, select, update
 
+from bylaw.store.database import Store
 from bylaw.store.process_tables import TIME_SEEN
+
+KEEP_EVERY_MS: Final = 1_000  # by so much an approval can be stretched by a clock that is set back while nothing runs
 
 
 class Clock:
@@ -36,6 +40,17 @@ class Clock:
 def read(connection: Connection, clock: Clock) -> int:
     """The time, with what the store has seen."""
     return clock.now_ms(connection.execute(select(TIME_SEEN.c.at)).scalar() or 0)
+
+
+def now(store: Store, clock: Clock) -> int:
+    """The time, written down where it has gone on since it last was: so that a restart after the clock was set back knows of it."""
+    with store.reading() as connection:
+        seen = connection.execute(select(TIME_SEEN.c.at)).scalar() or 0
+    late = clock.now_ms(seen)
+    if late - seen > KEEP_EVERY_MS:
+        with store.writing() as connection:
+            connection.execute(kept(late))
+    return late
 
 
 def kept(now_ms: int) -> Update:
