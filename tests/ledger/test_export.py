@@ -1,6 +1,7 @@
 """Exports, proofs, and the verifier of one file: that it needs nothing of bylaw, agrees with ours, and finds every change."""
 
 import ast
+import json
 import subprocess
 import sys
 from functools import cache
@@ -8,6 +9,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
+import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -129,6 +131,20 @@ def test_lines_dropped_doubled_or_moved_are_found_by_both(data: st.DataObject) -
 
     assert mine == others
     assert mine == (changed == lines)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_values_changed_in_good_form_are_found_by_both(data: st.DataObject) -> None:
+    lines = sample()[1].splitlines()
+    at = data.draw(st.integers(0, len(lines) - 1))
+    value = json.loads(lines[at])
+    key = data.draw(st.sampled_from(sorted(value)))
+    other = st.none() | st.booleans() | st.integers(-2, 2**54) | st.text(max_size=8) | st.just([]) | st.just({}) | st.just([[1.5]])
+    value[key] = data.draw(other.filter(lambda one: one != value[key] or type(one) is not type(value[key])))
+    lines[at] = rfc8785.dumps(value) if not isinstance(value[key], int) or abs(value[key]) < 2**53 else json.dumps(value).encode()
+
+    assert judged(b"\n".join(lines) + b"\n") == (False, False)
 
 
 @pytest.mark.parametrize(
