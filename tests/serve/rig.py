@@ -164,7 +164,6 @@ class Open:
     """A door through which everybody comes as one principal."""
 
     who: Who = field(default_factory=lambda: Who({"id": "local", "roles": [], "tenant": "", "jurisdiction": ""}))
-    keyed: bool = False
 
     def enter(self, headers: Mapping[bytes, bytes]) -> Who:
         return self.who
@@ -266,16 +265,10 @@ def rigged(tmp_path: Path, clauses: Sequence[str] = STREAMABLE, ways: Ways | Non
     with speaking() as speaker:
         gate = Gate(lambda who: holding, Upstream(speaker.url), book, stops, Sessions(), approvals, ways or Ways())
 
-        async def nothing() -> None:
-            return
-
-        async def end() -> None:
-            await gate.upstream.close()
-
         def other() -> Any:
             raise AssertionError("no other routes here")
 
-        gateway = Gateway(gate, door or Open(), other, nothing, end)
+        gateway = Gateway(gate, door or Open(), other)
         with serving(gateway) as url, ExitStack() as closing:
             yield Rig(url, speaker, book, gate, stopped, approvals, closing)
     approvals.close()

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bylaw._version import __version__
-from bylaw.cli import align, approvals, bring, judge, keys, label, ledger, policy, prompts, review, stops
+from bylaw.cli import align, approvals, bring, judge, keys, label, ledger, policy, prompts, review, serve, stops
 from bylaw.cli.saying import ERROR, FINDINGS, INTERRUPTED, failed, say
 from bylaw.errors import BylawError
 
@@ -83,12 +83,15 @@ policy.app.command("keygen", short_help="Make a reviewer's key.")(review.policy_
 policy.app.command("sign", short_help="Sign clauses as they stand now.")(review.policy_sign)
 policy.app.command("signoffs", short_help="Who must sign, who has, what is missing.")(review.policy_signoffs)
 policy.app.command("handbook", short_help="Write one HTML page a clause.")(bring.handbook)
+policy.app.command("activate", short_help="Put a policy in force on every process.")(serve.activate)
+policy.app.command("rollback", short_help="Put an earlier policy in force again.")(serve.rollback)
 
 app.command("init", short_help="Begin a policy for one kind of assistant.")(bring.init)
 app.add_typer(policy.app, name="policy")
 app.command("prompts", short_help="Make prompts to train and test with.")(prompts.make)
 app.add_typer(label.app, name="label", short_help="Collect people's preferences and labels.")
 app.add_typer(judge.app, name="judge")
+app.command("serve", short_help="Stand between clients and a model.")(serve.serve)
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(keys.app, name="keys")

@@ -174,6 +174,9 @@ class Exchange:
             decisions.append(decision)
         if not decisions:
             decisions.append(await self.law.judge(self.event("output", ""), facts, self.stops("")))
+        if self.law.required and (said := "\n".join(text.text for text in choice.texts)):
+            loop = asyncio.get_running_loop()
+            decisions += await loop.run_in_executor(None, self.law.agreed, self.event("output", said), facts)
         judged = await self.weigh_calls(choice.calls, together(decisions))
         return together([*decisions, *(decision for _, decision in judged)]), judged
 
@@ -232,7 +235,7 @@ class Exchange:
     def refuse(self, decision: Decision, whose: str = "answer") -> str:
         """What is said instead of an answer."""
         appeal = self.gate.ways.appeal
-        return refusals.refusal(decision, self.law.book.policy, whose) + (f" {appeal}" if appeal else "")
+        return refusals.completion(decision, self.law.book.policy, whose) + (f" {appeal}" if appeal else "")
 
     # ---- The corrective loop ------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from bylaw.errors import BylawError, LedgerError
 from bylaw.serve import refusals
+from bylaw.serve.door import NotIn
 from bylaw.serve.exchange import Done, Exchange, Refused, UpstreamSaid
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.release import release
@@ -38,44 +39,26 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 
 
-class NotIn(Exception):  # noqa: N818  # becomes an answer
-    """Whoever asks may not come in, or not now."""
-
-    def __init__(self, status: int, what: str, retry_after_s: int = 0) -> None:
-        super().__init__(what)
-        self.status = status
-        self.what = what
-        self.retry_after_s = retry_after_s
-
-
-class Door(Protocol):
+class Entrance(Protocol):
     """Who may come in."""
 
     def enter(self, headers: Mapping[bytes, bytes]) -> Who:
         """Who asks; raises NotIn."""
 
-    @property
-    def keyed(self) -> bool:
-        """Whether keys are ours, so that they must not be sent on."""
-
 
 @dataclass(slots=True)
 class Gateway:
-    """The ASGI application."""
+    """The ASGI application of the model routes."""
 
     gate: Gate
-    door: Door
+    door: Entrance
     other: Callable[[], App]  # makes the application for all other paths
-    begin: Callable[[], Awaitable[None]]
-    end: Callable[[], Awaitable[None]]
     active: int = 0
     _other: App | None = field(default=None, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection's one request."""
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http":
+        if scope["type"] == "http":
             route = ROUTES.get(scope["path"])
             if route is not None and scope["method"] == "POST":
                 await self._guarded(route, scope, receive, send)
@@ -87,21 +70,6 @@ class Gateway:
                 await self._other(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                try:
-                    await self.begin()
-                except BylawError as error:
-                    await send({"type": "lifespan.startup.failed", "message": error.what})
-                    return
-                await send({"type": "lifespan.startup.complete"})
-            else:
-                await self.end()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
 
     # ---- A model route ------------------------------------------------------------------------------------------------
 
@@ -167,7 +135,7 @@ class Gateway:
         if not (name and name.isascii() and name.isprintable()):
             name = sha256("\0".join((asked.model, *asked.opening)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
         session = self.gate.sessions.of(who.id, name)
-        send_headers = self.gate.upstream.headers(headers, route.path, self.door.keyed)
+        send_headers = self.gate.upstream.headers(headers, route.path, bool(who.key))
         return Exchange(self.gate, route, self.gate.laws(who.principal), who, session, asked, send_headers)
 
     async def _send(self, exchange: Exchange, begun: "Begun", done: Done) -> None:
@@ -200,7 +168,7 @@ class Gateway:
         if reasons := self.gate.stops(who.principal, ""):
             raise NotIn(503, f"stopped: {'; '.join(sorted(reasons))}", self.gate.ways.retry_after_s)
         path = scope["path"]
-        sent_on = self.gate.upstream.headers(headers, path, self.door.keyed)
+        sent_on = self.gate.upstream.headers(headers, path, bool(who.key))
         async with self.gate.upstream.stream(path, body, sent_on, scope["method"]) as live:
             await begun.whole(live.status, await live.rest(), [JSON, *live.headers])
 

@@ -11,6 +11,8 @@ from functools import cached_property
 from typing import Final
 
 from bylaw.govern.engine import decide
+from bylaw.govern.rails.asking import Answer
+from bylaw.govern.rails.ensemble import agree, rail_of
 from bylaw.govern.rails.rail import NO_FACTS, RailFacts
 from bylaw.govern.rulebook import Rulebook
 from bylaw.policy.strictest import ORDER
@@ -58,6 +60,23 @@ class Law:
             return await asyncio.get_running_loop().run_in_executor(None, self.now, event, facts, stops)
         return self.now(event, facts, stops)
 
+    @cached_property
+    def required(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Clauses that want several checks to agree before an answer leaves, and which."""
+        return tuple((clause.id, clause.requires) for clause in self.book.policy.clauses if clause.requires)
+
+    def agreed(self, event: Event, facts: RailFacts) -> list[Decision]:
+        """What the checks that clauses require say of a whole answer. Where they do not all pass, it does not leave."""
+        decisions = []
+        for clause, checks in self.required:
+            found, failed = self.ask(event, [rail_of(check) for check in checks], facts)
+            agreement = agree(checks, Answer({name: tuple(hits) for name, hits in found.items()}, frozenset(failed)))
+            if agreement.outcome != "release":
+                votes = ", ".join(f"{check}: {vote}" for check, vote in agreement.votes.items())
+                undecided = (f"{clause}/requires",) if agreement.outcome == "undecided" else ()
+                decisions.append(Decision("block", (clause,), (f"{clause}/requires",), self.digest, undecided, votes))
+        return decisions
+
     # ---- Streams ------------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -67,7 +86,7 @@ class Law:
         So it is where a rail has no bound or asks a model, where a condition reads the text, where the effect is more than to redact or to
         block a span, and where a clause requires several checks to agree.
         """
-        if any(clause.requires for clause in self.book.policy.clauses):
+        if self.required:
             return None
         most = 0
         for surface in ("output", "thinking"):

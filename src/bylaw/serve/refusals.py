@@ -49,13 +49,13 @@ def waiting(decision: Decision, policy: Policy, approval: str) -> str:
     )
 
 
-def completion(decision: Decision, policy: Policy) -> str:
-    """The safe completion of the clauses that a corrected answer still went against: their own words, where they have any."""
-    for clause_id in decision.clauses:
+def completion(decision: Decision, policy: Policy, whose: str = "answer") -> str:
+    """The safe completion of the clauses that decided: their own words (`x-safe-completion`), where they have any."""
+    for clause_id in decision.clauses if decision.effect != "stop" else ():
         clause = policy.clause(clause_id)
         if clause and isinstance(own := clause.extra.get("x-safe-completion"), str):
             return own
-    return refusal(decision, policy)
+    return refusal(decision, policy, whose)
 
 
 def critique(decision: Decision, policy: Policy) -> str:

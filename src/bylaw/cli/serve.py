@@ -1,0 +1,87 @@
+"""`bylaw serve`, and which policy is in force: `bylaw policy activate` and `bylaw policy rollback`."""
+
+import getpass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_and_ledger
+from bylaw.cli.saying import AsJson, PolicyOption, say, say_json
+
+By = Annotated[str, typer.Option("--as", metavar="PERSON", help="Who you are, for the record.", show_default="your login")]
+
+
+def serve(
+    policy: PolicyOption,
+    upstream: Annotated[str, typer.Option(metavar="URL", help="The model's server, e.g. https://api.openai.com/v1", show_default=False)],
+    upstream_key_env: Annotated[str, typer.Option(metavar="NAME", help="The variable with the upstream's key.", show_default=False)] = "",
+    host: Annotated[str, typer.Option(help="Where to listen; beyond this machine only with keys.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535)] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes.")] = 1,
+    media: Annotated[Literal["allow", "block"], typer.Option(help="Images and sound, which no rail can read.")] = "allow",
+    store: StoreUrl = "",
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """Stand between clients and a model: any OpenAI or Anthropic client works by changing its base URL."""
+    from bylaw.serve import start  # noqa: PLC0415  # see `cli`
+    from bylaw.serve.gate import Ways  # noqa: PLC0415  # see `cli`
+
+    setting = start.Setting(upstream, upstream_key_env, host, port, workers, store, data_dir, Ways(media=media))
+    made = start.prepare(setting, policy, _login())
+    say(f"policy {made.places.policy.id} {made.places.policy.version} {made.digest}")
+    for clause, where in made.places.book({}).standing().items():
+        say(f"  {clause}: {where}")
+    for missing in made.unsigned:
+        say(f"  not signed off: {missing}")
+    start.serve(setting, say)
+
+
+def activate(
+    what: Annotated[str, typer.Argument(metavar="DIR|DIGEST", help="A policy folder, or an earlier digest.", show_default=False)],
+    by: By = "",
+    store: StoreUrl = "",
+    data_dir: DataDir = DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Put a policy in force on every running process, within a second. One that does not load, or is not signed off, replaces nothing."""
+    from bylaw.serve import live  # noqa: PLC0415  # see `cli`
+
+    folder = Path(what) if Path(what).exists() else live.folder_of(data_dir, what)
+    _activate(folder, by, store, data_dir, as_json)
+
+
+def rollback(
+    to: Annotated[str, typer.Argument(metavar="[DIGEST]", help="Left out: the one that was in force before.", show_default=False)] = "",
+    by: By = "",
+    store: StoreUrl = "",
+    data_dir: DataDir = DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Put an earlier policy in force again."""
+    from bylaw.errors import PolicyError  # noqa: PLC0415  # see `cli`
+    from bylaw.serve import live  # noqa: PLC0415  # see `cli`
+
+    past = [one["digest"] for one in live.history(data_dir)]
+    before = [one for one in past if one != past[-1]]
+    if not to and not before:
+        raise PolicyError("there is no earlier policy", "Name a folder: bylaw policy activate DIR")
+    _activate(live.folder_of(data_dir, to or before[-1]), by, store, data_dir, as_json)
+
+
+def _activate(folder: Path, by: str, store: str, data_dir: Path, as_json: bool) -> None:
+    from bylaw.serve import live  # noqa: PLC0415  # see `cli`
+
+    with store_and_ledger(store, data_dir) as (opened, ledger):
+        made = live.activate(data_dir, opened, ledger.append, folder, by or _login())
+    if as_json:
+        say_json({"id": made.places.policy.id, "version": made.places.policy.version, "digest": made.digest})
+    else:
+        say(f"in force: {made.places.policy.id} {made.places.policy.version} {made.digest}")
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no such user in a container
+        return "somebody"

@@ -1,0 +1,113 @@
+"""Who may come in: whoever has a key, and on loopback whoever is there.
+
+Without a key, on loopback only, a caller is the principal `local`. Not so a web page: a browser says which page asks (`Origin`, or a
+foreign `Host` after DNS rebinding), and no page may use this machine's gateway without a key. Limits count in this process.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from bylaw.govern.keys import ADMIN, Key, KeyRing
+from bylaw.govern.quorum import Person
+from bylaw.serve.gate import Who
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+LOCAL: Final[Mapping[str, Any]] = {"id": "local", "roles": [], "tenant": "", "jurisdiction": ""}
+MAX_COUNTED: Final = 100_000  # keys whose requests are counted
+MAX_HOST_CHARS: Final = 300
+
+
+class NotIn(Exception):  # noqa: N818  # becomes an answer
+    """Whoever asks may not come in, or not now."""
+
+    def __init__(self, status: int, what: str, retry_after_s: int = 0) -> None:
+        super().__init__(what)
+        self.status = status
+        self.what = what
+        self.retry_after_s = retry_after_s
+
+
+class Bucket(NamedTuple):
+    """How many requests a key has left, and when that was counted."""
+
+    left: float
+    at: float
+
+
+@dataclass(slots=True)
+class Door:
+    """Keys, and how often each may come."""
+
+    ring: KeyRing
+    local: bool  # whether this process listens on loopback only
+    processes: int = 1  # that share each key's limit
+    steady: Callable[[], float] = time.monotonic
+    _buckets: "OrderedDict[str, Bucket]" = field(default_factory=OrderedDict)
+
+    def enter(self, headers: Mapping[bytes, bytes]) -> Who:
+        """Who asks; raises NotIn."""
+        key = self.key(headers)
+        if key is None:
+            return Who(LOCAL)
+        if key.grant.budget:
+            raise NotIn(403, "this key has a budget, and this gateway does not count money; nobody spends what nobody counts")
+        self._count(key)
+        return Who(key.principal(), key.id)
+
+    def key(self, headers: Mapping[bytes, bytes]) -> Key | None:
+        """The key that was shown; None for whoever is on this machine and shows none. Raises NotIn."""
+        shown = _shown(headers)
+        if shown.startswith("bylaw_") or not self.local:
+            key = self.ring.holder(shown)
+            if key is None:
+                raise NotIn(401, "this needs a key of this gateway, as `Authorization: Bearer bylaw_...` or `x-api-key`")
+            return key
+        if b"origin" in headers or _host(headers.get(b"host", b"")) not in LOOPBACK:
+            raise NotIn(403, "a web page needs a key, on this machine too")
+        return None
+
+    def admin(self, headers: Mapping[bytes, bytes]) -> Person:
+        """Who administers: a key with the role `admin`, or whoever is on this machine. Raises NotIn."""
+        key = self.key(headers)
+        if key is None:
+            return Person("local", (ADMIN,))
+        if ADMIN not in key.grant.roles:
+            raise NotIn(403, "this needs a key with the role `admin`")
+        return key.person()
+
+    def person(self, headers: Mapping[bytes, bytes]) -> Person:
+        """Who answers: always somebody with a key, who is not merely on the same machine. Raises NotIn."""
+        key = self.key(headers)
+        if key is None:
+            raise NotIn(401, "to decide on an approval takes a key; `bylaw keys demo` makes one to try it with")
+        return key.person()
+
+    def _count(self, key: Key) -> None:
+        """Let a key come as often as it may, evenly; raises NotIn."""
+        if key.grant.requests_per_min is None:
+            return
+        most, now = key.grant.requests_per_min / self.processes, self.steady()
+        bucket = self._buckets.pop(key.id, Bucket(max(1.0, most), now))
+        left = min(max(1.0, most), bucket.left + (now - bucket.at) * most / 60)
+        self._buckets[key.id] = Bucket(left - 1 if left >= 1 else left, now)
+        if len(self._buckets) > MAX_COUNTED:
+            self._buckets.popitem(last=False)
+        if left < 1:
+            raise NotIn(429, f"this key may ask {key.grant.requests_per_min} times a minute", max(1, round((1 - left) * 60 / most)))
+
+
+def _shown(headers: Mapping[bytes, bytes]) -> str:
+    """The key in a request; `Authorization` first."""
+    bearer = headers.get(b"authorization", b"").decode("latin-1")
+    if bearer[:7].lower() == "bearer ":
+        return bearer[7:].strip()
+    return headers.get(b"x-api-key", b"").decode("latin-1").strip()
+
+
+def _host(host: bytes) -> str:
+    """The name in a Host header, without its port."""
+    name = host.decode("latin-1")[:MAX_HOST_CHARS].lower()
+    return name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]

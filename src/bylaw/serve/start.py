@@ -1,0 +1,191 @@
+"""Starting the gateway: what is checked before it listens, what each process opens, and what it lets go of at the end.
+
+Nothing is opened before the fork: each worker has its own ledger log, its own connections and its own copy of the policy in force.
+"""
+
+import ipaddress
+import logging
+import os
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bylaw.errors import BylawError, PolicyError, StoreError
+from bylaw.govern import keys
+from bylaw.govern.approvals import Approvals
+from bylaw.govern.keys import KeyRing
+from bylaw.govern.stops import Stops
+from bylaw.ledger.writer import Ledger
+from bylaw.serve import live as lives
+from bylaw.serve.door import LOOPBACK, Door
+from bylaw.serve.gate import Gate, Ways
+from bylaw.serve.gateway import App, Gateway, Receive, Scope, Send
+from bylaw.serve.live import InForce, Live
+from bylaw.serve.sessions import Sessions
+from bylaw.serve.upstream import Upstream
+from bylaw.store import database
+from bylaw.store.watching import Watch
+
+GRACE_S: Final = 30  # how long requests in flight may take to end
+BACKLOG: Final = 1_024  # connections that wait to be accepted
+KEEP_ALIVE_S: Final = 30
+LOG: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the operator said."""
+
+    upstream: str
+    upstream_key_env: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    store: str = ""
+    data_dir: Path = Path(".bylaw")
+    ways: Ways = field(default_factory=Ways)
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host in LOOPBACK:
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def database(self) -> str | Path:
+        """Where approvals, keys and stops are kept."""
+        return self.store or self.data_dir / database.DEFAULT.name
+
+    def upstream_key(self) -> str:
+        """The key for the upstream, out of the environment; raises StoreError where the variable is empty."""
+        key = os.environ.get(self.upstream_key_env, "") if self.upstream_key_env else ""
+        if self.upstream_key_env and not key:
+            raise StoreError(f"the environment variable {self.upstream_key_env} is empty", "Set it to the upstream's key.")
+        return key
+
+
+def prepare(setting: Setting, policy: Path, by: str) -> InForce:
+    """Check all that can be checked before anything listens, and put the policy in force; raises BylawError."""
+    setting.upstream_key()
+    Upstream(setting.upstream)
+    made = lives.ready(policy)
+    store = database.open(setting.database)
+    try:
+        if not setting.local and not any(one.revoked_at is None for one in keys.every(store)):
+            raise StoreError(f"{setting.host} can be reached from elsewhere, and there are no keys", "Make one: bylaw keys create.")
+        past = [one["digest"] for one in lives.history(setting.data_dir)]
+        if not past or made.digest not in past:
+            with Ledger(setting.data_dir) as ledger:
+                made = lives.activate(setting.data_dir, store, ledger.append, policy, by, unsigned=True)
+        elif past[-1] != made.digest:  # an older version than the one that was activated last: a restart is no rollback
+            made = lives.ready(lives.folder_of(setting.data_dir, past[-1]))
+    finally:
+        store.close()
+    if setting.workers > 1 and (reads := session_rules(made)):
+        raise PolicyError(f"{reads[0]} reads the session, and sessions are known to one process only", "Use --workers 1 with this policy.")
+    return made
+
+
+def session_rules(made: InForce) -> list[str]:
+    """Rules whose condition reads what a session has done."""
+    clauses = [clause for book in made.places.books.values() for clause in book.policy.clauses]
+    return sorted({f"{clause.id}/{rule.id}" for clause in clauses for rule in clause.enforce if "session" in rule.when})
+
+
+@dataclass(slots=True)
+class Process:
+    """The ASGI application of one process: it opens all it needs when the server starts it, and closes it when the server stops."""
+
+    setting: Setting
+    gateway: Gateway | None = None
+    _stack: AsyncExitStack | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or begin and end."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif self.gateway is not None:
+            await self.gateway(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        async with AsyncExitStack() as stack:
+            while (message := await receive())["type"] == "lifespan.startup":
+                try:
+                    self.gateway = opened(self.setting, stack)
+                except BylawError as error:
+                    await send({"type": "lifespan.startup.failed", "message": f"{error.what}. {error.hint}"})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            del message
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
+    """Everything that one process needs, closed by the stack in the opposite order; raises BylawError."""
+    past = lives.history(setting.data_dir)
+    if not past:
+        raise PolicyError("no policy was ever put in force here", "Start with `bylaw serve --policy`.")
+    store = database.open(setting.database)
+    stack.callback(store.close)
+    ledger = Ledger(setting.data_dir)
+    stack.callback(ledger.close)
+    watch = Watch(store)
+    live = Live(setting.data_dir, lives.ready(lives.folder_of(setting.data_dir, past[-1]["digest"])))
+    stops, ring = Stops(watch), KeyRing(watch)
+    live.follow(watch)
+    stack.callback(live.close)
+    watch.start()
+    stack.callback(watch.close)
+    approvals = Approvals(store, ledger.append)
+    stack.callback(approvals.close)
+    upstream = Upstream(setting.upstream, setting.upstream_key())
+    stack.push_async_callback(upstream.close)
+    gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(), approvals, setting.ways)
+    door = Door(ring, setting.local, setting.workers)
+
+    def other() -> App:
+        from bylaw.serve.admin import Desk, admin  # noqa: PLC0415  # Starlette loads when somebody first asks for these routes
+
+        return admin(Desk(gate, door, live, store, ledger, stops, setting.data_dir))
+
+    return Gateway(gate, door, other)
+
+
+def serve(setting: Setting, say: Callable[[str], None]) -> None:
+    """Listen until told to stop. Requests in flight are ended first."""
+    import uvicorn  # noqa: PLC0415  # whoever prepares without listening needs none
+    from uvicorn.supervisors import Multiprocess  # noqa: PLC0415  # the same
+
+    config = uvicorn.Config(
+        Process(setting),
+        host=setting.host,
+        port=setting.port,
+        workers=setting.workers,
+        backlog=BACKLOG,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    server = uvicorn.Server(config)
+    listening: socket.socket = config.bind_socket()
+    say(f"listening on http://{setting.host}:{listening.getsockname()[1]}")
+    if setting.workers > 1:
+        Multiprocess(config, sockets=[listening]).run()
+    else:
+        server.run(sockets=[listening])
+    if not server.started and setting.workers == 1:
+        raise StoreError("the gateway did not start", "The lines above say why.")
