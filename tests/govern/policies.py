@@ -92,6 +92,23 @@ def events(draw: st.DrawFn, wild: bool = True) -> Event:
 
 
 @st.composite
+def whole_calls(draw: st.DrawFn) -> Event:
+    """A call on which every one of the conditions is yes or no."""
+    session = {"sums": {"payments.refund.amount": draw(st.floats(0, 200))}, "taint": draw(st.sampled_from([[], ["web"]]))}
+    roles = draw(st.sampled_from([[], ["lead"]]))
+    args = {"amount": draw(st.floats(0, 400))}
+    return Event(
+        "tool_call",
+        "payments.refund",
+        args,
+        draw(st.sampled_from(["", "card"])),
+        {"roles": roles},
+        session,
+        {"hour": draw(st.integers(0, 23))},
+    )
+
+
+@st.composite
 def findings(draw: st.DrawFn, wild: bool = True) -> tuple[dict[str, tuple[Hit, ...]], frozenset[str]]:
     found: dict[str, tuple[Hit, ...]] = {}
     for rail in RAILS:

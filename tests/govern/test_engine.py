@@ -163,10 +163,16 @@ def test_the_engine_answers_as_the_slow_reference_does(policy: Policy, asked: li
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.lists(made.events(), min_size=1, max_size=6), st.lists(st.sampled_from(made.CONDITIONS), min_size=1, max_size=40))
+@given(
+    st.lists(made.events() | made.whole_calls(), min_size=1, max_size=6),
+    st.lists(st.sampled_from(made.CONDITIONS), min_size=1, max_size=40),
+)
 def test_many_conditions_asked_at_once_answer_as_they_do_alone(events: list[Event], conditions: list[str]) -> None:
     effects: list[Any] = ["revise", "block", "require_approval"]
-    rules = [Rule(f"r{n}", ("tool_call", "output"), effects[n % 3], when=condition) for n, condition in enumerate(conditions)]
+    tools = ((), ("payments.refund",), ("mail.send", "payments.refund"))
+    rules = [
+        Rule(f"r{n}", ("tool_call", "tool_result"), effects[n % 3], tools[n * 7 % 3], condition) for n, condition in enumerate(conditions)
+    ]
     everything = policy(clause("c.all", *rules))
     book = Rulebook.load(everything)
 

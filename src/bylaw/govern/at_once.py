@@ -7,6 +7,7 @@ quick.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from bylaw.govern.reading import NAMES, WORDS, activation, compiled
@@ -14,16 +15,38 @@ from bylaw.govern.reading import NAMES, WORDS, activation, compiled
 CHUNK: Final = 32  # conditions in one evaluation
 
 
-class AtOnce:
-    """Conditions by their number."""
+Program = tuple[int, Any]  # the number of its first condition, and the sum
 
-    def __init__(self, sources: Sequence[str]) -> None:
+
+class Sums:
+    """Every sum of one policy, made once: most slots have the same rules for any tool."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, ...], tuple[Program, ...]] = {}
+
+    def of(self, sources: tuple[str, ...]) -> tuple[Program, ...]:
+        """As few programs as CEL takes; none at all where it does not take one of the conditions in a sum, only alone."""
+        if sources not in self._made:
+            try:
+                made = tuple(one for at in range(0, len(sources), CHUNK) for one in _programs(sources[at : at + CHUNK], at))
+            except RuntimeError:
+                made = ()
+            self._made[sources] = made
+        return self._made[sources]
+
+
+class AtOnce:
+    """Conditions by their number, in groups that several slots share."""
+
+    def __init__(self, groups: Sequence[tuple[str, ...]], sums: Sums) -> None:
+        sources = [source for group in groups for source in group]
         self._names = tuple((name, part) for name in NAMES if (part := named(name, sources)) != ())
-        self._programs: tuple[tuple[int, Any], ...] = ()
-        try:
-            self._programs = tuple(program for at in range(0, len(sources), CHUNK) for program in _programs(sources[at : at + CHUNK], at))
-        except RuntimeError:  # one of them is nested so deep that CEL takes it only alone
-            self._programs = ()
+        self._programs: tuple[Program, ...] = ()
+        made, start = [sums.of(group) for group in groups], 0
+        if all(made):
+            for group, programs in zip(groups, made, strict=True):
+                self._programs += tuple((start + at, program) for at, program in programs)
+                start += len(group)
 
     def facts(self, values: Mapping[str, Any]) -> Any | None:
         """An activation with what the conditions name of an event; None where CEL does not take it."""
@@ -50,23 +73,26 @@ class AtOnce:
 
 
 def named(name: str, sources: Sequence[str]) -> tuple[str, ...] | None:
-    """Which fields of a part of an event some conditions can read: none, those named, or None for all of it.
-
-    A part is read as a whole wherever its name is followed by anything but a dot and a field: an index, a macro, a function.
-    """
-    word = re.compile(rf"\b{name}\b")
-    field = re.compile(rf"\b{name}\s*\.\s*([A-Za-z_]\w*)\b(?!\s*\()")
+    """Which fields of a part of an event some conditions can read: none, those named, or None for all of it."""
     fields: dict[str, None] = {}
     for source in sources:
-        found = field.findall(source)
-        if len(found) != len(word.findall(source)) or (found and name in WORDS):
+        found = _named(name, source)
+        if found is None:
             return None
         fields.update(dict.fromkeys(found))
     return tuple(fields)
 
 
-def _programs(sources: Sequence[str], start: int) -> Iterator[tuple[int, Any]]:
-    """As few programs as CEL takes; raises RuntimeError where it does not take one alone."""
+@lru_cache(maxsize=10_000)
+def _named(name: str, source: str) -> tuple[str, ...] | None:
+    """A part is read as a whole wherever its name is followed by anything but a dot and a field: an index, a macro, a function."""
+    found = re.findall(rf"\b{name}\s*\.\s*([A-Za-z_]\w*)\b(?!\s*\()", source)
+    whole = len(found) != len(re.findall(rf"\b{name}\b", source)) or (found and name in WORDS)
+    return None if whole else tuple(found)
+
+
+def _programs(sources: Sequence[str], start: int) -> Iterator[Program]:
+    """As few programs as CEL takes; raises RuntimeError where it does not take one condition in a sum."""
     try:
         yield start, compiled(_sum(sources, 0))
     except RuntimeError:

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Final, get_args
 
 from bylaw.errors import PolicyError
-from bylaw.govern.at_once import AtOnce
+from bylaw.govern.at_once import AtOnce, Sums
 from bylaw.govern.engine import decide
 from bylaw.govern.reading import ANY, Shape, shape
 from bylaw.govern.ready import ReadyRule, Slot
@@ -105,7 +105,7 @@ def _slots(policy: Policy, digest: str) -> dict[tuple[str, str], Slot]:
         for tool in ("", *sorted(tools)):
             own = [making.ready(one, tool) for one in by.get((surface, tool), ())] if tool else []
             if not tool or own or tool in policy.tools or surface == "tool_call":
-                slots[surface, tool] = making.slot(surface, tool, [*general, *own])
+                slots[surface, tool] = making.slot(surface, tool, general, own)
     return slots
 
 
@@ -116,6 +116,7 @@ class _Making:
         self.policy = policy
         self.digest = digest
         self.types = Types()
+        self.sums = Sums()
         self.whens: dict[tuple[str, str], When] = {}
         self.unlisted = Need("", UNLISTED, (), 1, DEFAULT_TTL_S)
 
@@ -136,7 +137,8 @@ class _Making:
                 raise PolicyError(f"{one.rule.place}: {one.name}: {error.what}", error.hint) from error
         return self.whens[key]
 
-    def slot(self, surface: str, tool: str, rules: list[ReadyRule]) -> Slot:
+    def slot(self, surface: str, tool: str, general: list[ReadyRule], own: list[ReadyRule]) -> Slot:
+        rules = [*general, *own]
         unlisted = self.unlisted if surface == "tool_call" and not tool else None
         if unlisted:
             reason = "no clause and no tool list names this tool"
@@ -145,12 +147,13 @@ class _Making:
             quiet = Decision("allow", (), (), self.digest, reason="nothing matched")
         rails = tuple(sorted({rail for rule in rules for rail in rule.detect}))
         ordered = sorted(rules, key=lambda rule: (rule.clause, rule.name))
-        sources = list(dict.fromkeys(rule.when.source for rule in ordered if rule.when))
-        bits = {source: bit for bit, source in enumerate(sources)}
+        groups = [tuple(dict.fromkeys(rule.when.source for rule in group if rule.when)) for group in (general, own)]
+        groups[1] = tuple(source for source in groups[1] if source not in groups[0])
+        bits = {source: bit for bit, source in enumerate((*groups[0], *groups[1]))}
         always = tuple(rule for rule in ordered if rule.when is None)
         numbered = tuple(rule._replace(bit=bits[rule.when.source]) if rule.when else rule for rule in ordered)
         fixed = not rails and all(rule.effect != "redact" for rule in ordered)
-        conditions = AtOnce(sources) if sources else None
+        conditions = AtOnce([group for group in groups if group], self.sums) if bits else None
         return Slot(numbered, self.form(surface, tool), quiet, conditions, rails, always, fixed, unlisted=unlisted)
 
     def form(self, surface: str, tool: str) -> Shape:
