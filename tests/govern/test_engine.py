@@ -215,7 +215,7 @@ def test_the_order_of_clauses_rules_and_findings_never_matters(
     assert decide(event, Rulebook.load(policy, RAILS), found, failed) == decide(event, Rulebook.load(shuffled, RAILS), backwards, failed)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(made.policies(), made.events(wild=False), made.findings(), st.data())
 def test_a_value_that_could_be_misread_is_never_allowed(
     policy: Policy, event: Event, findings: tuple[dict[str, tuple[Hit, ...]], frozenset[str]], data: st.DataObject

@@ -174,3 +174,24 @@ def test_a_stop_ends_the_conversation() -> None:
         asked(model, says("hi"), guard=guard)
     assert model.sent == []
     assert guard.check(Event("output", text="x")).effect == "stop"
+
+
+def test_an_answer_that_no_document_supports_is_no_result() -> None:
+    guard = Guard(policy(clause("honesty.sources", requires=("grounded",))))
+    terms = {"role": "tool", "content": "Section 12.1: the customer may close the account at any time.", "tool_call_id": "t1"}
+    turn = [says("may I?"), {"role": "assistant", **calls("terms.read", {})}, terms]
+
+    fine = asked(Model({"content": "The customer may close the account at any time."}), *turn, guard=guard)
+
+    assert fine.choices[0].message.content
+    with pytest.raises(Blocked, match="no result: grounded: fail") as caught:
+        asked(Model({"content": "Section 675 of the Act of 2019 says so."}), *turn, guard=guard)
+    assert caught.value.decision.clauses == ("honesty.sources",)
+
+
+def test_a_required_check_that_there_is_not_lets_no_answer_out() -> None:
+    guard = Guard(policy(clause("honesty.sources", requires=("grounded", "no-such-check"))))
+
+    decision = guard.check(Event("output", text="Hello, how can I help?"))
+
+    assert (decision.effect, decision.undecided) == ("block", ("honesty.sources/requires",))

@@ -61,3 +61,18 @@ def test_an_overlay_whose_rule_names_no_rail_that_there_is_refuses_the_whole_pol
 
     with pytest.raises(PolicyError, match=r"o\.md:4"):
         Places.load(broken, ("pii.card",))
+
+
+def test_each_clause_says_where_it_is_enforced() -> None:
+    written = policy(clause("money.limit", BASE), clause("tone.kind"), overlays=(overlay("eu", NEVER), overlay("uk")))
+
+    assert Places.load(written).standing() == {
+        "law.eu": "enforced here (eu)",
+        "law.uk": "model only",
+        "money.limit": "enforced here",
+        "tone.kind": "model only",
+    }
+    assert Places.load(policy(clause("money.limit", BASE), clause("tone.kind"))).standing() == {
+        "money.limit": "enforced here",
+        "tone.kind": "model only",
+    }

@@ -30,7 +30,9 @@ def test_the_policies_we_ship_load(name: str) -> None:
 
     assert book.digest == written.digest
     assert set(book.standing().values()) <= {"enforced here", "model only"}
-    assert {key for key, value in book.standing().items() if value == "enforced here"} == {c.id for c in written.clauses if c.enforce}
+    assert {key for key, value in book.standing().items() if value == "enforced here"} == {
+        c.id for c in written.clauses if c.enforce or c.requires
+    }
 
 
 @pytest.mark.parametrize("split", ["train", "eval"])

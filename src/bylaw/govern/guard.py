@@ -124,10 +124,13 @@ class Guard:
         other.acting_as = Acting(dict(principal), session, env)
         return other
 
-    def check(self, event: Event) -> Decision:
-        """Decide on an event, record it, and count it in the session. Who acts and the session are filled in where the event names none."""
+    def check(self, event: Event, facts: Any = None) -> Decision:
+        """Decide on an event, record it, and count it in the session. Who acts and the session are filled in where the event names none.
+
+        `facts` (`govern.rails.rail.RailFacts`) is what rails may know besides: documents that an answer may rest on, the system prompt.
+        """
         with self.turn() as turn:
-            judged = self.judge(self.filled(event, turn))
+            judged = self.judge(self.filled(event, turn), facts)
             decision = self.recorded(judged)
             if decision.effect != "require_approval":  # nobody was asked, so that nothing waits
                 turn.history = turn.history.after(judged.event, decision, trusted=judged.book.trusted)
@@ -178,20 +181,29 @@ class Guard:
             env=event.env or {**self.acting_as.env, "hour": datetime.now(UTC).hour},
         )
 
-    def judge(self, event: Event) -> Judged:
-        """Ask the rails and decide; nothing is recorded."""
+    def judge(self, event: Event, facts: Any = None) -> Judged:
+        """Ask the rails and decide; nothing is recorded. An answer must also pass every check that a clause requires."""
         book = self.places.book(event.principal)
         names = book.rails_for(event.surface, event.tool)
+        requiring = [clause for clause in book.policy.clauses if clause.requires] if event.surface == "output" else []
         stops = self.stopped(event.principal, event.tool)
-        if not names:
+        if not names and not requiring:
             return Judged(event, decide(event, book, EMPTY, (), stops), book)
-        from bylaw.govern.rails.asking import ask  # noqa: PLC0415  # RE2 loads only where a rule asks a rail
+        from bylaw.govern.rails import ensemble  # noqa: PLC0415  # RE2 loads only where a rule asks a rail
+        from bylaw.govern.rails.asking import Answer, ask  # noqa: PLC0415  # the same
+        from bylaw.govern.rails.rail import NO_FACTS  # noqa: PLC0415  # the same
 
+        wanted = {*names, *(ensemble.rail_of(check) for clause in requiring for check in clause.requires)}
         try:
-            answer = ask(event, names, self.rails)
+            answer = ask(event, wanted, self.rails, facts or NO_FACTS)
         except Exception:  # noqa: BLE001  # rails are asked about hostile text: whatever they throw, none of them was asked
-            return Judged(event, decide(event, book, EMPTY, names, stops), book)
-        return Judged(event, decide(event, book, answer.found, answer.failed, stops), book, answer.placed)
+            answer = Answer({}, frozenset(wanted))
+        decision = decide(event, book, answer.found, answer.failed, stops)
+        for clause in requiring:
+            agreement = ensemble.agree(clause.requires, answer)
+            if agreement.outcome != "release":
+                decision = _disagreed(decision, clause.id, agreement)
+        return Judged(event, decision, book, answer.placed)
 
     def stopped(self, principal: Mapping[str, Any], tool: str = "", now: bool = False) -> tuple[str, ...]:
         """Why an emergency stop applies; `now` asks the store and not the memory."""
@@ -233,6 +245,20 @@ class Guard:
         return True
 
 
+def _disagreed(decision: Decision, clause: str, agreement: Any) -> Decision:
+    """The decision on an answer that not every required check has passed: it does not leave."""
+    rule, votes = f"{clause}/requires", ", ".join(f"{check}: {vote}" for check, vote in agreement.votes.items())
+    return replace(
+        decision,
+        effect="stop" if decision.effect == "stop" else "block",
+        clauses=tuple(dict.fromkeys((*decision.clauses, clause))),
+        rules=(*decision.rules, rule),
+        undecided=(*decision.undecided, rule) if agreement.outcome == "undecided" else decision.undecided,
+        reason=decision.reason if decision.effect in ("stop", "block") else f"no result: {votes}",
+        needs=(),
+    )
+
+
 def unrecorded(decision: Decision) -> Decision:
     """A decision that no record could be written of: stop stays stop, all else is a block."""
     if decision.effect in ("stop", "block"):
@@ -263,7 +289,7 @@ def _read(path: Path) -> Policy:
 
 def _known(policy: Policy) -> Mapping[str, Any]:
     clauses = (*policy.clauses, *(clause for overlay in policy.overlays for clause in overlay.clauses))
-    if not any(rule.detect for clause in clauses for rule in clause.enforce):
+    if not any(clause.requires or any(rule.detect for rule in clause.enforce) for clause in clauses):
         return {}
     try:
         from bylaw.govern.rails.library import known  # noqa: PLC0415  # RE2 loads only where a rule asks a rail

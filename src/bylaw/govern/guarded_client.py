@@ -53,9 +53,9 @@ class Completions:
             raise ValueError(f"messages must be a list of at most {MAX_MESSAGES}")
         asked = {**request, "messages": _admitted(self._guard, json.loads(json.dumps(messages)))}
         completion = self._client.chat.completions.create(**asked)
-        body = completion.model_dump()
+        body, facts = completion.model_dump(), _facts(self._guard, asked["messages"])
         for choice in body.get("choices") or []:
-            _settle(self._guard, choice)
+            _settle(self._guard, choice, facts)
         return type(completion).model_validate(body)
 
 
@@ -108,7 +108,19 @@ def _whole(guard: Guard, surface: Surface, tool: str, others: list[Any], what: s
 # ---- What comes out ----------------------------------------------------------------------------------------------------------
 
 
-def _settle(guard: Guard, choice: dict[str, Any]) -> None:
+def _facts(guard: Guard, messages: list[dict[str, Any]]) -> Any:
+    """What rails may know about an answer: the system prompt, the last request, and what tools said."""
+    if not guard.rails:
+        return None
+    from bylaw.govern.rails.rail import RailFacts  # noqa: PLC0415  # RE2 loads only where a rule asks a rail
+
+    said = [(str(message.get("role")), holder[key]) for message in messages for holder, key in _parted(message)[0]]
+    system = "\n".join(text for role, text in said if role in ("system", "developer"))
+    request = next((text for role, text in reversed(said) if role == "user"), "")
+    return RailFacts(system=system, documents=tuple(text for role, text in said if role in ("tool", "function")), request=request)
+
+
+def _settle(guard: Guard, choice: dict[str, Any], facts: Any) -> None:
     """One choice, as it may be seen: thoughts are taken away, texts cut where a clause says so; raises Blocked."""
     message = choice.get("message") or {}
     for key in THOUGHTS:
@@ -119,7 +131,7 @@ def _settle(guard: Guard, choice: dict[str, Any]) -> None:
     calls = message.get("tool_calls") or []
     texts, others = _parted({**message, "tool_calls": None})
     for _, key in [(holder, key) for holder, key in texts if key in message]:
-        decision = guard.check(Event("output", text=message[key]))
+        decision = guard.check(Event("output", text=message[key]), facts)
         if decision.effect == "redact":
             message[key] = cut_text(message[key], decision.hits)
             choice["logprobs"] = None  # they spell out what was cut

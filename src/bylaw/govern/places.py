@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from bylaw.govern.rulebook import Rulebook
+from bylaw.govern.rulebook import HERE, MODEL, Rulebook
 from bylaw.policy.effective import ELSEWHERE, Scope, resolve
 from bylaw.policy.reviews import Review
 from bylaw.types import Policy
@@ -47,6 +47,16 @@ class Places:
         everywhere = Scope((*names, ELSEWHERE), scope.product, scope.deployment, scope.overlays)
         books[EVERYWHERE] = Rulebook.load(resolve(policy, everywhere, on, reviews).policy, rails_known, policy.digest)
         return cls(policy, books)
+
+    def standing(self) -> dict[str, str]:
+        """Every clause, and whether it is enforced here, and where, or left to the model."""
+        places = {place: book.standing() for place, book in self.books.items() if place != EVERYWHERE or len(self.books) == 1}
+        told = {}
+        for clause_id in sorted({clause_id for standing in places.values() for clause_id in standing}):
+            here = [place for place, standing in places.items() if standing.get(clause_id) == HERE]
+            somewhere = f"{HERE} ({', '.join(here)})" if here else MODEL
+            told[clause_id] = HERE if len(here) == len(places) else somewhere
+        return told
 
     def book(self, principal: Mapping[str, Any]) -> Rulebook:
         """What holds for a principal."""

@@ -21,6 +21,8 @@ from bylaw.policy.trial import event_of
 from bylaw.types import Clause, Decision, Example, Hit, Need, Policy, Rule, Surface
 
 SURFACES: Final[tuple[Surface, ...]] = get_args(Surface)
+HERE: Final = "enforced here"
+MODEL: Final = "model only"
 DEFAULT_TTL_S: Final = 3_600  # of an approval whose rule says nothing
 UNLISTED: Final = "unlisted-tool"  # the rule named by the need of a tool that the policy does not know
 _FIX: Final = "Change the rule, the example or its `expect`; what cannot be decided blocks (a call must fit the tool's schema, too)."
@@ -80,7 +82,7 @@ class Rulebook:
 
     def standing(self) -> dict[str, str]:
         """Every clause, and whether it is enforced here or left to the model."""
-        return {clause.id: "enforced here" if clause.enforce else "model only" for clause in self.policy.clauses}
+        return {clause.id: HERE if clause.enforce or clause.requires else MODEL for clause in self.policy.clauses}
 
 
 def _known(clause: Clause, rule: Rule, rails: Collection[str]) -> None:
