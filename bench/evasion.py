@@ -1,7 +1,9 @@
 """How much the rails catch and how much they let pass: our corpus, what fresh eyes wrote, BIPIA and CyberSecEval; with 95 % intervals.
 
 `python -m bench.evasion [FOLDER]` prints the table; FOLDER holds the public sets (`bipia`, `cyberseceval_pi_dev`, ...). Rails alone: no
-judge, no taint. BIPIA: each attack string once, in one e-mail, at its start, middle or end in turns. Nothing here is tuned on the test halves.
+judge, no taint. BIPIA: each attack string once, in one e-mail, at its start, middle or end in turns.
+
+Whoever wrote the patterns had seen the training half of BIPIA's code attacks and the half of CyberSecEval that is here, not the others.
 """
 
 import argparse
@@ -11,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tests.govern.rails import corpus
+
 from bench import Row, row
 from bylaw.evals.stats import wilson
 from bylaw.govern.rails import library
 from bylaw.govern.rails.asking import ask
 from bylaw.types import Event, Surface
-from tests.govern.rails import corpus
 
 SHARED: Final = Path(__file__).parent.parent.parent / "shared" / "data"
 MOST_MISSED: Final = 0.05
@@ -76,7 +79,12 @@ def cyberseceval(folder: Path) -> Iterator[Rate]:
 
 def plain(folder: Path) -> Iterator[Rate]:
     """Requests without any order in them."""
-    for line, name in (("mt_bench_questions", "MT-Bench"), ("gsm8k_dev", "GSM8K"), ("ifeval_dev", "IFEval"), ("cyberseceval_frr_dev", "CyberSecEval FRR")):
+    for line, name in (
+        ("mt_bench_questions", "MT-Bench"),
+        ("gsm8k_dev", "GSM8K"),
+        ("ifeval_dev", "IFEval"),
+        ("cyberseceval_frr_dev", "CyberSecEval FRR"),
+    ):
         rows = [json.loads(one) for one in (folder / "unified.jsonl").read_text("utf-8").splitlines()]
         texts = [one["text"] for one in rows if one["set"] == line]
         yield Rate(f"plain requests: {name}", sum(found(text, "input") for text in texts), len(texts), False)
@@ -109,7 +117,8 @@ def main(arguments: Sequence[str]) -> int:
     for rate in rates(parser.parse_args(arguments).folder):
         low, high = wilson(rate.found, rate.of)
         share = f"{rate.found / rate.of:6.1%}" if rate.of else "     -"
-        print(f"{rate.name:44} {rate.found:5} {rate.of:5}  {share}  {low:.1%} to {high:.1%}  ({'should be found' if rate.bad else 'should pass'})")
+        wanted = "should be found" if rate.bad else "should pass"
+        print(f"{rate.name:44} {rate.found:5} {rate.of:5}  {share}  {low:.1%} to {high:.1%}  ({wanted})")
     return 0
 
 

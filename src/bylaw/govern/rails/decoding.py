@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from bylaw.govern.rails.patterns import Pattern, PatternSet, pattern
 
-MOST_PIECES: Final = 5_000  # of one kind in one text; more stay undecoded only where an error says so
+MOST_PIECES: Final = 50_000  # of one kind in one text; with more, the text cannot be searched
 
 
 class Edit(NamedTuple):
@@ -47,16 +47,16 @@ _SOURCES: Final = {
     "split": r"\pL[\-._*~^|]{1,2}\pL",
 }
 _FORMS: Final[dict[str, Pattern]] = {name: pattern(source) for name, source in _SOURCES.items()}
+_NAMES: Final = tuple(_SOURCES)
 _ANY: Final = PatternSet(list(_SOURCES.values()))
+_BYTES: Final = ("base64", "base32", "hex", "binary", "url", "html")  # what is looked for in a text that is turned itself
+_ANY_BYTES: Final = PatternSet([_SOURCES[name] for name in _BYTES])
 _HEX_MARKS: Final = re.compile(r"0x|\\x|[ :,-]")
-_MORSE: Final = dict(
-    zip(
-        ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.. ----- .---- ..--- ...-- ....-"
-        " ..... -.... --... ---.. ----. .-.-.- --..-- ..--.. -..-. .--.-. -.-.-- .----. -....-".split(),
-        "abcdefghijklmnopqrstuvwxyz0123456789.,?/@!'-",
-        strict=True,
-    )
+_DITS: Final = (
+    ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.. ----- .---- ..--- ...--"
+    " ....- ..... -.... --... ---.. ----. .-.-.- --..-- ..--.. -..-. .--.-. -.-.-- .----. -....-"
 )
+_MORSE: Final = dict(zip(_DITS.split(), "abcdefghijklmnopqrstuvwxyz0123456789.,?/@!'-", strict=True))
 _TAGS: Final = re.compile("[\U000e0020-\U000e007e]+")
 _SELECTORS: Final = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 _LEET: Final = str.maketrans("0134578@$!|+", "oleastbasllt")
@@ -178,7 +178,7 @@ def _html(text: str) -> list[Edit]:
     return [Edit(start, end, new) for start, end, run in _found("html", text) if (new := html.unescape(run)) != run]
 
 
-def _tags(text: str) -> list[Edit]:
+def tags(text: str) -> list[Edit]:
     """Characters of the tag block, and bytes in variation selectors: neither is seen, both can be read."""
     edits = [Edit(m.start(), m.end(), f"\n{''.join(chr(ord(char) - 0xE0000) for char in m[0])}\n") for m in _TAGS.finditer(text)]
     for m in _SELECTORS.finditer(text):
@@ -217,7 +217,7 @@ def _split(text: str) -> list[Edit]:
     return [Edit(start + 1, end - 1, "") for start, end, _ in found] if len(found) > 1 else []
 
 
-def _backwards(text: str) -> list[Edit]:
+def backwards(text: str) -> list[Edit]:
     """Each word turned round in its place, where turned words make sense."""
     if not _BACKWARDS.search(text[::-1]):
         return []
@@ -232,33 +232,48 @@ def _leet(text: str) -> str | None:
     return text.translate(_LEET) if _LEETISH.search(text) else None
 
 
-_DECODERS: Final[dict[str, Callable[[str], list[Edit]]]] = {
+_DECODERS: Final[dict[str, Callable[[str], list[Edit]]]] = {  # the longest readings first: where two claim a stretch, the first has it
     "base64": _base64,
-    "hex": _hex,
     "base32": _base32,
+    "hex": _hex,
     "binary": _binary,
     "morse": _morse,
     "url": _url,
     "escape": _escape,
     "html": _html,
-    "tags": _tags,
+    "tags": tags,
     "spaced": _spaced,
     "dotted": _dotted,
     "split": _split,
 }
-_NAMES: Final = tuple(_SOURCES)
+GAPS: Final = ("spaced", "dotted", "split")
 WHOLES: Final[dict[str, Callable[[str], str | None]]] = {"rot13": _rot13, "leet": _leet}
 TURNED: Final = frozenset({*WHOLES, "reversed", "backwards"})
-GAPLESS: Final = frozenset({"spaced", "dotted", "split"})
-BYTES: Final = frozenset({"base64", "hex", "url", "html"})  # what is looked for in a text that is turned itself
+MOST_READINGS: Final = 2  # of one text, where pieces overlap
 
 
-def pieces(text: str, turned: bool) -> Iterator[tuple[str, list[Edit]]]:
-    """What of a text decodes, by the name of the encoding; `turned` says that it is no text as written."""
-    for name in (_NAMES[index] for index in _ANY.matching(text)):
-        if not turned or name in BYTES:
-            edits = _DECODERS[name](text)
-            if edits:
-                yield name, edits
-    if not turned and (edits := _backwards(text)):
-        yield "backwards", edits
+def pieces(text: str, raw: bytes, turned: bool) -> Iterator[tuple[str, list[Edit]]]:
+    """What of a text decodes, all encodings at once, under their names; `turned` says that it is no text as written.
+
+    Last comes the text without the gaps inside its words; its names are in `GAPS`.
+    """
+    able = [_BYTES[index] for index in _ANY_BYTES.matching(text, raw)] if turned else [_NAMES[index] for index in _ANY.matching(text, raw)]
+    if able:
+        codes = [name for name in _DECODERS if name in able and name not in GAPS]
+        yield from _readings([(name, edit) for name in codes for edit in _DECODERS[name](text)])
+        yield from _readings([(name, edit) for name in GAPS if name in able for edit in _DECODERS[name](text)])
+
+
+def _readings(found: list[tuple[str, Edit]]) -> Iterator[tuple[str, list[Edit]]]:
+    """Edits that do not overlap; those that do, once more by themselves."""
+    for _ in range(MOST_READINGS):
+        if not found:
+            return
+        taken: list[tuple[str, Edit]] = []
+        left: list[tuple[str, Edit]] = []
+        at = 0
+        for name, edit in sorted(found, key=lambda one: (one[1].start, -one[1].end)):
+            (taken if edit.start >= at else left).append((name, edit))
+            at = edit.end if edit.start >= at else at
+        yield "|".join(dict.fromkeys(name for name, _ in taken)), [edit for _, edit in taken]
+        found = left

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from bylaw.govern.rails.patterns import PatternSet
 from bylaw.govern.rails.rail import RailFacts, bounded, sealed
 from bylaw.govern.rails.sieve import Spot
-from bylaw.govern.rails.views import Kind, Sight, Views
+from bylaw.govern.rails.views import Kind, Sight, View, Views
 from bylaw.types import Hit
 
 _TABLE: Final = Path(__file__).with_name("injection.tsv")
@@ -106,7 +106,7 @@ class InjectionRail(NamedTuple):
         for view in views.of(self.sight):
             kinds: tuple[Kind, ...] = ("plain", "spaced") if view.kind == "spaced" else (view.kind,)
             for kind in kinds:
-                for spot in _enough(list(_spots(view.text, _book(kind)))):
+                for spot in _enough(list(_spots(view, _book(kind)))):
                     span = view.back(spot.start, spot.end)
                     if self.longest is None or span.end - span.start <= self.longest:
                         hits.append(Hit("injection", span.start, span.end, spot.confidence, view.name))
@@ -120,10 +120,10 @@ class _Weighed(NamedTuple):
     order: str
 
 
-def _spots(text: str, book: PatternSet) -> Iterator[_Weighed]:
-    for index in book.matching(text):
+def _spots(view: View, book: PatternSet) -> Iterator[_Weighed]:
+    for index in book.matching(view.text, view.raw):
         order = orders()[index]
-        for match in book[index].finditer(text):
+        for match in book[index].finditer(view.text):
             yield _Weighed(match.start(), match.end(), order.weight, order.id)
 
 

@@ -12,7 +12,7 @@ from bylaw.govern.rails.rail import RailError, RailFacts, bounded, sealed
 from bylaw.govern.rails.views import Span, Views
 from bylaw.types import Hit
 
-RUN: Final = 48  # letters and digits: eight words or so
+RUN: Final = 40  # letters and digits: eight words or so
 RUN_DENSE: Final = 16
 MOST_PROMPT: Final = 200_000  # characters of a system prompt
 SHORT_CANARY: Final = 8  # a shorter canary must be there exactly
@@ -69,34 +69,41 @@ def _canary(text: str, plain: str, canary: str) -> Iterator[Span]:
         at = plain.find(wanted, at + len(wanted))
 
 
+class _Runs(NamedTuple):
+    """A prompt's runs, and its shorter pieces: each run holds a piece that begins at a multiple of the piece's size."""
+
+    run: int
+    piece: int
+    runs: frozenset[str]
+    pieces: frozenset[str]
+
+
 @lru_cache(maxsize=8)
-def _pieces(system: str) -> tuple[str, int, dict[str, int]]:
-    """The prompt's letters and digits, the size of a piece, and where each piece of that size is."""
+def _runs(system: str) -> _Runs:
     plain = squeezed(system)
-    words = max(1, len(system.split()))
-    run = min(RUN_DENSE if len(plain) / words > 12 else RUN, len(plain))
-    size = max(1, run // 2)
-    return plain, size, {plain[at : at + size]: at for at in range(len(plain) - size, -1, -1)}
+    dense = len(plain) > RUN_DENSE * max(1, len(system.split()))  # no gaps between words
+    run = min(RUN_DENSE if dense else RUN, len(plain))
+    piece = (run + 1) // 2
+    return _Runs(run, piece, *(frozenset(plain[at : at + size] for at in range(len(plain) - size + 1)) for size in (run, piece)))
 
 
 def _stretches(plain: str, system: str) -> Iterator[Span]:
-    """The longest common stretches. One of length 2k holds a piece of length k that begins at a multiple of k, so only those are tried."""
-    secret, size, pieces = _pieces(system)
-    if not secret:
+    """Where the text has runs of the prompt; only pieces at multiples of their size are looked up, and runs around those that are there."""
+    run, piece, runs, pieces = _runs(system)
+    if not run:
         return
-    run, free = min(2 * size, len(secret)), 0
-    for at in range(0, len(plain) - size + 1, size):
-        there = pieces.get(plain[at : at + size])
-        if there is None or at + size <= free:
+    start = end = done = 0
+    for at in range(0, len(plain) - piece + 1, piece):
+        if plain[at : at + piece] not in pieces:
             continue
-        start, end, low, high = at, at + size, there, there + size
-        while start > free and low and plain[start - 1] == secret[low - 1]:
-            start, low = start - 1, low - 1
-        while end < len(plain) and high < len(secret) and plain[end] == secret[high]:
-            end, high = end + 1, high + 1
-        if end - start >= run:
-            free = end
-            yield Span(start, end)
+        for first in range(max(done, at + piece - run, 0), min(at, len(plain) - run) + 1):
+            done = first + 1
+            if plain[first : first + run] in runs:
+                if end and first > end:
+                    yield Span(start, end)
+                start, end = (start if end and first <= end else first), first + run
+    if end:
+        yield Span(start, end)
 
 
 RAILS: Final = (LeakRail(), LeakRail("leak.system", canaries=False), LeakRail("leak.canary", system=False))

@@ -5,7 +5,7 @@ Letters of other scripts are folded by the table in `judge.lookalikes`, with the
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -44,11 +44,18 @@ def alike(char: str) -> str:
     return look.upper() if char.isupper() else look
 
 
-def edits(text: str, look: Callable[[str], str]) -> list[Edit]:
+def changes(text: str, look: Callable[[str], str]) -> dict[str, str]:
     """What to replace so that every character is what it looks like; nothing where the text is plain already."""
     if text.isascii() and text.isprintable():
-        return []
-    changed = {char: new for char in set(_ODD.findall(text)) if (new := look(char)) != char}
-    if not changed:
-        return []
+        return {}
+    return {char: new for char in set(_ODD.findall(text)) if (new := look(char)) != char}
+
+
+def edits(text: str, changed: Mapping[str, str]) -> list[Edit]:
+    """Where those characters stand."""
     return [Edit(m.start(), m.end(), changed[m[0]]) for m in _ODD.finditer(text) if m[0] in changed]
+
+
+def foreign(text: str) -> bool:
+    """Whether letters of another script stand in the text that look like Latin ones; letters with accents are no other script."""
+    return any(not unicodedata.name(char, "").startswith("LATIN") for char in changes(text, alike) if alike(char) != clean(char))

@@ -68,14 +68,19 @@ class PatternSet:
         self._set.Compile()
         self._alone: dict[int, Pattern] = {}
 
-    def matching(self, text: str) -> Sequence[int]:
-        """The positions of the patterns that match somewhere in the text."""
-        found = self._set.Match(text)
+    def matching(self, text: str, raw: bytes) -> Sequence[int]:
+        """The positions of the patterns that match somewhere in the text; `raw` is the text in UTF-8."""
+        found = self._pass(raw)
         if found == self._nothing:
             return ()
         if found:
             return sorted(found)[:-1]
         return [index for index in range(len(self.sources)) if self[index].search(text)]
+
+    def _pass(self, raw: bytes) -> list[int] | None:
+        """One pass over the text; None where the set failed."""
+        found: list[int] | None = self._set.Match(raw)
+        return found
 
     @cached_property
     def _nothing(self) -> list[int]:

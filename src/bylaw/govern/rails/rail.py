@@ -15,7 +15,7 @@ from bylaw.errors import BylawError
 from bylaw.govern.rails.views import MOST_CHARS, Views
 from bylaw.types import Hit
 
-MOST_HITS: Final = 2_000  # of one rail in one text: more is an attack on whoever shows them
+MOST_HITS: Final = 10_000  # of one rail in one text: more is an attack on whoever shows them
 
 
 class RailError(BylawError):

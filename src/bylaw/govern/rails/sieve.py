@@ -56,7 +56,7 @@ class Sieve:
     def _able(self, views: Views, sight: Sight) -> Sequence[tuple[View, Sequence[int]]]:
         key = (id(self), sight)
         if key not in views.memo:
-            views.memo[key] = [(view, able) for view in views.of(sight) if (able := self._set.matching(view.text))]
+            views.memo[key] = [(view, able) for view in views.of(sight) if (able := self._set.matching(view.text, view.raw))]
         found: Sequence[tuple[View, Sequence[int]]] = views.memo[key]
         return found
 

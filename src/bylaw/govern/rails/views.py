@@ -34,7 +34,7 @@ class Span(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class View:
     """One reading of the text, and the way back to the text itself."""
 
@@ -42,6 +42,12 @@ class View:
     text: str
     back: Callable[[int, int], Span]
     kind: Kind = "plain"
+    fresh: bool = False  # whether characters stand in it that do not stand in the text
+
+    @cached_property
+    def raw(self) -> bytes:
+        """The text as RE2 reads it; kept, for several sets read it."""
+        return self.text.encode()
 
 
 class Views:
@@ -60,13 +66,16 @@ class Views:
     def every(self) -> tuple[View, ...]:
         """All views, the plainest first."""
         found = list(self.seen)
-        texts = {view.text for view in found}
-        clean = found[1] if len(found) > 1 and found[1].name == "clean" else found[0]
-        level = [found[0], *([clean] if clean is not found[0] else [])]
+        known = {view.text for view in found}
+        # What is not seen is taken away before decoding; only what it may spell is read from the text itself.
+        level = [view for view in found if view.name == "clean"] or found[:1]
+        level += [view for view in found if view.name == "alike" and looks.foreign(self.text)]
+        unseen = [edited(found[0], "tags", edits, fresh=True)] if found[1:] and (edits := decoding.tags(self.text)) else []
         for _ in range(DEPTH):
-            level = _new([child for view in level for child in _children(view)], texts)
-            level += _new([look for view in level if not view.text.isascii() for look in _looked(view)], texts)
+            level = _new([*unseen, *(child for view in level for child in _children(view))], known)
+            level += _new([look for view in level if view.fresh and not view.text.isascii() for look in _looked(view)], known)
             found += level
+            unseen = []
             if len(found) > MOST_VIEWS or any(len(view.text) > GROWTH * MOST_CHARS for view in level):
                 raise BylawError("the text decodes in too many ways to search them all", "the text is refused as a whole")
         return tuple(found)
@@ -89,23 +98,27 @@ def _new(views: Sequence[View], known: set[str]) -> list[View]:
 def _looked(view: View) -> Iterator[View]:
     """What a view looks like, where that is something else."""
     for name, look in (("clean", looks.clean), ("alike", looks.alike)):
-        edits = looks.edits(view.text, look)
-        if edits:
-            yield edited(view, name, edits)
+        changed = looks.changes(view.text, look)
+        if changed and all(len(new) == 1 for new in changed.values()):
+            yield View(_joined(view, name), view.text.translate({ord(char): new for char, new in changed.items()}), view.back, view.kind)
+        elif changed:
+            yield edited(view, name, looks.edits(view.text, changed), view.kind)
 
 
 def _children(view: View) -> Iterator[View]:
-    """What a view decodes to."""
-    last = view.name.rsplit("+", 1)[-1]
-    for name, edits in decoding.pieces(view.text, turned=last in decoding.TURNED):
-        yield edited(view, name, edits, "spaced" if name in decoding.GAPLESS else view.kind)
-    if last in ("leet", "split", "backwards"):
+    """What a view decodes to. A text that was turned as a whole is only looked at for bytes: two turns in a row are not undone."""
+    turned = view.name.rsplit("+", 1)[-1] in decoding.TURNED
+    for name, edits in decoding.pieces(view.text, view.raw, turned):
+        gapless = name.split("|")[0] in decoding.GAPS
+        yield edited(view, name, edits, "spaced" if gapless else view.kind, fresh=not gapless)
+    if turned:
         return
+    if edits := decoding.backwards(view.text):
+        yield edited(view, "backwards", edits, view.kind)
     for name, turn in decoding.WHOLES.items():
-        if name != last and (turned := turn(view.text)) is not None:
-            yield View(_joined(view, name), turned, view.back, "leet" if name == "leet" else view.kind)
-    if last != "reversed":
-        yield View(_joined(view, "reversed"), view.text[::-1], _mirror(view), view.kind)
+        if (text := turn(view.text)) is not None:
+            yield View(_joined(view, name), text, view.back, "leet" if name == "leet" else view.kind)
+    yield View(_joined(view, "reversed"), view.text[::-1], _mirror(view), view.kind)
 
 
 def _joined(view: View, name: str) -> str:
@@ -117,7 +130,7 @@ def _mirror(view: View) -> Callable[[int, int], Span]:
     return lambda start, end: back(size - end, size - start)
 
 
-def edited(view: View, name: str, edits: Sequence[Edit], kind: Kind = "plain") -> View:
+def edited(view: View, name: str, edits: Sequence[Edit], kind: Kind = "plain", fresh: bool = False) -> View:
     """The view in which stretches are replaced; a match that touches a replaced stretch covers all of it."""
     starts: list[int] = []  # of the pieces, in the new text
     olds: list[Span] = []  # where a piece was
@@ -147,4 +160,4 @@ def edited(view: View, name: str, edits: Sequence[Edit], kind: Kind = "plain") -
         high = olds[last].start + (end - starts[last]) if moved[last] else olds[last].end
         return outer(low, high)
 
-    return View(_joined(view, name), "".join(parts), back, kind)
+    return View(_joined(view, name), "".join(parts), back, kind, fresh)
