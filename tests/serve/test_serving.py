@@ -261,7 +261,7 @@ def test_beyond_this_machine_it_listens_with_keys_only(tmp_path: Path) -> None:
 
 
 def test_a_policy_that_reads_the_session_runs_in_one_process(tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match="money.refund-limit/over-limit"):
+    with pytest.raises(PolicyError, match=r"money\.refund-limit/over-limit"):
         prepare(Setting("http://127.0.0.1:9", workers=2, data_dir=tmp_path), REFUNDS, "tester")
 
 
