@@ -31,6 +31,22 @@ class TooManyPiecesError(ValueError):
     """More encoded pieces than are decoded."""
 
 
+# Words that make sense where others are turned round, too.
+_TELLING: Final = [
+    "ignore",
+    "disregard",
+    "forget",
+    "instruction",
+    "instructions",
+    "previous",
+    "system",
+    "prompt",
+    "password",
+    "secret",
+    "rules",
+    "assistant",
+    "reveal",
+]
 _SOURCES: Final = {
     "base64": r"[A-Za-z0-9+/_-]{12,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}",
     "hex": r"(?:0x|\\x)?[0-9A-Fa-f]{2}(?:[ :,-]{0,2}(?:0x|\\x)?[0-9A-Fa-f]{2}){7,}",
@@ -44,6 +60,8 @@ _SOURCES: Final = {
     # Single signs with gaps between them; two ways, so that dots and dashes can be gaps or signs.
     "spaced": r"(?:[^\s][ \t\x{a0}]{1,3}){4,}[^\s]",
     "dotted": r"(?:[\pL\pN][ ]?[.\-_*|/,~+:·•][ ]?){4,}[\pL\pN]",
+    "backwards": rf"(?i)\b(?:{'|'.join(word[::-1] for word in _TELLING)})\b",
+    "leet": r"[0134578@$!|+][A-Za-z]|[A-Za-z][0134578@$|+]",
     "split": r"\pL[\-._*~^|]{1,2}\pL",
 }
 _FORMS: Final[dict[str, Pattern]] = {name: pattern(source) for name, source in _SOURCES.items()}
@@ -60,10 +78,6 @@ _MORSE: Final = dict(zip(_DITS.split(), "abcdefghijklmnopqrstuvwxyz0123456789.,?
 _TAGS: Final = re.compile("[\U000e0020-\U000e007e]+")
 _SELECTORS: Final = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 _LEET: Final = str.maketrans("0134578@$!|+", "oleastbasllt")
-_LEETISH: Final = pattern(r"[0134578@$!|+][A-Za-z]|[A-Za-z][0134578@$|+]")
-_BACKWARDS: Final = pattern(
-    r"(?i)\b(?:ignore|disregard|forget|instructions?|previous|system|prompt|password|secret|rules|assistant|reveal|override)\b"
-)
 _NO_TEXT: Final = frozenset({"Cc", "Cn", "Co"})  # characters that no text has: what holds one is bytes
 _WORD: Final = re.compile(r"\w+")
 
@@ -217,19 +231,19 @@ def _split(text: str) -> list[Edit]:
     return [Edit(start + 1, end - 1, "") for start, end, _ in found] if len(found) > 1 else []
 
 
-def backwards(text: str) -> list[Edit]:
-    """Each word turned round in its place, where turned words make sense."""
-    if not _BACKWARDS.search(text[::-1]):
-        return []
+def _backwards(text: str) -> list[Edit]:
+    """Each word turned round in its place."""
     return [Edit(m.start(), m.end(), m[0][::-1]) for m in _WORD.finditer(text) if len(m[0]) > 1]
 
 
-def _rot13(text: str) -> str | None:
+def rot13(text: str) -> str:
+    """The text thirteen letters on."""
     return codecs.encode(text, "rot13")
 
 
-def _leet(text: str) -> str | None:
-    return text.translate(_LEET) if _LEETISH.search(text) else None
+def leet(text: str) -> str:
+    """The text with letters for the digits and signs that look like them; 1 is l, which may stand for i."""
+    return text.translate(_LEET)
 
 
 _DECODERS: Final[dict[str, Callable[[str], list[Edit]]]] = {  # the longest readings first: where two claim a stretch, the first has it
@@ -242,38 +256,45 @@ _DECODERS: Final[dict[str, Callable[[str], list[Edit]]]] = {  # the longest read
     "escape": _escape,
     "html": _html,
     "tags": tags,
-    "spaced": _spaced,
-    "dotted": _dotted,
-    "split": _split,
 }
-GAPS: Final = ("spaced", "dotted", "split")
-WHOLES: Final[dict[str, Callable[[str], str | None]]] = {"rot13": _rot13, "leet": _leet}
-TURNED: Final = frozenset({*WHOLES, "reversed", "backwards"})
+_GAPS: Final[dict[str, Callable[[str], list[Edit]]]] = {"spaced": _spaced, "dotted": _dotted, "split": _split}
+TURNED: Final = frozenset({"rot13", "leet", "reversed", "backwards"})
 MOST_READINGS: Final = 2  # of one text, where pieces overlap
 
 
-def pieces(text: str, raw: bytes, turned: bool) -> Iterator[tuple[str, list[Edit]]]:
-    """What of a text decodes, all encodings at once, under their names; `turned` says that it is no text as written.
+class Decoded(NamedTuple):
+    """What of a text decodes: readings with their names, the text without gaps inside its words, words turned round, and if it has leet."""
 
-    Last comes the text without the gaps inside its words; its names are in `GAPS`.
-    """
+    codes: list[tuple[str, list[Edit]]]
+    gapless: list[tuple[str, list[Edit]]]
+    backwards: list[Edit]
+    leet: bool
+
+
+NOTHING: Final = Decoded([], [], [], False)
+
+
+def decoded(text: str, raw: bytes, turned: bool) -> Decoded:
+    """All encodings at once; of a text that was turned itself (`turned`) only those of bytes."""
     able = [_BYTES[index] for index in _ANY_BYTES.matching(text, raw)] if turned else [_NAMES[index] for index in _ANY.matching(text, raw)]
-    if able:
-        codes = [name for name in _DECODERS if name in able and name not in GAPS]
-        yield from _readings([(name, edit) for name in codes for edit in _DECODERS[name](text)])
-        yield from _readings([(name, edit) for name in GAPS if name in able for edit in _DECODERS[name](text)])
+    if not able:
+        return NOTHING
+    codes = [(name, edit) for name, decode in _DECODERS.items() if name in able for edit in decode(text)]
+    gaps = [(name, edit) for name, decode in _GAPS.items() if name in able for edit in decode(text)]
+    return Decoded(_readings(codes), _readings(gaps), _backwards(text) if "backwards" in able else [], "leet" in able)
 
 
-def _readings(found: list[tuple[str, Edit]]) -> Iterator[tuple[str, list[Edit]]]:
+def _readings(found: list[tuple[str, Edit]]) -> list[tuple[str, list[Edit]]]:
     """Edits that do not overlap; those that do, once more by themselves."""
+    readings = []
     for _ in range(MOST_READINGS):
-        if not found:
-            return
         taken: list[tuple[str, Edit]] = []
         left: list[tuple[str, Edit]] = []
         at = 0
         for name, edit in sorted(found, key=lambda one: (one[1].start, -one[1].end)):
             (taken if edit.start >= at else left).append((name, edit))
-            at = edit.end if edit.start >= at else at
-        yield "|".join(dict.fromkeys(name for name, _ in taken)), [edit for _, edit in taken]
+            at = max(at, edit.end) if edit.start >= at else at
+        if taken:
+            readings.append(("|".join(dict.fromkeys(name for name, _ in taken)), [edit for _, edit in taken]))
         found = left
+    return readings

@@ -108,16 +108,18 @@ def _looked(view: View) -> Iterator[View]:
 def _children(view: View) -> Iterator[View]:
     """What a view decodes to. A text that was turned as a whole is only looked at for bytes: two turns in a row are not undone."""
     turned = view.name.rsplit("+", 1)[-1] in decoding.TURNED
-    for name, edits in decoding.pieces(view.text, view.raw, turned):
-        gapless = name.split("|")[0] in decoding.GAPS
-        yield edited(view, name, edits, "spaced" if gapless else view.kind, fresh=not gapless)
+    found = decoding.decoded(view.text, view.raw, turned)
+    for name, edits in found.codes:
+        yield edited(view, name, edits, view.kind, fresh=True)
     if turned:
         return
-    if edits := decoding.backwards(view.text):
-        yield edited(view, "backwards", edits, view.kind)
-    for name, turn in decoding.WHOLES.items():
-        if (text := turn(view.text)) is not None:
-            yield View(_joined(view, name), text, view.back, "leet" if name == "leet" else view.kind)
+    for name, edits in found.gapless:
+        yield edited(view, name, edits, "spaced")
+    if found.backwards:
+        yield edited(view, "backwards", found.backwards, view.kind)
+    if found.leet:
+        yield View(_joined(view, "leet"), decoding.leet(view.text), view.back, "leet")
+    yield View(_joined(view, "rot13"), decoding.rot13(view.text), view.back, view.kind)
     yield View(_joined(view, "reversed"), view.text[::-1], _mirror(view), view.kind)
 
 
