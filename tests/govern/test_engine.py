@@ -1,5 +1,6 @@
 """The engine: the strictest of all rules that match, and never a yes where something could not be decided."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -228,3 +229,36 @@ def test_a_value_that_could_be_misread_is_never_allowed(
     spoilt = replace(event, **changed)
 
     assert decide(spoilt, Rulebook.load(policy, RAILS), *findings).effect == "block"
+
+
+garbage: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4), st.binary(max_size=2), st.just({1})),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def finite(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(finite(item) for item in value.values())
+    if isinstance(value, list):
+        return all(finite(item) for item in value)
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.sampled_from(["surface", "tool", "args", "text", "principal", "session", "env"]), garbage, st.sampled_from(["tool_call", "output"])
+)
+def test_whatever_an_event_holds_there_is_a_decision_and_what_is_no_event_is_blocked(part: str, value: Any, surface: Any) -> None:
+    rules = book(LIMIT, Rule("any", ("tool_call", "output"), "revise", when='has(env.hour) && env.hour > 22 || "x" in principal.roles'))
+    whole = Event(surface, "payments.refund", {"amount": 3.0}, "", {"roles": []}, {}, {"hour": 3})
+    changed: dict[str, Any] = {part: value}
+
+    decision = decide(replace(whole, **changed), rules)
+
+    assert decision.effect in STRENGTH
+    if not finite(value) or (part in ("surface", "tool", "text") and not isinstance(value, str)):
+        assert decision.effect == "block"
+    if part in ("args", "principal", "session", "env") and not isinstance(value, dict):
+        assert decision.effect == "block"

@@ -1,12 +1,13 @@
 """Places: each jurisdiction has its rulebook, and nobody gets around a law by leaving a word out."""
 
+from datetime import date
 from typing import Any
 
 import pytest
 
 from bylaw.errors import PolicyError
 from bylaw.govern.engine import decide
-from bylaw.govern.places import Places
+from bylaw.govern.places import Calendar, Places
 from bylaw.types import Example, Overlay, Place, Rule
 from tests.govern.policies import clause, policy, refund
 
@@ -76,3 +77,22 @@ def test_each_clause_says_where_it_is_enforced() -> None:
         "money.limit": "enforced here",
         "tone.kind": "model only",
     }
+
+
+def test_a_law_comes_into_force_at_midnight_and_a_clock_set_back_repeals_nothing() -> None:
+    written = policy(clause("money.limit", BASE), overlays=(overlay("eu", NEVER, effective="2027-03-01"), overlay("uk")))
+    calendar = Calendar.load(written, (), date(2027, 2, 1))
+
+    effects = [decide(refund(60.0), calendar.on(date.fromisoformat(day)).book({"jurisdiction": "eu"})).effect for day in DAYS]
+
+    assert effects == ["allow", "allow", "allow", "block", "block"]
+
+
+DAYS = ("2020-01-01", "2027-02-01", "2027-02-28", "2027-03-01", "2099-01-01")
+
+
+def test_a_policy_that_cannot_stand_tomorrow_is_refused_today() -> None:
+    broken = overlay("eu", Rule("x", ("output",), "block", detect=("pii.crad",), place=Place("o.md", 4)), effective="2027-03-01")
+
+    with pytest.raises(PolicyError, match=r"o\.md:4"):
+        Calendar.load(policy(clause("money.limit", BASE), overlays=(broken,)), ("pii.card",), date(2027, 2, 1))

@@ -111,7 +111,7 @@ def _seen(rule: ReadyRule, event: Event, found: Mapping[str, Sequence[Hit]], fai
     told = True
     for rail in rule.detect:
         one = found.get(rail)
-        if one is None or rail in failed:
+        if not isinstance(one, list | tuple) or rail in failed:
             told = False
             continue
         for hit in one:

@@ -13,7 +13,7 @@ does not see, it does not govern: code that calls the plain function instead.
 
 import functools
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,9 +23,10 @@ from typing import Any, Final, Protocol, TypeVar
 from bylaw.errors import PolicyError
 from bylaw.govern.engine import decide
 from bylaw.govern.outcomes import Blocked, named
-from bylaw.govern.places import Places
+from bylaw.govern.places import Calendar, Places
 from bylaw.govern.rulebook import Rulebook
 from bylaw.govern.session import Sessions, Turn
+from bylaw.policy.reviews import Review
 from bylaw.types import EMPTY, Decision, Event, Policy
 
 LOCAL: Final[Mapping[str, Any]] = {"id": "local", "roles": [], "tenant": "", "jurisdiction": ""}
@@ -106,9 +107,9 @@ class Guard:
         acting: Acting | None = None,
     ) -> None:
         """`store` (a path, a URL or an open store) brings approvals and stops; `ledger` is a recorder, or the folder of one."""
-        written = policy if isinstance(policy, Policy) else _read(Path(policy))
+        written, reviews = (policy, ()) if isinstance(policy, Policy) else _read(Path(policy))
         self.rails = _known(written) if rails is None else rails
-        self.places = Places.load(written, self.rails, datetime.now(UTC).date())
+        self._calendar = Calendar.load(written, self.rails, datetime.now(UTC).date(), reviews=reviews)
         self.tools: dict[str, Callable[..., Any]] = {}  # those that this guard runs, by name
         self.acting_as = acting or Acting()
         self._sessions = Sessions()
@@ -116,6 +117,11 @@ class Guard:
 
         parts = opening.parts(store, approvals, ledger, stops)
         self.approvals, self.ledger, self.stops, self._close = parts.approvals, parts.ledger, parts.stops, parts.close
+
+    @property
+    def places(self) -> Places:
+        """What holds where, today."""
+        return self._calendar.on(datetime.now(UTC).date())
 
     def acting(self, principal: Mapping[str, Any], session: str = "", env: Mapping[str, Any] = EMPTY) -> "Guard":
         """The same guard for another principal or session; sums and taint of each session are its own."""
@@ -281,10 +287,13 @@ def _shown(args: Any) -> str:
         return repr(args)[:MAX_SHOWN]
 
 
-def _read(path: Path) -> Policy:
+def _read(path: Path) -> tuple[Policy, Sequence[Review]]:
+    """A policy and its verified reviews, without which no overlay loosens anything."""
     from bylaw.policy.parse import load  # noqa: PLC0415  # a guard may be given a policy that is read already
+    from bylaw.policy.reviews import reviewed  # noqa: PLC0415  # the same
 
-    return load(path)
+    policy = load(path)
+    return policy, reviewed(path, policy).reviews if policy.overlays and path.is_dir() else ()
 
 
 def _known(policy: Policy) -> Mapping[str, Any]:

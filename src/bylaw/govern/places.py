@@ -14,6 +14,7 @@ from bylaw.policy.effective import ELSEWHERE, Scope, resolve
 from bylaw.policy.reviews import Review
 from bylaw.types import Policy
 
+ANYWHERE: Final = Scope()  # no product and no deployment in particular
 EVERYWHERE: Final = ""  # a principal of whom no known place is said
 
 
@@ -30,7 +31,7 @@ class Places:
         policy: Policy,
         rails_known: Collection[str] = (),
         on: date = date.max,
-        scope: Scope = Scope(),  # noqa: B008  # a frozen value
+        scope: Scope = ANYWHERE,
         reviews: Sequence[Review] = (),
     ) -> "Places":
         """Make every place ready; raises PolicyError where one of them cannot stand, or where its laws contradict each other.
@@ -63,3 +64,31 @@ class Places:
         place = principal.get("jurisdiction")
         found = self.books.get(place) if isinstance(place, str) else None
         return found or self.books[EVERYWHERE]
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """What holds where as the days go by: made ready beforehand for every day on which an overlay comes into force.
+
+    So a policy that cannot stand tomorrow is refused today, and midnight changes what holds without anybody's doing.
+    """
+
+    days: tuple[tuple[date, Places], ...]  # from which day on, ascending
+
+    @classmethod
+    def load(
+        cls,
+        policy: Policy,
+        rails_known: Collection[str],
+        today: date,
+        scope: Scope = ANYWHERE,
+        reviews: Sequence[Review] = (),
+    ) -> "Calendar":
+        """Make today and every later day ready; raises PolicyError where one of them cannot stand."""
+        coming = {date.fromisoformat(overlay.effective) for overlay in policy.overlays if overlay.effective > today.isoformat()}
+        days = (today, *sorted(coming))
+        return cls(tuple((day, Places.load(policy, rails_known, day, scope, reviews)) for day in days))
+
+    def on(self, day: date) -> Places:
+        """What holds on a day. A day before the first has what the first has: a clock set back repeals nothing."""
+        return next((places for start, places in reversed(self.days) if start <= day), self.days[0][1])
