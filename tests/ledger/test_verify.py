@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bylaw import cli
 from bylaw.errors import LedgerError
-from bylaw.ledger import entries, keyfile, place, reading, roots
+from bylaw.ledger import entries, export, keyfile, place, reading, roots, verify_standalone
 from bylaw.ledger.merkle import Frontier, leaf_hash
 from bylaw.ledger.notes import Checkpoint, new_key, read_checkpoint
 from bylaw.ledger.retention import retain
@@ -118,9 +118,24 @@ def test_even_its_owner_cannot_drop_or_double_an_entry_of_a_session_unseen(
     tmp_path: Path, edit: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], code: str
 ) -> None:
     path = fill(tmp_path)
-    rewritten(path, edit, keyfile.signing_key(tmp_path))
+    key = keyfile.signing_key(tmp_path)
+    rewritten(path, edit, key)
+    exported = export.export([path], key.public, tmp_path / "out")
+
+    _, wrong = verify_standalone.check_logs(exported, (key.public.name, key.public.raw), [])
 
     assert code in codes(report(tmp_path))
+    assert wrong
+
+
+def test_a_checkpoint_of_another_log_of_the_same_key_does_not_count(tmp_path: Path) -> None:
+    path = fill(tmp_path)
+    key = keyfile.signing_key(tmp_path)
+    (root,) = [one.root for one in report(tmp_path).logs]
+    note = key.sign(Checkpoint(f"{key.name}/other", 10, bytes.fromhex(root)))
+    change(path, "DELETE FROM ledger_checkpoints", f"UPDATE ledger_heads SET note='{note}'")
+
+    assert codes(report(tmp_path)) == {"forged", "unsigned"}
 
 
 def test_a_log_rewritten_and_signed_again_by_its_owner_does_not_fit_a_checkpoint_kept_elsewhere(tmp_path: Path) -> None:
@@ -197,6 +212,14 @@ def test_a_joined_log_that_was_rewritten_or_cut_no_longer_fits(tmp_path: Path) -
 
     assert codes(found) == {"roots"}
     assert {fault.log for fault in found.faults} == {f"{key.name}/{first.stem}", f"{key.name}/{second.stem}"}
+
+
+def test_a_log_under_another_logs_name_is_not_joined(tmp_path: Path) -> None:
+    path = fill(tmp_path)
+    path.rename(path.with_name("other.sqlite"))
+
+    with pytest.raises(LedgerError, match="another log"):
+        roots.join(tmp_path)
 
 
 def test_nothing_is_joined_where_nothing_was_recorded(tmp_path: Path) -> None:

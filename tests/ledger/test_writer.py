@@ -275,6 +275,40 @@ def test_callers_beyond_the_bound_wait_and_are_told_when_it_takes_too_long(tmp_p
     assert report(tmp_path).good
 
 
+def test_the_bound_in_bytes_is_freed_again_by_what_was_written(tmp_path: Path) -> None:
+    async def many(ledger: Ledger) -> None:
+        await asyncio.gather(*(ledger.record({**DECISION, "contents": {"input": "x" * 5_000}}) for _ in range(30)))
+
+    with Ledger(tmp_path, settings=Settings(max_waiting_bytes=10_000, timeout_s=20)) as ledger:
+        asyncio.run(many(ledger))
+        for _ in range(5):
+            ledger.append({**DECISION, "contents": {"input": "x" * 5_000}})
+
+    assert report(tmp_path).logs[0].entries == 35
+
+
+def test_tasks_are_told_when_it_takes_too_long(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, settings=Settings(timeout_s=0.1, busy_s=5))
+    ledger.append(DECISION)
+    other = sqlite3.connect(place.logs(tmp_path)[0], isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    async def late() -> list[Any]:
+        return await asyncio.gather(*(ledger.record(DECISION) for _ in range(3)), return_exceptions=True)
+
+    answers = asyncio.run(late())
+    slow = ledger.healthy
+    other.execute("ROLLBACK")
+    other.close()
+    end = time.monotonic() + 10
+    while ledger._oldest and time.monotonic() < end:
+        time.sleep(0.01)
+    ledger.close()
+
+    assert all(isinstance(one, LedgerError) and "did not write" in one.what for one in answers)
+    assert not slow
+
+
 def test_a_cancelled_task_leaves_a_sound_log(tmp_path: Path) -> None:
     async def cancel(ledger: Ledger) -> None:
         task = asyncio.create_task(ledger.record(DECISION))

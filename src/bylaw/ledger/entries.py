@@ -48,29 +48,34 @@ _COMMITMENT: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _HINT: Final = "Nothing was recorded; the caller must not go on as if it were."
 
 
+_EMPTY: Final[dict[str, Any]] = {**dict.fromkeys(TEXTS, ""), **dict.fromkeys(LISTS, ()), "facts": {}}
+
+
 def checked(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The caller's part of a leaf, complete and sound, without contents and time; raises LedgerError on anything a leaf cannot say."""
+    """The caller's part of a leaf, complete and sound but for time, seq and contents; raises LedgerError on anything a leaf cannot say."""
     if extra := entry.keys() - GIVEN:
         raise LedgerError(f"an entry has no {sorted(map(str, extra))[0]!r}", f"An entry has: {', '.join(sorted(GIVEN))}.")
-    said: dict[str, Any] = {}
+    said: dict[str, Any] = {**_EMPTY, **entry}
     for key, longest in TEXTS.items():
-        value = entry.get(key, "")
+        value = said[key]
         if not isinstance(value, str) or len(value) > longest:
             raise LedgerError(f"an entry's {key} must be text of at most {longest} characters", _HINT)
-        said[key] = value
     if not _KIND.fullmatch(said["kind"]):
         raise LedgerError("an entry needs a kind in small letters, such as `decision`", _HINT)
     for key in LISTS:
-        ids = entry.get(key, ())
-        if not isinstance(ids, list | tuple) or len(ids) > MAX_IDS or not all(isinstance(one, str) for one in ids):
+        ids = said[key]
+        if not isinstance(ids, list | tuple) or len(ids) > MAX_IDS:
             raise LedgerError(f"an entry's {key} must be a list of at most {MAX_IDS} ids", _HINT)
-        said[key] = list(ids)
-    facts = entry.get("facts")
-    if facts:
+        for one in ids:
+            if not isinstance(one, str):
+                raise LedgerError(f"an entry's {key} must be a list of at most {MAX_IDS} ids", _HINT)
+    if facts := said["facts"]:
         if not isinstance(facts, Mapping):
             raise LedgerError("an entry's facts must be a map", _HINT)
-        _check_json(facts, MAX_DEPTH)
-    said["facts"] = facts or {}
+        said["facts"] = dict(facts)
+        _check_json(said["facts"], MAX_DEPTH)
+    else:
+        said["facts"] = {}
     return said
 
 
@@ -84,7 +89,7 @@ def _check_json(value: Any, depth: int) -> None:
         return
     if depth == 0:
         raise LedgerError(f"facts are nested deeper than {MAX_DEPTH}", _HINT)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         if not all(isinstance(key, str) and key.isascii() for key in value):
             raise LedgerError("the keys of facts must be ASCII text", _HINT)
         for one in value.values():

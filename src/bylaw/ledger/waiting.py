@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -44,7 +45,33 @@ class Waiting:
     @property
     def weight(self) -> int:
         """Bytes held in memory."""
-        return len(self.leaf) + sum(len(content) for _, _, content in self.contents)
+        return len(self.leaf) + sum(len(one[2]) for one in self.contents) if self.contents else len(self.leaf)
+
+
+class Watch:
+    """Tells the tasks of one loop when they have waited too long: one timer for all of them, not one each."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout_s: float, late: Callable[[], LedgerError]) -> None:
+        self._loop, self._timeout_s, self._late = loop, timeout_s, late
+        self._futures: deque[tuple[float, asyncio.Future[Receipt]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, future: "asyncio.Future[Receipt]") -> None:
+        """Watch over a future; on the loop's own thread."""
+        while self._futures and self._futures[0][1].done():
+            self._futures.popleft()
+        self._futures.append((self._loop.time() + self._timeout_s, future))
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout_s, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        while self._futures and (self._futures[0][1].done() or self._futures[0][0] <= now):
+            _, future = self._futures.popleft()
+            if not future.done():
+                future.set_exception(self._late())
+        first = self._futures[0][0] if self._futures else None
+        self._timer = None if first is None else self._loop.call_at(first, self._look)
 
 
 def resolve(group: Sequence[Waiting]) -> None:
@@ -70,9 +97,3 @@ def _set(group: Sequence[Waiting]) -> None:
             one.future.set_result(one.receipt)
         else:
             one.future.set_exception(one.fault or LedgerError("the ledger cannot record", STOP))
-
-
-def expire(future: "asyncio.Future[Receipt]", late: Callable[[], LedgerError]) -> None:
-    """Tell a task that it has waited long enough."""
-    if not future.done():
-        future.set_exception(late())

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from bylaw.errors import LedgerError
 from bylaw.ledger import entries, place
@@ -29,7 +30,7 @@ from bylaw.ledger.keyfile import signing_key
 from bylaw.ledger.merkle import leaf_hash
 from bylaw.ledger.notes import Checkpoint
 from bylaw.ledger.resume import resume
-from bylaw.ledger.waiting import STOP, Receipt, Waiting, expire, resolve
+from bylaw.ledger.waiting import STOP, Receipt, Waiting, Watch, resolve
 
 MAX_GROUP: Final = 1_024  # entries in one commit
 MAX_SESSIONS: Final = 100_000  # whose sequence numbers are kept in memory; far above `max_waiting`
@@ -71,7 +72,8 @@ class Ledger:
         self._writing = 0  # entries in the group at the disk
         self._weight = 0  # bytes of both
         self._oldest = 0.0  # since when the group at the disk is being written; 0: none is
-        self._sessions: OrderedDict[str, int] = OrderedDict()
+        self._sessions: OrderedDict[str, int] = OrderedDict()  # the last number handed out
+        self._watches: WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = WeakKeyDictionary()
         self._fault, self._closing = "", False
         self.groups, self._scrub = 0, True  # commits so far; whether erased contents may still stand in the write-ahead log
         try:
@@ -103,6 +105,7 @@ class Ledger:
         self._beside = self._path.with_suffix(".checkpoint")
         end = resume(self._db, self._path, self.log, self._key.public)
         self._frontier, self._note, self._last_us = end.frontier, end.note, end.last_us
+        self._unsaved = end.sessions  # the last numbers on the disk that stand in entries alone; the writer's own
         self._unpublished = end.frontier.size - end.published
         self._next = self._frontier.size
         self._published_at = time.monotonic()
@@ -128,11 +131,11 @@ class Ledger:
             if time.monotonic() > end:
                 raise self._late()
             await asyncio.sleep(0.001)
-        timer = loop.call_later(self._settings.timeout_s, expire, future, self._late)
-        try:
-            return await future
-        finally:
-            timer.cancel()
+        watch = self._watches.get(loop)
+        if watch is None:
+            watch = self._watches[loop] = Watch(loop, self._settings.timeout_s, self._late)
+        watch.add(future)
+        return await future
 
     def retain(self, before_us: int, session: str = "", principal: str = "") -> int:
         """Delete contents from before that time (of one session, or of all), and record that. Leaves stay. Returns how many went."""
@@ -237,13 +240,16 @@ class Ledger:
         self._sessions.move_to_end(session)
         if len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)
+        if not self._waiting:
+            self._wake.notify()
         self._waiting.append(waiting)
         self._weight += waiting.weight
-        self._wake.notify()
         return waiting
 
     def _seq(self, session: str) -> int:
         known = self._sessions.get(session)
+        if known is None:
+            known = self._unsaved.get(session)
         if known is not None:
             return known
         try:
@@ -304,8 +310,6 @@ class Ledger:
             rows = [(self.log, one.index, *content, one.time_us, one.session) for one in group for content in one.contents]
             if rows:
                 db.executemany("INSERT INTO ledger_contents VALUES (?,?,?,?,?,?,?)", rows)
-            last = {one.session: one.seq for one in group}
-            db.executemany("INSERT OR REPLACE INTO ledger_sessions VALUES (?,?,?)", [(self.log, *pair) for pair in last.items()])
             erased = [one for one in group if one.erase]
             for one in erased:
                 one.erased = self._erase(one)
@@ -320,9 +324,15 @@ class Ledger:
             db.execute("INSERT OR REPLACE INTO ledger_heads VALUES (?,?,?,?)", [self.log, size, self._note, bytes(self._frontier)])
         publish = self._due() or (self._closing and not self._waiting and self._unpublished > 0)
         if publish:
+            unsaved = self._unsaved | {one.session: one.seq for one in group}
+            db.executemany("INSERT OR REPLACE INTO ledger_sessions VALUES (?,?,?)", [(self.log, *pair) for pair in unsaved.items()])
             db.execute("INSERT INTO ledger_checkpoints VALUES (?,?,?)", [self.log, self._frontier.size, self._note])
         db.execute("COMMIT")
         self._still_there()
+        if publish:
+            self._unsaved = {}
+        else:
+            self._unsaved.update((one.session, one.seq) for one in group)
         self.groups += 1
         if erased or (publish and self._scrub):
             self._scrub = self._unscrubbed()

@@ -24,7 +24,7 @@ SESSIONS: Final = Table(
     METADATA,
     Column("log", String(200), primary_key=True),
     Column("session", String(800), primary_key=True),
-    Column("seq", BigInteger, nullable=False),  # the highest sequence number so far; what verification reads is in the leaves
+    Column("seq", BigInteger, nullable=False),  # the last number at the last published checkpoint; later ones stand in the leaves
     sqlite_with_rowid=False,
 )
 
