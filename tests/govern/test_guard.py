@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bylaw import Blocked, Guard, Pending
+from bylaw.errors import PolicyError
 from bylaw.govern.approvals import Approvals
 from bylaw.govern.guard import Acting
 from bylaw.govern.quorum import Person
@@ -341,12 +342,41 @@ def test_check_fills_in_who_acts_and_counts_what_it_lets_through() -> None:
     assert guard.check(replace(call, session={"sums": {"payments.refund.amount": 0.0}})).effect == "allow"
 
 
+def test_another_policy_is_in_force_at_once_and_a_bad_one_leaves_the_old(setup: Setup) -> None:
+    approval = setup.pending(amount=640.0)
+    setup.approve(approval)
+    stricter = policy(clause("money.limit", replace(OVER, when="args.amount > 10.0"), NEVER, SPLIT))
+    broken = policy(clause("money.limit", replace(OVER, when="args.amnt > 10.0")))
+
+    other = setup.guard.acting(AGENT, "s").tool(setup._refund, name="payments.refund")
+    setup.guard.use(stricter)
+    with pytest.raises(PolicyError, match="amnt"):
+        setup.guard.use(broken)
+    with pytest.raises(Pending):
+        other(amount=20.0)
+    anew = setup.pending(amount=640.0)
+
+    assert anew != approval  # what was approved under the old policy is asked for again
+    assert setup.ran == []
+
+
+@pytest.mark.parametrize("address", ["{0}/b/store.sqlite", "sqlite:///{0}/b/store.sqlite"])
+def test_a_store_that_is_a_file_has_its_ledger_beside_it(tmp_path: Path, address: str) -> None:
+    Guard(POLICY, store=address.format(tmp_path)).close()
+    opened = database.open(tmp_path / "c" / "store.sqlite")
+    Guard(POLICY, store=opened).close()
+    opened.close()
+
+    assert (tmp_path / "b" / "ledger").is_dir()
+    assert (tmp_path / "c" / "ledger").is_dir()
+
+
 def test_a_policy_that_does_not_load_makes_no_guard(tmp_path: Path) -> None:
     folder = tmp_path / "p"
     folder.mkdir()
     (folder / "policy.yaml").write_text("id: p\nversion: 1.0.0\n")
 
-    with pytest.raises(Exception, match="no clause"):
+    with pytest.raises(PolicyError, match="no clause"):
         Guard(folder)
 
 

@@ -4,6 +4,7 @@ import threading
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -150,3 +151,16 @@ def test_a_session_belongs_to_its_principal_and_ends_when_one_says_so() -> None:
         ended = turn.history
 
     assert (other.taint, same.taint, ended.taint) == ((), ("x",), ())
+
+
+def test_a_turn_inside_a_turn_is_the_same_one_and_an_error_loses_nothing() -> None:
+    sessions = Sessions()
+    with pytest.raises(ZeroDivisionError), sessions.turn("a", "s") as outer:
+        with sessions.turn("a", "s") as inner:
+            inner.history = inner.history.tainted("inner")
+        outer.history = outer.history.tainted("outer")
+        raise ZeroDivisionError
+    with sessions.turn("a", "s") as turn:
+        taint = turn.history.taint
+
+    assert taint == ("inner", "outer")

@@ -92,6 +92,12 @@ class Judged:
     placed: tuple[Any, ...] = ()  # hits with their places in the arguments
 
 
+class Standing:
+    """The policy in force and its rails, exchanged in one step."""
+
+    now: tuple[Calendar, Mapping[str, Any]]
+
+
 class Guard:
     """A policy in force in this process. Safe to use from many threads."""
 
@@ -107,9 +113,9 @@ class Guard:
         acting: Acting | None = None,
     ) -> None:
         """`store` (a path, a URL or an open store) brings approvals and stops; `ledger` is a recorder, or the folder of one."""
-        written, reviews = (policy, ()) if isinstance(policy, Policy) else _read(Path(policy))
-        self.rails = _known(written) if rails is None else rails
-        self._calendar = Calendar.load(written, self.rails, datetime.now(UTC).date(), reviews=reviews)
+        self._given_rails = rails
+        self._standing = Standing()  # shared by all that act through this guard
+        self.use(policy)
         self.tools: dict[str, Callable[..., Any]] = {}  # those that this guard runs, by name
         self.acting_as = acting or Acting()
         self._sessions = Sessions()
@@ -121,7 +127,18 @@ class Guard:
     @property
     def places(self) -> Places:
         """What holds where, today."""
-        return self._calendar.on(datetime.now(UTC).date())
+        return self._standing.now[0].on(datetime.now(UTC).date())
+
+    @property
+    def rails(self) -> Mapping[str, Any]:
+        """Every rail that can be asked."""
+        return self._standing.now[1]
+
+    def use(self, policy: Policy | Path | str) -> None:
+        """Put another policy in force, at once and for all that act through this guard. One that does not load leaves the old in force."""
+        written, reviews = (policy, ()) if isinstance(policy, Policy) else _read(Path(policy))
+        rails = _known(written) if self._given_rails is None else self._given_rails
+        self._standing.now = (Calendar.load(written, rails, datetime.now(UTC).date(), reviews=reviews), rails)
 
     def acting(self, principal: Mapping[str, Any], session: str = "", env: Mapping[str, Any] = EMPTY) -> "Guard":
         """The same guard for another principal or session; sums and taint of each session are its own."""

@@ -5,6 +5,7 @@ A call that the model asks for is withheld as a whole with its answer, unless it
 person must approve: then it is judged again when it runs. What waits for a person here is refused: the gateway can hold it back.
 """
 
+import inspect
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -42,6 +43,8 @@ class Completions:
     """`client.chat.completions`."""
 
     def __init__(self, guard: Guard, client: Any) -> None:
+        if inspect.iscoroutinefunction(client.chat.completions.create):
+            raise TypeError("a guard takes the synchronous client; for the asynchronous one use the gateway (`bylaw serve`)")
         self._guard, self._client = guard, client
 
     def create(self, **request: Any) -> Any:

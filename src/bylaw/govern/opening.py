@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bylaw.errors import StoreError
+
+DATA_DIR: Final = Path(".bylaw")
 
 
 class Parts(NamedTuple):
@@ -19,7 +21,7 @@ class Parts(NamedTuple):
 def parts(store: Any, approvals: Any, ledger: Any, stops: Any) -> Parts:
     """Open what is a path; what is given as a value is used as it is, and not closed.
 
-    A store that is a file has its ledger in the same folder, unless another is given.
+    A store that is a file has its ledger in the same folder, any other in `.bylaw`, unless another is given.
     """
     closing: list[Callable[[], None]] = []
 
@@ -40,9 +42,10 @@ def parts(store: Any, approvals: Any, ledger: Any, stops: Any) -> Parts:
 
 
 def _beside(store: Any) -> Path:
-    if isinstance(store, Path) or (isinstance(store, str) and "://" not in store):
-        return Path(store).parent
-    raise StoreError("a store without a ledger: approvals are recorded before they count", "Give `ledger=` the folder for the ledger, too.")
+    """The folder for the ledger of a store: that of its file, else the usual one."""
+    address = str(store) if isinstance(store, str | Path) else str(store.engine.url)
+    scheme, _, rest = address.rpartition("://")
+    return Path(rest.removeprefix("/") if scheme else rest).parent if scheme.startswith("sqlite") or not scheme else DATA_DIR
 
 
 def _ledger(folder: Path, closing: list[Callable[[], None]]) -> Any:

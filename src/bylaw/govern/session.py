@@ -151,6 +151,7 @@ class Sessions:
 
     def __init__(self) -> None:
         self._histories: dict[tuple[str, str], History] = {}
+        self._turns: dict[tuple[str, str], Turn] = {}  # of who holds the lock
         self._locks: dict[tuple[str, str], threading.RLock] = {}
         self._door = threading.Lock()
 
@@ -163,11 +164,15 @@ class Sessions:
                 raise StoreError(f"{MAX_SESSIONS} sessions are open", "End some, or start another process; nothing was let through.")
             lock = self._locks.setdefault(key, threading.RLock())
         with lock:
-            turn = Turn(self._histories.get(key) or History(name))
+            if key in self._turns:  # the same thread, inside its own turn: one history, not two
+                yield self._turns[key]
+                return
+            turn = self._turns[key] = Turn(self._histories.get(key) or History(name))
             try:
                 yield turn
             finally:
                 self._histories[key] = turn.history
+                del self._turns[key]
 
     def end(self, principal: str, name: str) -> None:
         """Forget a session; whoever calls this says that it is over."""
