@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bylaw import Blocked, Guard, Pending
-from bylaw.errors import PolicyError
+from bylaw.errors import PolicyError, StoreError
 from bylaw.govern.approvals import Approvals
 from bylaw.govern.guard import Acting
 from bylaw.govern.quorum import Person
@@ -313,6 +313,32 @@ def test_a_split_over_many_threads_never_passes_the_limit(setup: Setup) -> None:
         thread.join()
 
     assert sum(one["amount"] for one in setup.ran) == 900.0
+
+
+@pytest.mark.parametrize("error", [StoreError("the store is gone", ""), RuntimeError("boom"), OSError("disk full")])
+def test_nothing_runs_where_an_approval_cannot_be_asked_for_or_claimed(setup: Setup, error: Exception) -> None:
+    approval = setup.pending(amount=640.0)
+    setup.approve(approval)
+
+    class Broken:
+        """Approvals that fail at one step."""
+
+        def __init__(self, step: str) -> None:
+            self.step = step
+
+        def __getattr__(self, name: str) -> Any:
+            if name == self.step:
+                raise error
+            return getattr(setup.approvals, name)
+
+    for step in ("request", "claim"):
+        setup.guard.approvals = Broken(step)
+        with pytest.raises(Blocked, match="could not be asked for"):
+            setup.guard.tool(setup._refund, name="payments.refund")(amount=640.0)
+    setup.guard.approvals = setup.approvals
+
+    assert setup.ran == []
+    assert setup.refund(amount=640.0) == "refunded 640.0"
 
 
 def test_a_strange_tool_waits_for_an_approver(setup: Setup) -> None:

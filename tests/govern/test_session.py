@@ -155,11 +155,16 @@ def test_a_session_belongs_to_its_principal_and_ends_when_one_says_so() -> None:
 
 def test_a_turn_inside_a_turn_is_the_same_one_and_an_error_loses_nothing() -> None:
     sessions = Sessions()
-    with pytest.raises(ZeroDivisionError), sessions.turn("a", "s") as outer:
-        with sessions.turn("a", "s") as inner:
-            inner.history = inner.history.tainted("inner")
-        outer.history = outer.history.tainted("outer")
-        raise ZeroDivisionError
+
+    def breaks() -> None:
+        with sessions.turn("a", "s") as outer:
+            with sessions.turn("a", "s") as inner:
+                inner.history = inner.history.tainted("inner")
+            outer.history = outer.history.tainted("outer")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        breaks()
     with sessions.turn("a", "s") as turn:
         taint = turn.history.taint
 

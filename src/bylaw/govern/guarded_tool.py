@@ -178,10 +178,11 @@ def _approved(guard: Guard, call: Call, judged: Judged, ref: str, turn: Turn) ->
             raise Pending(decision, found.id, f"{call.tool} waits for a person: {named(decision)}")
         if state == "approved":
             found = approvals.claim(found.id, what, principal, decision.policy, rejudge, stops)
-    except BylawError as error:
-        if isinstance(error, Pending):
-            raise
-        raise _refused(turn, ref, judged, f"{call.tool} was not run: {error.what}") from error
+    except Pending:
+        raise
+    except Exception as error:  # a store that is gone or full, or whatever else: nobody has approved anything
+        why = error.what if isinstance(error, BylawError) else type(error).__name__
+        raise _refused(turn, ref, judged, f"{call.tool} was not run, for its approval could not be asked for: {why}") from error
     if getattr(found, "token", ""):
         turn.history = _counted(turn.history, judged.event, ref)
         return Ready(call.bound.args, call.bound.kwargs, found)
