@@ -315,10 +315,27 @@ def test_the_commands_speak_json(tmp_path: Path, capsys: Any) -> None:
     assert sorted(one["kind"] for one in tail) == ["decision", "retention", "roots", "roots"]
 
 
+def test_a_proof_is_verified_by_the_command_that_verifies_logs(tmp_path: Path, capsys: Any) -> None:
+    path = fill(tmp_path)
+    where = ["--data-dir", str(tmp_path)]
+    assert cli.run(["ledger", "prove", f"{path.stem}#3", *where]) == 0
+    proof = tmp_path / "three.tlog-proof"
+    proof.write_text(capsys.readouterr().out)
+
+    good, told = cli.run(["ledger", "verify", str(proof), *where]), capsys.readouterr().out
+    proof.write_text(proof.read_text().replace("index 3", "index 4"))
+    bad, answer = cli.run(["ledger", "verify", str(proof), "--json", *where]), json.loads(capsys.readouterr().out)
+
+    assert (good, bad) == (0, 1)
+    assert "entry 3 of 10 is signed" in told
+    assert answer["proofs"][0]["holds"] is False
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["verify", "--data-dir", "nowhere"],
+        ["verify", "nowhere"],
         ["verify", "nowhere.sqlite"],
         ["verify", "nowhere.jsonl"],
         ["verify", "--key", "nonsense"],

@@ -20,13 +20,17 @@ app = typer.Typer(help="Verify, prove, export and read the record of what was de
 DATA_DIR: Final = Path(".bylaw")
 POLL_S: Final = 0.5
 MAX_NOTE_BYTES: Final = 100_000
+MAX_PROOF_BYTES: Final = 1_000_000
+LOGS: Final = (".sqlite", ".jsonl")
 DataDir = Annotated[Path, typer.Option(metavar="DIR", help="Where the run-time data lies.", show_default="./.bylaw")]
 KeyOption = Annotated[str | None, typer.Option(metavar="KEY", help="A public key, or its file.", show_default="DIR/keys/ledger.pub")]
 
 
 @app.command("verify")
 def ledger_verify(
-    paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="Logs (.sqlite) or exports.", show_default="DIR")] = None,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Logs, exports (.jsonl), proofs.", show_default="DIR")
+    ] = None,
     data_dir: DataDir = DATA_DIR,
     key: KeyOption = None,
     checkpoint: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A checkpoint kept elsewhere.", show_default=False)] = None,
@@ -38,21 +42,26 @@ def ledger_verify(
     public = _key(key, data_dir)
     files = _files(paths, data_dir)
     held = [_checkpoint(file, public) for file in checkpoint or ()]
+    logs, proofs = [file for file in files if file.suffix in LOGS], [file for file in files if file.suffix not in LOGS]
+    shown = [_proof(file, public) for file in proofs]
     with ExitStack() as stack:
-        report = verify.verify([_log(file, stack) for file in files], public, held)
+        report = verify.verify([_log(file, stack) for file in logs], public, held)
+    good = report.good and all(one["holds"] for one in shown)
     if as_json:
-        logs = [one._asdict() for one in report.logs]
-        say_json({"good": report.good, "key": str(public), "logs": logs, "faults": [one._asdict() for one in report.faults]})
+        told = {"logs": [one._asdict() for one in report.logs], "faults": [one._asdict() for one in report.faults], "proofs": shown}
+        say_json({"good": good, "key": str(public), **told})
     else:
         for one in report.logs:
             jumps = f", the clock went back {one.clock_jumps} times" if one.clock_jumps else ""
             say(f"{one.log or 'an empty log'}: {one.entries} entries, {one.sessions} sessions, {one.checkpoints} checkpoints{jumps}")
         for fault in report.faults:
             say(f"{fault.code}: {fault.log}: {fault.message}")
+        for proof in shown:
+            say(f"{'proof' if proof['holds'] else 'forged'}: {proof['file']}: {proof['says']}")
         if key is None:
             say("The public key lies beside the log: whoever can replace both is not found out. Name your own copy with --key.")
-        say("all holds" if report.good else "something does not hold")
-    if not report.good:
+        say("all holds" if good else "something does not hold")
+    if not good:
         raise typer.Exit(FINDINGS)
 
 
@@ -185,6 +194,17 @@ def _log(path: Path, stack: ExitStack) -> "Log":
     from bylaw.ledger.reading import exported, stored  # noqa: PLC0415  # see `cli`
 
     return exported(path) if path.suffix == ".jsonl" else stack.enter_context(stored(path))
+
+
+def _proof(path: Path, key: "PublicKey") -> dict[str, Any]:
+    from bylaw.ledger.verify_standalone import Wrong, check_proof  # noqa: PLC0415  # see `cli`
+
+    if not path.is_file() or path.stat().st_size > MAX_PROOF_BYTES:
+        raise LedgerError(f"{path}: no log, export or proof there", "Name a file that `bylaw ledger` wrote.")
+    try:
+        return {"file": str(path), "holds": True, "says": check_proof(path.read_bytes().decode("utf-8"), (key.name, key.raw))}
+    except (Wrong, UnicodeDecodeError) as error:
+        return {"file": str(path), "holds": False, "says": str(error)}
 
 
 def _checkpoint(path: Path, key: "PublicKey") -> "Checkpoint":
