@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from bylaw.ledger import entries, export, keyfile, place, reading, roots, verify
 from bylaw.ledger.merkle import Frontier, leaf_hash
 from bylaw.ledger.notes import Checkpoint, new_key, read_checkpoint
 from bylaw.ledger.retention import retain
-from bylaw.ledger.writer import Ledger, Settings
+from bylaw.ledger.writer import Ledger, Settings, now_us
 from tests.ledger.logs import NOON, SECOND, Clock, codes, fill, report
 
 
@@ -194,6 +195,32 @@ def test_logs_of_several_processes_are_joined_while_they_are_written(tmp_path: P
 
     assert found.good
     assert [summary.entries for summary in found.logs if summary.log.endswith("/roots")] == [2]
+
+
+def test_logs_that_are_being_written_joined_and_emptied_verify_at_every_moment(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def write(ledger: Ledger, name: str) -> None:
+        while not done.is_set():
+            ledger.append({"kind": "decision", "session": name, "contents": {"input": name}})
+
+    found = []
+    with Ledger(tmp_path, settings=Settings(checkpoint_entries=5)) as one, Ledger(tmp_path) as two:
+        threads = [threading.Thread(target=write, args=(ledger, f"{i}")) for i, ledger in enumerate((one, two, one))]
+        for thread in threads:
+            thread.start()
+        for i in range(12):
+            found.append(report(tmp_path, place.files(tmp_path)))
+            if i % 3 == 1:
+                roots.join(tmp_path)
+            if i % 4 == 2:
+                one.retain(now_us() + SECOND)
+        done.set()
+        for thread in threads:
+            thread.join()
+
+    assert [one.faults for one in found] == [()] * 12
+    assert report(tmp_path).good
 
 
 def test_a_log_taken_away_whole_is_missed(tmp_path: Path) -> None:
