@@ -44,10 +44,13 @@ def alike(char: str) -> str:
     return look.upper() if char.isupper() else look
 
 
+def plain(text: str) -> bool:
+    """Whether a text is ASCII that is seen; it looks like nothing else."""
+    return text.isascii() and (text.isprintable() or not _ODD.search(text))
+
+
 def changes(text: str, look: Callable[[str], str]) -> dict[str, str]:
     """What to replace so that every character is what it looks like; nothing where the text is plain already."""
-    if text.isascii() and text.isprintable():
-        return {}
     return {char: new for char in set(_ODD.findall(text)) if (new := look(char)) != char}
 
 

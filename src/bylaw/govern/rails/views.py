@@ -10,7 +10,6 @@ Limits: the table of look-alikes is `judge.lookalikes`'s, by hand; what is encod
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple
 
@@ -34,20 +33,15 @@ class Span(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """One reading of the text, and the way back to the text itself."""
 
     name: str  # `base64`, `rot13+hex`; empty: the text
     text: str
+    raw: bytes  # the text as RE2 reads it
     back: Callable[[int, int], Span]
     kind: Kind = "plain"
     fresh: bool = False  # whether characters stand in it that do not stand in the text
-
-    @cached_property
-    def raw(self) -> bytes:
-        """The text as RE2 reads it; kept, for several sets read it."""
-        return self.text.encode()
 
 
 class Views:
@@ -60,7 +54,8 @@ class Views:
     @cached_property
     def seen(self) -> tuple[View, ...]:
         """The text and what it looks like."""
-        return (View("", self.text, Span), *_looked(View("", self.text, Span)))
+        text = View("", self.text, self.text.encode(), Span)
+        return (text, *_looked(text)) if not looks.plain(self.text) else (text,)
 
     @cached_property
     def every(self) -> tuple[View, ...]:
@@ -100,7 +95,7 @@ def _looked(view: View) -> Iterator[View]:
     for name, look in (("clean", looks.clean), ("alike", looks.alike)):
         changed = looks.changes(view.text, look)
         if changed and all(len(new) == 1 for new in changed.values()):
-            yield View(_joined(view, name), view.text.translate({ord(char): new for char, new in changed.items()}), view.back, view.kind)
+            yield _view(view, name, view.text.translate({ord(char): new for char, new in changed.items()}), view.back, view.kind)
         elif changed:
             yield edited(view, name, looks.edits(view.text, changed), view.kind)
 
@@ -118,13 +113,15 @@ def _children(view: View) -> Iterator[View]:
     if found.backwards:
         yield edited(view, "backwards", found.backwards, view.kind)
     if found.leet:
-        yield View(_joined(view, "leet"), decoding.leet(view.text), view.back, "leet")
-    yield View(_joined(view, "rot13"), decoding.rot13(view.text), view.back, view.kind)
-    yield View(_joined(view, "reversed"), view.text[::-1], _mirror(view), view.kind)
+        yield _view(view, "leet", decoding.leet(view.text), view.back, "leet")
+    yield _view(view, "rot13", decoding.rot13(view.text), view.back, view.kind)
+    yield _view(view, "reversed", view.text[::-1], _mirror(view), view.kind)
 
 
-def _joined(view: View, name: str) -> str:
-    return f"{view.name}+{name}" if view.name else name
+def _view(
+    view: View, name: str, text: str, back: Callable[[int, int], Span], kind: Kind, fresh: bool = False
+) -> View:  # the fields of one value
+    return View(f"{view.name}+{name}" if view.name else name, text, text.encode(), back, kind, fresh)
 
 
 def _mirror(view: View) -> Callable[[int, int], Span]:
@@ -162,4 +159,4 @@ def edited(view: View, name: str, edits: Sequence[Edit], kind: Kind = "plain", f
         high = olds[last].start + (end - starts[last]) if moved[last] else olds[last].end
         return outer(low, high)
 
-    return View(_joined(view, name), "".join(parts), back, kind, fresh)
+    return _view(view, name, "".join(parts), back, kind, fresh)
