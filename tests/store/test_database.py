@@ -132,6 +132,33 @@ def test_a_wrong_url_is_one_clear_line_without_its_password(url: str, says: str)
     assert caught.value.hint
 
 
+def test_a_file_that_was_removed_or_replaced_is_no_longer_used(tmp_path: Path) -> None:
+    store = database.open(tmp_path / "store.sqlite")
+    database.open(tmp_path / "other.sqlite").close()
+    (tmp_path / "store.sqlite").unlink()
+    with pytest.raises(StoreError, match="removed or replaced"), store.reading():
+        pass
+    (tmp_path / "other.sqlite").rename(tmp_path / "store.sqlite")
+    with pytest.raises(StoreError, match="removed or replaced"), store.writing():
+        pass
+    with pytest.raises(StoreError, match="removed or replaced"):
+        store.inserted(insert(VERSIONS).values(name="mine", version=7))
+
+    store.close()
+
+
+@pytest.mark.slow
+def test_a_database_that_another_program_has_locked_is_told_after_a_bounded_wait(tmp_path: Path) -> None:
+    store = database.open(tmp_path / "store.sqlite")
+    other = sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreError, match="database is locked"), store.writing():
+        pass
+    other.close()
+
+    store.close()
+
+
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     store = database.open(tmp_path / "store.sqlite")
 

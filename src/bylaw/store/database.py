@@ -47,6 +47,7 @@ class Store:
 
     engine: Engine
     name: str  # what to call it in messages: a path, or a URL without its password
+    file: tuple[Path, int, int] | None = None  # SQLite's file, its device and inode
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -77,11 +78,23 @@ class Store:
 
     @contextmanager
     def _translated(self, done: str) -> Iterator[None]:
+        if self.file is not None:
+            self._check_file(*self.file)
         try:
             yield
         except SQLAlchemyError as error:
             hint = "Is the disk full, the file damaged or locked, or the server away? Nothing is allowed meanwhile."
             raise StoreError(f"{self.name}: the store cannot be {done}: {_first_line(error)}", hint) from error
+
+    def _check_file(self, path: Path, device: int, inode: int) -> None:
+        """A file that was removed or replaced still takes what is written, and nobody else sees it: neither stops nor claims."""
+        try:
+            found = path.stat()
+            same = (found.st_dev, found.st_ino) == (device, inode)
+        except OSError:
+            same = False
+        if not same:
+            raise StoreError(f"{self.name}: the store's file was removed or replaced while it was in use", "Start this process again.")
 
 
 def open(url: str | Path = DEFAULT) -> Store:  # noqa: A001  # `database.open` is what every caller says
@@ -111,13 +124,15 @@ def _file(url: str | Path) -> Path:
 def _sqlite(path: Path) -> Store:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = path.resolve()  # the working directory may change
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # ours alone, and a clear error where it cannot be
+        found = path.stat()
     except OSError as error:
         raise StoreError(f"{path}: the store cannot be opened: {error.strerror}", "Check the path and its permissions.") from error
     engine = create_engine(f"sqlite:///{path}", pool_size=POOL_SIZE, max_overflow=POOL_OVERFLOW, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
-    return Store(engine, str(path))
+    return Store(engine, str(path), (path, found.st_dev, found.st_ino))
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

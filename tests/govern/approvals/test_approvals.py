@@ -325,6 +325,7 @@ def test_an_approval_that_is_past_its_time_is_not_used(scene: Scene) -> None:
     refused = claimed(scene, asked.id)
 
     assert why(refused) == "expired"
+    assert scene.ledger.steps()[-2:] == ["expired", "refused"]
     assert scene.asked().id != asked.id
 
 
@@ -348,6 +349,17 @@ def test_a_clock_set_back_does_not_extend_an_approval(scene: Scene) -> None:
     late = other.claim(asked.id, CALL, AGENT, POLICY, asking, no_stops)
 
     assert why(late) == "expired"
+
+
+def test_time_that_somebody_only_looked_at_is_not_forgotten_over_a_restart(scene: Scene) -> None:
+    asked = scene.approved()
+    scene.time_s += 595
+    scene.approvals.find()
+    scene.time_s -= 500
+    restarted = scene.opened()
+    scene.time_s += 10
+
+    assert why(restarted.claim(asked.id, CALL, AGENT, POLICY, asking, no_stops)) == "expired"
 
 
 def test_a_shorter_time_under_the_current_policy_counts(scene: Scene) -> None:

@@ -1,0 +1,177 @@
+"""The bell: tells people by webhook and e-mail that somebody waits for them. It only rings; nothing is decided by answering it.
+
+What is sent says which request, which clauses and how long it waits; never what it is about, which may be private. Each ring is tried at
+most `TRIES` times in a thread of its own; a request waits and can be listed whether or not anybody heard. How it went is given to `told`,
+which writes it beside the request (`Approvals.note`).
+"""
+
+import logging
+import queue
+import smtplib
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid
+from typing import Any, Final
+
+from bylaw.errors import BylawError, StoreError
+from bylaw.govern import webhooks
+from bylaw.govern.webhooks import Webhook
+from bylaw.store.approval_rows import Approval
+
+TRIES: Final = 4
+WAITS_S: Final = (1.0, 5.0, 30.0)  # between the tries
+MAX_QUEUED: Final = 1_000
+MAIL_TIMEOUT_S: Final = 10.0
+LOCAL: Final = ("localhost", "127.0.0.1", "::1")
+LOG: Final = logging.getLogger(__name__)
+
+Channel = Callable[[Approval], str]  # rings once; empty where it was heard, else why not
+Told = Callable[[str, str], object]  # approval, how it went
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """Whom to write to, and through which server. TLS is required, except on this machine."""
+
+    server: str
+    sender: str
+    to: tuple[str, ...]
+    port: int = 587
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse at once what could never be sent."""
+        if not self.to or not all("@" in one and one.isprintable() and " " not in one for one in (self.sender, *self.to)):
+            raise StoreError("e-mail needs a sender and at least one address", "Write name@host.")
+        if self.password and not self.user:
+            raise StoreError("e-mail has a password and no user", "Name the user.")
+
+
+def by_webhook(hook: Webhook, clock: Callable[[], float] = time.time) -> Channel:
+    """Ring by webhook."""
+
+    def ring(approval: Approval) -> str:
+        return webhooks.send(hook, f"msg_{approval.id}", int(clock()), message(approval))
+
+    return ring
+
+
+def by_mail(mail: Mail) -> Channel:
+    """Ring by e-mail."""
+
+    def ring(approval: Approval) -> str:
+        try:
+            with smtplib.SMTP(mail.server, mail.port, timeout=MAIL_TIMEOUT_S) as server:
+                if mail.server not in LOCAL:
+                    server.starttls(context=ssl.create_default_context())
+                if mail.user:
+                    server.login(mail.user, mail.password)
+                refused = server.send_message(letter(mail, approval))
+        except (OSError, smtplib.SMTPException, ValueError) as error:
+            return f"{mail.server}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return f"{mail.server} refused {', '.join(refused)}" if refused else ""
+
+    return ring
+
+
+def message(approval: Approval) -> dict[str, Any]:
+    """What a webhook says."""
+    data = {
+        "approval": approval.id,
+        "state": approval.state,
+        "tenant": approval.tenant,
+        "clauses": list(approval.clauses),
+        "roles": sorted({role for need in approval.needs for role in need.approvers}),
+        "expires_at": _iso(approval.expires_at),
+    }
+    return {"type": "approval.pending", "timestamp": _iso(approval.requested_at), "data": data}
+
+
+def letter(mail: Mail, approval: Approval) -> EmailMessage:
+    """What an e-mail says."""
+    made = EmailMessage()
+    made["Subject"] = f"bylaw: a request waits for approval ({approval.id[:8]})"
+    made["From"], made["To"] = mail.sender, ", ".join(mail.to)
+    made["Date"] = format_datetime(datetime.fromtimestamp(approval.requested_at / 1000, UTC))
+    made["Message-ID"] = make_msgid(idstring=approval.id, domain="bylaw.invalid")
+    lines = [
+        "A request waits for a person.",
+        "",
+        f"  clauses  {', '.join(approval.clauses) or 'none'}",
+        f"  until    {_iso(approval.expires_at)}",
+        "",
+        "See it, and answer it:",
+        "",
+        f"  bylaw approvals show {approval.id}",
+        f"  bylaw approvals approve {approval.id}    (or deny)",
+        "",
+        "Replying to this letter answers nothing.",
+    ]
+    made.set_content("\n".join(lines))
+    return made
+
+
+def _iso(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Bell:
+    """Rings every channel for each request, in a thread of its own. Give `ring` to Approvals, and Approvals.note to `told`."""
+
+    def __init__(self, channels: Sequence[Channel], told: Told, waits_s: Sequence[float] = WAITS_S) -> None:
+        self._channels = channels
+        self._told = told
+        self._waits_s = waits_s
+        self._queue: queue.Queue[Approval | None] = queue.Queue(MAX_QUEUED)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._ring_all, name="bylaw-bell", daemon=True)
+        self._thread.start()
+
+    def ring(self, approval: Approval) -> None:
+        """Ring for this request soon; never waits."""
+        try:
+            self._queue.put_nowait(approval)
+        except queue.Full:
+            LOG.warning("nobody was rung for approval %s: %d requests wait to be rung for", approval.id, MAX_QUEUED)
+            self._tell(approval.id, "nobody was rung: too many requests at once")
+
+    def close(self, patience_s: float = 5.0) -> None:
+        """Ring for what waits, without further tries, and stop."""
+        self._closed.set()
+        try:
+            self._queue.put(None, timeout=patience_s)
+        except queue.Full:
+            LOG.warning("the bell was closed while %d requests waited to be rung for", MAX_QUEUED)
+        self._thread.join(patience_s)
+
+    def _ring_all(self) -> None:
+        while (approval := self._queue.get()) is not None:
+            faults = [fault for channel in self._channels if (fault := self._tried(channel, approval))]
+            if faults:
+                LOG.warning("ringing for approval %s failed: %s", approval.id, "; ".join(faults))
+            rung = len(self._channels) - len(faults)
+            self._tell(approval.id, f"rang {rung} of {len(self._channels)}" + (f"; {'; '.join(faults)}" if faults else ""))
+
+    def _tried(self, channel: Channel, approval: Approval) -> str:
+        fault = ""
+        for attempt in range(TRIES):
+            try:
+                fault = channel(approval)
+            except Exception as error:  # noqa: BLE001  # a bell that breaks must not silence the others, nor this thread
+                fault = f"{type(error).__name__}: {error}"
+            last = attempt == TRIES - 1 or self._closed.is_set()
+            if not fault or last or self._closed.wait(self._waits_s[min(attempt, len(self._waits_s) - 1)]):
+                break
+        return fault
+
+    def _tell(self, approval: str, how: str) -> None:
+        try:
+            self._told(approval, how)
+        except BylawError as error:
+            LOG.warning("how ringing for approval %s went could not be written down: %s", approval, error.what)
