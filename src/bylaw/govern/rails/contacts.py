@@ -15,18 +15,21 @@ from bylaw.govern.rails.views import View
 
 REGIONS: Final = ("US", "DE", "GB", "FR", "ES", "IT", "NL", "PL")  # whose national forms are tried
 _CUE_CHARS: Final = 32
-_AT: Final = r"(?:[ ]?@[ ]?|[ ]?[\[({<]\s?(?:at|@|ät|arobase)\s?[\])}>][ ]?)"
+_AT: Final = r"(?:[ ]?@[ ]?|[ ]?[\[({<]\s?(?:at|@|a|ät|arobase)\s?[\])}>][ ]?|[_\-]at[_\-])"
 _DOT: Final = r"(?:[.]|[ ]?[\[({<]\s?(?:dot|\.|punkt|point|punto)\s?[\])}>][ ]?)"
 _LOCAL: Final = r"[\pL\pN](?:[\pL\pN._%+'\-]{0,62}[\pL\pN_+\-])?"
 _LABEL: Final = r"[\pL\pN](?:[\pL\pN\-]{0,61}[\pL\pN])?"
 EMAIL: Final = rf"(?i){_LOCAL}{_AT}(?:{_LABEL}{_DOT}){{1,6}}\pL{{2,24}}"
-SPOKEN: Final = rf"(?i){_LOCAL} at (?:{_LABEL} dot ){{1,4}}\pL{{2,24}}"
+SPOKEN: Final = rf"(?i)(?:{_LABEL} dot ){{0,3}}{_LOCAL} at (?:{_LABEL} dot ){{1,4}}\pL{{2,24}}"
 _EMAIL: Final = pattern(f"{EMAIL}|{SPOKEN}")
+_MAY_BE_EMAIL: Final = r"(?i)@|\b(?:dot|punkt|point|punto)\b|[\[({<]\s?(?:at|a|ät|arobase)\s?[\])}>]|[_\-]at[_\-]"  # small: a set holds it
 IP: Final = r"(?:\d{1,3}\.){3}\d{1,3}|(?i)(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}"
 _IP: Final = pattern(r"(?i)[0-9a-f:.]*(?:(?:\d{1,3}\.){3}\d{1,3}|(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{1,4})[0-9a-f:.]*")
+_HOST: Final = pattern(r"(?i)\bip\b|ipv|host|addr|server|network|ping|from|dns|gateway|subnet")
 _VERSION: Final = pattern(r"(?i)(?:\bv|version|release|section|chapter|§)\s{0,2}$")
 PHONE: Final = r"(?:\+|\(|\b00|\b0|\b[2-9])\d?[\d ()./\-]{5,24}\d"
 _PHONE: Final = pattern(r"(?:\+|\(|\b)\d?[\d ()./\-\x{2010}-\x{2015}]{5,24}\d\b")
+_DATE: Final = pattern(r"\b(?:19|20)\d{2}-\d{2}-\d{2}\b")
 _SHAPED: Final = pattern(r"^(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-. ]\d{4}$|^\(?0\d{2,4}\)?[ /\-]\d{3,}[\d ]*$")
 _CUE: Final = pattern(
     r"(?i)(?:phone|call|tel\b|tel[.:]|telefon|t[eé]l[eé]ph"
@@ -47,7 +50,13 @@ def _addresses(view: View, facts: RailFacts) -> Iterator[Spot]:
             address = ipaddress.ip_address(said)
         except ValueError:
             continue
-        if not (address.is_loopback or address.is_unspecified or _VERSION.search(view.text[max(0, start - 12) : start])):
+        before = view.text[max(0, start - _CUE_CHARS) : start]
+        short = (
+            sum(char in "0123456789abcdefABCDEF" for char in said) < 4 if ":" in said else all(int(part) < 20 for part in said.split("."))
+        )
+        if short and not _HOST.search(before):  # `std::f`, version 1.2.0.0
+            continue
+        if not (address.is_loopback or address.is_unspecified or _VERSION.search(before)):
             yield Spot(start, start + len(said), 0.8)
 
 
@@ -58,7 +67,7 @@ def _phones(view: View, facts: RailFacts) -> Iterator[Spot]:
         said = match.group()
         known = said.startswith(("+", "00"))
         cued = known or _SHAPED.search(said) or _CUE.search(view.text[max(0, match.start() - _CUE_CHARS) : match.start()])
-        if not cued or not 7 <= sum(char.isdigit() for char in said) <= 17:
+        if _DATE.search(said) or not cued or not 7 <= sum(char.isdigit() for char in said) <= 17:
             continue
         for region in (None,) if known else REGIONS:
             try:
@@ -70,5 +79,5 @@ def _phones(view: View, facts: RailFacts) -> Iterator[Spot]:
                 break
 
 
-DETECTORS: Final = (Detector("pii.email", f"{EMAIL}|{SPOKEN}", _emails), Detector("pii.ip", IP, _addresses, turned=False))
+DETECTORS: Final = (Detector("pii.email", _MAY_BE_EMAIL, _emails), Detector("pii.ip", IP, _addresses, turned=False))
 PHONES: Final = (Detector("pii.phone", PHONE, _phones, turned=False),)

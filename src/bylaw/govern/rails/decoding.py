@@ -47,15 +47,26 @@ _TELLING: Final = [
     "assistant",
     "reveal",
 ]
+_DIGIT_WORDS: Final = (  # of four languages, nought to nine
+    "zero one two three four five six seven eight nine",
+    "null eins zwei drei vier fünf sechs sieben acht neun",
+    "nil un deux trois quatre cinq sei sept huit neuf",
+    "oh uno dos tres cuatro cinco seis siete ocho nueve",
+)
+_NUMERALS: Final = {word: str(digit) for line in _DIGIT_WORDS for digit, word in enumerate(line.split())}
 _SOURCES: Final = {
     "base64": r"[A-Za-z0-9+/_-]{12,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}",
     "hex": r"(?:0x|\\x)?[0-9A-Fa-f]{2}(?:[ :,-]{0,2}(?:0x|\\x)?[0-9A-Fa-f]{2}){7,}",
     "base32": r"[A-Z2-7]{16,}={0,6}|[a-z2-7]{16,}={0,6}",
     "binary": r"[01]{7,8}(?:[ ,]?[01]{7,8}){4,}",
     "morse": r"[.\-·–−]{1,6}(?:[ /|]{1,3}[.\-·–−]{1,6}){7,}",
+    "codes": r"\b[0-9]{2,3}(?:[ ,;]{1,2}[0-9]{2,3}){7,}\b",
+    "numerals": rf"(?i)\b(?:{'|'.join(_NUMERALS)})(?:[ ,\-]{{1,3}}(?:{'|'.join(_NUMERALS)})){{5,}}\b",
+    "lookalikes": r"\b[0-9OoIl]{4}(?:[ .\-]?[0-9OoIl]{4}){2,3}(?:[ .\-]?[0-9OoIl]{1,4})?\b",
     "url": r"(?:%[0-9A-Fa-f]{2})+",
     "escape": r"\\u[0-9A-Fa-f]{4}|\\u\{[0-9A-Fa-f]{1,6}\}|\\U[0-9A-Fa-f]{8}|\\x[0-9A-Fa-f]{2}|\\[0-7]{3}",
     "html": r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?",
+    "flipped": r"[ɐɔǝɟƃɓᴉɾʞɹʇʌʍʎɥɯ](?:[^\n]{0,3}[ɐɔǝɟƃɓᴉıɾʞɹʇʌʍʎɥɯ]){3,}",
     "tags": r"[\x{fe00}-\x{fe0f}\x{e0020}-\x{e01ef}]",
     # Single signs with gaps between them; two ways, so that dots and dashes can be gaps or signs.
     "spaced": r"(?:[^\s][ \t\x{a0}]{1,3}){4,}[^\s]",
@@ -75,6 +86,8 @@ _DITS: Final = (
     " ....- ..... -.... --... ---.. ----. .-.-.- --..-- ..--.. -..-. .--.-. -.-.-- .----. -....-"
 )
 _MORSE: Final = dict(zip(_DITS.split(), "abcdefghijklmnopqrstuvwxyz0123456789.,?/@!'-", strict=True))
+_DIGITS: Final = str.maketrans("OoIl", "0011")
+_UPSIDE: Final = str.maketrans("ɐqɔpǝɟƃɓɥᴉıɾʞʅןɯuodbɹsʇnʌʍxʎzp", "abcdefgghiijkllmnopqrstuvwxyzd")
 _TAGS: Final = re.compile("[\U000e0020-\U000e007e]+")
 _SELECTORS: Final = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 _LEET: Final = str.maketrans("0134578@$!|+", "oleastbasllt")
@@ -174,6 +187,28 @@ def _morse(text: str) -> list[Edit]:
     return edits
 
 
+def _codes(text: str) -> list[Edit]:
+    """Letters by their numbers in ASCII."""
+    found = [(start, end, [int(code) for code in re.split("[ ,;]+", run)]) for start, end, run in _found("codes", text)]
+    return [Edit(start, end, "".join(map(chr, codes))) for start, end, codes in found if all(32 <= code < 127 for code in codes)]
+
+
+def _numerals(text: str) -> list[Edit]:
+    """Digits in words."""
+    found = [(start, end, re.split(r"[ ,\-]+", run.lower())) for start, end, run in _found("numerals", text)]
+    return [Edit(start, end, "".join(_NUMERALS[word] for word in words)) for start, end, words in found]
+
+
+def _lookalikes(text: str) -> list[Edit]:
+    """Digits in groups of four, some of them letters that look like one."""
+    return [Edit(start, end, run.translate(_DIGITS)) for start, end, run in _found("lookalikes", text) if not run.isdigit()]
+
+
+def _flipped(text: str) -> list[Edit]:
+    """A text that stands on its head, turned the right way up."""
+    return [Edit(0, len(text), text[::-1].translate(_UPSIDE))]
+
+
 def _url(text: str) -> list[Edit]:
     return [Edit(start, end, unquote(run, errors="replace")) for start, end, run in _found("url", text)]
 
@@ -252,6 +287,10 @@ _DECODERS: Final[dict[str, Callable[[str], list[Edit]]]] = {  # the longest read
     "hex": _hex,
     "binary": _binary,
     "morse": _morse,
+    "codes": _codes,
+    "numerals": _numerals,
+    "lookalikes": _lookalikes,
+    "flipped": _flipped,
     "url": _url,
     "escape": _escape,
     "html": _html,

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bylaw.govern.rails.patterns import PatternSet
+from bylaw.govern.rails.patterns import PatternSet, pattern
 from bylaw.govern.rails.rail import RailFacts, bounded, sealed
 from bylaw.govern.rails.sieve import Spot
 from bylaw.govern.rails.views import Kind, Sight, View, Views
@@ -31,6 +31,7 @@ _GAPS: Final[dict[Kind, tuple[str, str]]] = {  # of a space and a `~`
     "plain": (_GAP, rf"{_GAP}(?:[^\s.!?]+{_GAP}){{0,3}}"),
     "spaced": (f"[{_NO_LETTER}]*", r"[^\s]{0,24}"),
 }
+_LONG_WORD: Final = pattern(r"[A-Za-z]{16,}")
 _MACRO: Final = re.compile(r"<([A-Z]{3,10})>")
 _ATOMS: Final = re.compile(r"\\[pP]\{?\w+\}?|\\.|\[(?:\\.|[^\]\\])*\]|\(\?[a-zA-Z]*:?|\{[0-9,]+\}|[il ~]")
 
@@ -104,13 +105,18 @@ class InjectionRail(NamedTuple):
         """Every hit in these views."""
         hits = []
         for view in views.of(self.sight):
-            kinds: tuple[Kind, ...] = ("plain", "spaced") if view.kind == "spaced" else (view.kind,)
+            kinds: tuple[Kind, ...] = ("plain", "spaced") if view.kind == "spaced" or _run_together(view) else (view.kind,)
             for kind in kinds:
                 for spot in _enough(list(_spots(view, _book(kind)))):
                     span = view.back(spot.start, spot.end)
                     if self.longest is None or span.end - span.start <= self.longest:
                         hits.append(Hit("injection", span.start, span.end, spot.confidence, view.name))
         return sealed(hits)
+
+
+def _run_together(view: View) -> bool:
+    """Whether words may stand without gaps in it: `ignoreAllRules`."""
+    return view.kind == "plain" and not view.name.endswith(("rot13", "reversed")) and _LONG_WORD.search(view.text) is not None
 
 
 class _Weighed(NamedTuple):

@@ -27,17 +27,18 @@ _KEY: Final = (
     r"(?:[a-z0-9]{1,24}[_\- ])?(?:api[_\- ]?key|access[_\- ]?key|secret[_\- ]?key|secret|client[_\- ]?secret|auth[_\- ]?token"
     r"|access[_\- ]?token|token|private[_\- ]?key|credentials?|signing[_\- ]?key|encryption[_\- ]?key)"
 )
+_OF: Final = r"(?:\s(?:for|of|to|on|für|zum|pour|de|del|para)(?:\s[\pL\pN.'’_-]{1,24}){1,4})?"
 _IS: Final = r"""["'`*]{0,2}\s{0,2}(?:(?:is|was|ist|est|es|è|é|to|jest|это)\s{0,2}[:=]?|:=|=>|->|→|[:=：＝是])\s{0,3}["'`*]{0,2}"""
-ASSIGNED: Final = rf"""(?i)(?:^|[^\pL])(?:{_PASS}|{_KEY}){_IS}[^\s"'`<>{{}}]{{5,512}}"""
-_ASSIGNED: Final = pattern(rf"""(?i)(?:^|[^\pL])(?:({_PASS})|{_KEY}){_IS}([^\s"'`<>{{}}]{{5,512}})""")
+ASSIGNED: Final = rf"""(?i)(?:^|[^\pL])(?:{_PASS}|{_KEY}){_OF}{_IS}[^\s"'`<>{{}}]{{5,512}}"""
+_ASSIGNED: Final = pattern(rf"""(?i)(?:^|[^\pL])(?:({_PASS})|{_KEY}){_OF}{_IS}([^\s"'`<>{{}}]{{5,512}})""")
 # A short code counts only behind the name of such a code; `error code 4041` and `postal code 07743` are others.
 _CODE_WORD: Final = (
     r"pin(?: code)?|one[- ]?time (?:pass)?code|otp|tan|mtan|cvv2?|cvc2?|card check number"
     r"|(?:verification|security|login|sms|2fa|mfa|my) code"
     r"|passcode|sicherheitscode|prüfziffer|code pin|código de seguridad"
 )
-CODE: Final = rf"(?i)\b(?:{_CODE_WORD}){_IS}\d(?:[ -]?\d){{2,7}}"
-_CODE: Final = pattern(rf"(?i)\b(?:{_CODE_WORD}){_IS}(\d(?:[ -]?\d){{2,7}})(?:$|[^\d])")
+CODE: Final = rf"(?i)\b(?:{_CODE_WORD}){_OF}{_IS}\d(?:[ -]?\d){{2,7}}|\bPIN \d{{4}}\b"
+_CODE: Final = pattern(rf"(?i)\b(?:(?:{_CODE_WORD}){_OF}{_IS}(\d(?:[ -]?\d){{2,7}})(?:$|[^\d])|PIN (\d{{4}})\b)")
 _PLACEHOLDER: Final = pattern(
     r"(?i)^(?:.?\$[\w({]|%\w|x{3,}|\*{3,}|\.{3}|•|_{3,}|(?:your|my|the|dein|ihr)[_\-]|example|changeme$|change[_-]me|placeholder|redacted"
     r"|undefined|required|forgotten|incorrect|null|none|true|false|process\.env|os\.(?:environ|getenv)|getenv|env[.\[(]|config[.\[(]|self\.|https?:)"
@@ -98,7 +99,8 @@ def _mixed(value: str) -> bool:
 
 def _codes(view: View, facts: RailFacts) -> Iterator[Spot]:
     for match in _CODE.finditer(view.text):
-        yield Spot(match.start(1), match.end(1), 0.8)
+        group = 1 if match[1] else 2
+        yield Spot(match.start(group), match.end(group), 0.8)
 
 
 DETECTORS: Final = (
