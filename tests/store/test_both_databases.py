@@ -139,3 +139,17 @@ def test_a_process_elsewhere_lives_by_its_heart_beat_and_one_here_by_the_kernel(
         connection.execute(insert(PROCESSES).values(**row))
 
     assert (row["id"] in processes.living(store, time)) is alive
+
+
+def test_rows_of_processes_that_died_long_ago_are_dropped(store: Store) -> None:
+    time = Clock()
+    rows = [("a" * 32, processes.KEPT_MS + 1000), ("b" * 32, processes.LEASE_MS + 1000)]
+    with store.writing() as connection:
+        for name, silent_ms in rows:
+            row = {"id": name, "machine": "another", "pid": 1, "born": "1", "beat_at": time.now_ms() - silent_ms, "seen": "{}"}
+            connection.execute(insert(PROCESSES).values(**row))
+    processes.Process(store, time).close()
+    with store.reading() as connection:
+        left = connection.execute(select(PROCESSES.c.id)).scalars().all()
+
+    assert left == ["b" * 32]

@@ -1,6 +1,8 @@
 """The store opens where it can, says in one line why where it cannot, and its migrations lead where the tables say."""
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -185,3 +187,11 @@ def test_a_row_that_is_there_already_is_told_not_raised(tmp_path: Path) -> None:
     store.close()
 
     assert (first, second, found) == (True, False, 7)
+
+
+def test_linting_a_policy_loads_no_database() -> None:
+    code = "import sys; from bylaw import cli; cli.run(['policy', 'lint', 'policies/refunds']); print('sqlalchemy' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+
+    assert done.stdout.strip().endswith("False")

@@ -14,14 +14,17 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from bylaw.errors import StoreError
 
-TIMEOUT_S: Final = 5.0
+TIMEOUT_S: Final = 5.0  # for each thing that is waited for
+WHOLE_S: Final = 10.0  # for all of an exchange
 MIN_SECRET_BYTES: Final = 24  # the scheme asks for 24 to 64
 MAX_SECRET_BYTES: Final = 64
 SECRET: Final = "whsec_"
@@ -109,8 +112,9 @@ def send(hook: Webhook, message: str, time_s: int, said: Mapping[str, Any], look
             line = http.client.HTTPConnection(to.host, to.port, timeout=TIMEOUT_S)
             line.sock = connection  # ours, to the address that was checked; never connected anew
             line.auto_open = 0
-            line.request("POST", to.path, body, signed(hook, message, time_s, body))
-            status = line.getresponse().status
+            with _ended_after(connection, WHOLE_S):
+                line.request("POST", to.path, body, signed(hook, message, time_s, body))
+                status = line.getresponse().status
     except (OSError, http.client.HTTPException, ValueError) as error:
         return f"{to.host}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return "" if 200 <= status < 300 else f"{to.host} answered {status}"
@@ -130,6 +134,23 @@ def _public(address: str) -> bool:
 
 def _looked_up(host: str, port: int) -> list[str]:
     return [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+@contextmanager
+def _ended_after(connection: socket.socket, seconds: float) -> Iterator[None]:
+    """Cut the line after so long: a listener that answers one byte at a time would else hold the bell for days."""
+
+    def cut() -> None:
+        with suppress(OSError):  # it has ended by itself
+            connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _connected(to: Target, address: str) -> socket.socket:

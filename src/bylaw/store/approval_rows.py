@@ -78,6 +78,8 @@ def move(connection: Connection, before: Approval, change: Mapping[str, Any], an
     step = update(APPROVALS).where(same).values(**_texts(change), revision=before.revision + 1).returning(APPROVALS.c.id)
     if connection.execute(step).scalar() is None:
         return False
+    if "subject" in change:  # forgotten: people's words go with what they were about
+        connection.execute(update(ANSWERS).where(ANSWERS.c.approval == before.id).values(reason=""))
     if answer is not None:
         connection.execute(insert(ANSWERS).values(approval=before.id, **{**asdict(answer), "roles": json.dumps(answer.roles)}))
     return True

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from bylaw.errors import BylawError
 from bylaw.store import clock as clocks
@@ -24,6 +24,7 @@ from bylaw.store.process_tables import PROCESSES
 
 BEAT_S: Final = 5.0
 LEASE_MS: Final = 60_000
+KEPT_MS: Final = 24 * 3600 * 1000  # how long the row of a dead process stays
 LOG: Final = logging.getLogger(__name__)
 
 
@@ -39,6 +40,7 @@ class Process:
         self._closed = threading.Event()
         with store.writing() as connection:
             now = clocks.read(connection, clock)
+            _sweep(connection, now)
             row = {"id": self.id, "machine": machine(), "pid": self.pid, "born": born(self.pid), "beat_at": now, "seen": "{}"}
             connection.execute(insert(PROCESSES).values(**row))
             connection.execute(clocks.kept(now))
@@ -78,6 +80,13 @@ def living(store: Store, clock: Clock) -> dict[str, dict[str, int]]:
         now = clocks.read(connection, clock)
         rows = connection.execute(select(PROCESSES)).mappings().all()
     return {row["id"]: json.loads(row["seen"]) for row in rows if _alive(dict(row), now)}
+
+
+def _sweep(connection: Connection, now_ms: int) -> None:
+    """Drop the rows of processes that died long ago; what they had claimed is in doubt with or without them."""
+    old = connection.execute(select(PROCESSES).where(PROCESSES.c.beat_at < now_ms - KEPT_MS)).mappings().all()
+    gone = [row["id"] for row in old if not _alive(dict(row), now_ms)]
+    connection.execute(delete(PROCESSES).where(PROCESSES.c.id.in_(gone)))
 
 
 def _alive(row: Mapping[str, object], now_ms: int) -> bool:

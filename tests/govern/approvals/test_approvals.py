@@ -473,6 +473,7 @@ def test_what_is_over_can_be_forgotten_and_what_is_not_cannot(scene: Scene) -> N
     assert why(scene.approvals.forget(open_one.id, "retention")) == "not_pending"
     assert isinstance(forgotten, Approval)
     assert (forgotten.subject, forgotten.what(), forgotten.said) == (None, None, "")
+    assert "private words" not in str(scene.approvals.get(ended.id))
 
 
 # ---- Bounds ----------------------------------------------------------------------------------------------------------

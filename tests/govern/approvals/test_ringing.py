@@ -156,6 +156,31 @@ def test_a_name_is_looked_up_once_and_that_address_is_rung(heard: Heard) -> None
     assert heard.requests[0][0]["Host"] == f"bell.inside:{heard.port}"
 
 
+@pytest.mark.slow
+def test_a_listener_that_drips_is_cut_off() -> None:
+    class Drip(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            try:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+                for _ in range(300):
+                    self.wfile.write(b"x: y\r\n")
+                    time.sleep(0.2)
+            except OSError:
+                return
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drip) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        began = time.monotonic()
+        hook = Webhook(f"http://127.0.0.1:{server.server_address[1]}/", SECRET, frozenset({"127.0.0.1"}), True)
+        webhooks.send(hook, "msg_1", 0, {})
+        took = time.monotonic() - began
+        server.shutdown()
+        thread.join()
+
+    assert webhooks.WHOLE_S * 0.9 < took < 2 * webhooks.WHOLE_S
+
+
 def test_a_host_that_is_away_is_told_and_nothing_is_raised(approval: Approval) -> None:
     hook = Webhook("http://127.0.0.1:1/", SECRET, frozenset({"127.0.0.1"}), True)
 
