@@ -269,7 +269,20 @@ def rigged(tmp_path: Path, clauses: Sequence[str] = STREAMABLE, ways: Ways | Non
             raise AssertionError("no other routes here")
 
         gateway = Gateway(gate, door or Open(), other)
-        with serving(gateway) as url, ExitStack() as closing:
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] != "lifespan":
+                await gateway(scope, receive, send)
+                return
+            while True:
+                kind = (await receive())["type"]
+                if kind == "lifespan.shutdown":
+                    await gate.upstream.close()
+                await send({"type": f"{kind}.complete"})
+                if kind == "lifespan.shutdown":
+                    return
+
+        with serving(app) as url, ExitStack() as closing:
             yield Rig(url, speaker, book, gate, stopped, approvals, closing)
     approvals.close()
     store.close()

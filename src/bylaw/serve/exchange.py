@@ -1,23 +1,24 @@
 """One request and its reply: what goes in is judged, the model is asked, what comes out is judged, recorded, and only then released.
 
-Order: input (and what tools and documents said) -> upstream -> thinking, answer, tool calls -> record -> release. The record of the
-input is written while the model works, and is waited for before anything of the reply leaves. Where the record cannot be written,
-nothing leaves.
+Order: input (and what tools and documents said) -> upstream -> thinking, answer, tool calls -> record -> release. An input that is let
+through and that no clause speaks of is recorded together with what came of it: in one entry before anything of the reply leaves, or by
+itself where a stream begins or the model could not be asked. Where the record cannot be written, nothing leaves.
 
 Each choice of a reply is judged by itself: its strictest decision holds for all of it. A choice that waits for a person is stored as it
 is; the client is told so in a normal completion, and gets exactly the stored one, once, by asking again with `x-bylaw-approval`.
 """
 
 import asyncio
-from collections.abc import Collection, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from time import gmtime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bylaw.govern.quorum import Refused as NotNow
 from bylaw.govern.rails.rail import NO_FACTS, RailFacts
 from bylaw.govern.session import History
 from bylaw.serve import refusals
+from bylaw.serve.ends import Done, Refused, Settled, UpstreamSaid
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.law import Law, blocked, together
 from bylaw.serve.route import Route
@@ -30,37 +31,6 @@ from bylaw.types import EMPTY, Decision, Event
 MAX_TOOL_CHARS: Final = 200  # of a tool's name, as in the ledger
 TRIES: Final = 5  # to judge calls in a session that others change meanwhile
 OPEN: Final = ("allow", "redact")  # effects under which something leaves
-
-
-class Refused(Exception):  # noqa: N818  # the end of an exchange that asks no model
-    """The request went no further: what was decided, and what the client is told."""
-
-    def __init__(self, decision: Decision, text: str, record: str, approval: str = "") -> None:
-        super().__init__(text)
-        self.decision = decision
-        self.text = text
-        self.record = record
-        self.approval = approval
-
-
-class Settled(NamedTuple):
-    """One choice, as it may leave."""
-
-    body: JsonMap
-    decision: Decision
-    approval: str
-    record: str
-
-
-@dataclass(slots=True)
-class Done:
-    """A reply that may leave."""
-
-    body: JsonMap
-    decision: Decision
-    record: str = ""
-    approval: str = ""
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -76,7 +46,9 @@ class Exchange:
     send_headers: Mapping[str, str]
     admitted: Decision | None = None
     approved: bool = False  # people have approved this very request
-    pending: "asyncio.Future[str] | None" = None  # the record of the input, on its way
+    pending: dict[str, Any] | None = None  # the record of the input, while it has not been handed in
+    input_record: str = ""
+    _rail_facts: RailFacts | None = None
 
     # ---- What goes in -------------------------------------------------------------------------------------------------
 
@@ -97,7 +69,7 @@ class Exchange:
         decision = self.admitted = together(decisions)
         request = dump(self.asked.body)
         if decision.effect in OPEN or (decision.effect == "require_approval" and self.approved):
-            self.pending = asyncio.ensure_future(self.record(decision, "input", {"request": request}))
+            self.pending = self.entry(decision, "input", {"request": request})
             return decision
         record = await self.record(decision, "input", {"request": request})
         if decision.effect == "require_approval":
@@ -136,7 +108,6 @@ class Exchange:
             approval = approval or waits
             decisions.append(decision)
             records.append(record)
-        await self.input_recorded()
         if not self.gate.ways.show_thinking:
             self.route.shape.without_thinking(said.body)
         whole = together([*([self.admitted] if self.admitted else []), *decisions])
@@ -291,36 +262,35 @@ class Exchange:
         self, decision: Decision, body: JsonMap, choice: Choice, calls: Sequence[tuple[Call, Decision]], facts: Mapping[str, Any] = EMPTY
     ) -> str:
         """Record what was decided on a choice and on each of its calls; where several, in one group."""
-        whole = self.record(
-            decision, "output", {"reply": dump(body)}, facts={**facts, "choice": choice.index} if len(facts) or choice.index else facts
-        )
-        if not calls:
-            return await whole
-        each: list[Coroutine[Any, Any, str]] = [self.record_call(call, one) for call, one in calls]
-        return (await asyncio.gather(whole, *each))[-1]
+        more = {**facts, "choice": choice.index} if choice.index else dict(facts)
+        contents = {"reply": dump(body)}
+        waiting, entries = self.pending, []
+        if waiting is not None:
+            self.pending = None
+            if waiting["decision"] == "allow" and not waiting["clauses"]:  # nothing to say of it but that it came: one entry for both
+                contents["request"] = waiting["contents"]["request"]
+                more["input"] = "allow"
+            else:
+                entries.append(waiting)
+        entries += [self.entry(decision, "output", contents, facts=more), *(self.call_entry(call, one) for call, one in calls)]
+        if len(entries) == 1:
+            return await self.write(entries[0])
+        return (await asyncio.gather(*(self.write(entry) for entry in entries)))[-1]
 
-    def record_call(self, call: Call, decision: Decision) -> Coroutine[Any, Any, str]:
-        """The record of one call."""
-        args = {"args": dump(dict(call.args))} if call.args is not None else {}
-        return self.record(decision, "tool_call", args, tool=call.tool[:MAX_TOOL_CHARS].encode("utf-8", "replace").decode())
+    def call_entry(self, call: Call, decision: Decision) -> dict[str, Any]:
+        """What is recorded of one call."""
+        contents = {"args": dump(dict(call.args))} if call.args is not None else {}
+        return self.entry(decision, "tool_call", contents) | {"tool": call.tool[:MAX_TOOL_CHARS].encode("utf-8", "replace").decode()}
 
-    async def record(
-        self,
-        decision: Decision,
-        surface: str,
-        contents: Mapping[str, bytes],
-        *,
-        tool: str = "",
-        kind: str = "decision",
-        facts: Mapping[str, Any] = EMPTY,
-    ) -> str:
-        """Write one entry; returns its name. Raises LedgerError, and then nothing may be released."""
-        entry: dict[str, Any] = {
+    def entry(
+        self, decision: Decision, surface: str, contents: Mapping[str, bytes], kind: str = "decision", facts: Mapping[str, Any] = EMPTY
+    ) -> dict[str, Any]:
+        """What is recorded of a decision."""
+        return {
             "kind": kind,
             "session": self.session.id,
             "principal": self.who.id,
             "surface": surface,
-            "tool": tool,
             "decision": decision.effect,
             "clauses": decision.clauses,
             "rules": decision.rules,
@@ -328,11 +298,23 @@ class Exchange:
             "contents": contents,
             "facts": {**facts, "route": self.route.path} | ({"undecided": list(decision.undecided)} if decision.undecided else {}),
         }
+
+    async def record(
+        self, decision: Decision, surface: str, contents: Mapping[str, bytes], kind: str = "decision", facts: Mapping[str, Any] = EMPTY
+    ) -> str:
+        """Write one entry; returns its name. Raises LedgerError, and then nothing may be released."""
+        return await self.write(self.entry(decision, surface, contents, kind, facts))
+
+    async def write(self, entry: Mapping[str, Any]) -> str:
+        """Write an entry."""
         return str(await self.gate.recorder.record(entry))
 
     async def input_recorded(self) -> str:
-        """Wait until the record of the input is safe."""
-        return str(await self.pending) if self.pending else ""
+        """Make the record of the input safe, if it is not yet; its name."""
+        if self.pending is not None:
+            entry, self.pending = self.pending, None
+            self.input_record = await self.write(entry)
+        return self.input_record
 
     # ---- Facts --------------------------------------------------------------------------------------------------------
 
@@ -356,21 +338,16 @@ class Exchange:
         """What rails may know of the request."""
         if not self.law.book.rails:
             return NO_FACTS
+        if self._rail_facts is None:
+            self._rail_facts = self._gather_facts()
+        return self._rail_facts
+
+    def _gather_facts(self) -> RailFacts:
         texts = self.asked.texts
         system = "\n".join(text.text for text in texts if text.role in ("system", "developer") and text.path)
         request = next((text.text for text in reversed(texts) if text.role == "user"), "")
         documents = tuple(text.text for text in texts if text.surface in ("document", "tool_result"))
         return RailFacts(system, (), documents, self.asked.schema, request)
-
-
-class UpstreamSaid(Exception):  # noqa: N818  # the upstream's own error, given to the client
-    """The upstream answered, but not with a reply."""
-
-    def __init__(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        super().__init__(f"status {status}")
-        self.status = status
-        self.body = body
-        self.headers = headers
 
 
 def readable(call: Call) -> bool:

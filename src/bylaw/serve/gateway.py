@@ -16,7 +16,8 @@ from uuid import uuid4
 from bylaw.errors import BylawError, LedgerError
 from bylaw.serve import refusals
 from bylaw.serve.door import NotIn
-from bylaw.serve.exchange import Done, Exchange, Refused, UpstreamSaid
+from bylaw.serve.ends import Done, Refused, UpstreamSaid
+from bylaw.serve.exchange import Exchange
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.release import release
 from bylaw.serve.route import Route
@@ -28,6 +29,7 @@ from bylaw.types import Decision
 
 MAX_ACTIVE: Final = 1_000  # requests in flight; beyond that a client is asked to come again
 MAX_SESSION_CHARS: Final = 100
+WATCH_AFTER_S: Final = 0.05  # from when on it is watched whether the client is still there
 PASSED_ON: Final = frozenset({"/v1/models", "/v1/embeddings"})
 EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
 JSON: Final = (b"content-type", b"application/json")
@@ -126,6 +128,9 @@ class Gateway:
                 await self._stream(exchange, begun)
                 return
             await self._send(exchange, begun, await exchange.answer())
+        except (UpstreamTrouble, UpstreamSaid):
+            await exchange.input_recorded()
+            raise
         except Refused as refused:
             reply = route.shape.fresh(asked.model, uuid4().hex, refused.text)
             await self._send(exchange, begun, Done(reply, refused.decision, refused.record, refused.approval))
@@ -240,8 +245,7 @@ async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
 
 async def _while_connected(work: Coroutine[Any, Any, None], receive: Receive) -> None:
     """Do the work; let it go when the client does."""
-    task = asyncio.current_task()
-    gone = False
+    task, watchers, gone = asyncio.current_task(), list[asyncio.Future[None]](), False
 
     async def watch() -> None:
         nonlocal gone
@@ -251,7 +255,7 @@ async def _while_connected(work: Coroutine[Any, Any, None], receive: Receive) ->
         if task is not None:
             task.cancel()
 
-    watcher = asyncio.ensure_future(watch())
+    later = asyncio.get_running_loop().call_later(WATCH_AFTER_S, lambda: watchers.append(asyncio.ensure_future(watch())))
     try:
         await work
     except asyncio.CancelledError:
@@ -260,4 +264,6 @@ async def _while_connected(work: Coroutine[Any, Any, None], receive: Receive) ->
         if task is not None:
             task.uncancel()
     finally:
-        watcher.cancel()
+        later.cancel()
+        for watcher in watchers:
+            watcher.cancel()

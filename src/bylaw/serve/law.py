@@ -48,7 +48,10 @@ class Law:
 
     def now(self, event: Event, facts: RailFacts = NO_FACTS, stops: Collection[str] = ()) -> Decision:
         """Decide here and now."""
-        names = self.book.rails_for(event.surface, event.tool)
+        slot = self.book.slot(event.surface, event.tool)
+        if slot is not None and not slot.rules and not stops and event.surface != "tool_call":
+            return slot.quiet  # nothing to ask: the surface's written default
+        names = slot.rails if slot is not None else ()
         if not names:
             return decide(event, self.book, EMPTY, (), stops)
         found, failed = self.ask(event, names, facts)

@@ -6,7 +6,8 @@ from typing import Any
 
 from bylaw.govern.quorum import Refused as NotNow
 from bylaw.serve import refusals
-from bylaw.serve.exchange import Done, Exchange, Refused, held, readable
+from bylaw.serve.ends import Done, Refused
+from bylaw.serve.exchange import Exchange, held, readable
 from bylaw.serve.law import blocked, together
 from bylaw.serve.wire import MAX_CALLS, BadBody, Said, load
 from bylaw.types import EMPTY, Decision, Effect, Event

@@ -3,6 +3,7 @@
 Nothing is opened before the fork: each worker has its own ledger log, its own connections and its own copy of the policy in force.
 """
 
+import gc
 import ipaddress
 import logging
 import os
@@ -147,6 +148,8 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     stack.callback(approvals.close)
     upstream = Upstream(setting.upstream, setting.upstream_key())
     stack.push_async_callback(upstream.close)
+    gc.collect()
+    gc.freeze()  # what is loaded stays; to look through it again and again costs more than a request
     gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(), approvals, setting.ways)
     door = Door(ring, setting.local, setting.workers)
 
@@ -176,6 +179,7 @@ def serve(setting: Setting, say: Callable[[str], None]) -> None:
         access_log=False,
         log_level="warning",
         server_header=False,
+        proxy_headers=False,
         date_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,

@@ -12,7 +12,8 @@ from typing import Any
 
 from bylaw.errors import LedgerError
 from bylaw.serve import refusals
-from bylaw.serve.exchange import OPEN, Exchange, UpstreamSaid
+from bylaw.serve.ends import UpstreamSaid
+from bylaw.serve.exchange import OPEN, Exchange
 from bylaw.serve.law import RailFailed, blocked, together
 from bylaw.serve.route import Finished, Halt, Step, Stream
 from bylaw.serve.sse import Reader

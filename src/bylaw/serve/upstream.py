@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from multidict import CIMultiDictProxy
@@ -19,7 +21,7 @@ CONNECT_S: Final = 10.0
 SILENCE_S: Final = 120.0  # without a byte
 TOTAL_S: Final = 900.0
 MAX_CONNECTIONS: Final = 1_000
-PIECE_BYTES: Final = 1 << 16
+HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 SENT_ON: Final = ("openai-", "anthropic-", "x-stainless-", "traceparent", "idempotency-key", "x-request-id")  # prefixes
 GIVEN_BACK: Final = ("openai-", "anthropic-", "x-ratelimit-", "x-request-id", "request-id", "retry-after")
 
@@ -83,6 +85,7 @@ class Upstream:
             raise ModelError(f"the upstream {url!r} is no http(s) address", "Name it like --upstream https://api.openai.com/v1")
         self._url = url.rstrip("/").removesuffix("/v1")
         self._key = key
+        self._proxy = _proxy(self._url)  # looked up once: aiohttp would ask in a thread for every request
         self._client: aiohttp.ClientSession | None = None
 
     def _open(self) -> aiohttp.ClientSession:
@@ -91,7 +94,6 @@ class Upstream:
                 connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=30),
                 timeout=aiohttp.ClientTimeout(total=TOTAL_S, sock_connect=CONNECT_S, sock_read=SILENCE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=True,
             )
         return self._client
 
@@ -109,22 +111,31 @@ class Upstream:
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answered:
         """Ask, and wait for the whole reply."""
-        async with self.stream(path, body, headers) as live:
-            return Answered(live.status, live.headers, await live.rest())
+        reply = await self._request("POST", path, body, headers)
+        try:
+            return Answered(reply.status, _given_back(reply.headers), await _Live(reply.status, [], reply).rest())
+        finally:
+            reply.release() if reply.content.is_eof() else reply.close()
 
     @asynccontextmanager
     async def stream(self, path: str, body: bytes, headers: Mapping[str, str], method: str = "POST") -> AsyncIterator[Streaming]:
         """Ask, and read the reply as it comes."""
+        reply = await self._request(method, path, body, headers)
         try:
-            reply = await self._open().request(method, self._url + path, data=body or None, headers=headers, allow_redirects=False)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _trouble(error) from error
-        try:
-            if 300 <= reply.status < 400:
-                raise UpstreamTrouble(502, "the model's server answers with a redirect, which is not followed")
             yield _Live(reply.status, _given_back(reply.headers), reply)
         finally:
             reply.release() if reply.content.is_eof() else reply.close()
+
+    async def _request(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        url = self._url + path
+        try:
+            reply = await self._open().request(method, url, data=body or None, headers=headers, allow_redirects=False, proxy=self._proxy)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _trouble(error) from error
+        if 300 <= reply.status < 400:
+            reply.close()
+            raise UpstreamTrouble(502, "the model's server answers with a redirect, which is not followed")
+        return reply
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -132,6 +143,14 @@ class Upstream:
             await self._client.close()
             self._client = None
             await asyncio.sleep(0)  # lets transports close
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for this address, if it does."""
+    parts = urlsplit(url)
+    if not parts.hostname or parts.hostname in HERE or proxy_bypass(parts.hostname):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def _given_back(headers: "CIMultiDictProxy[str]") -> list[tuple[bytes, bytes]]:

@@ -6,8 +6,9 @@ redacted, a redaction there is a block. Arguments of a tool call with a key give
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -22,6 +23,8 @@ MAX_TEXTS: Final = 20_000  # in one body
 MAX_CHOICES: Final = 16
 MAX_CALLS: Final = 128  # tool calls in one reply
 MAX_ARGUMENTS_BYTES: Final = 1 << 20
+KEPT: Final = 256  # texts gathered from values, kept for when they come again
+MAX_KEPT_BYTES: Final = 1 << 15
 
 Path = tuple[str | int, ...]
 JsonMap = dict[str, Any]
@@ -108,7 +111,7 @@ class Gathering:
 
     def loose(self, surface: Surface, value: Any, role: str = "user", tool: str = "") -> None:
         """Keep all strings of a value whose shape we do not know, as one text that cannot be cut."""
-        self.text(surface, "\n".join(strings(value)), (), role, tool)
+        self.text(surface, _gathered(value), (), role, tool)
 
     def call(self, call: Call) -> None:
         """Keep one tool call."""
@@ -169,17 +172,39 @@ def too_deep(value: Any) -> bool:
     return True
 
 
-def strings(value: Any) -> Iterator[str]:
+def strings(value: Any) -> list[str]:
     """Every string in a JSON value, keys of maps too, in order."""
+    found: list[str] = []
+    _strings(value, found)
+    return found
+
+
+def _strings(value: Any, found: list[str]) -> None:
     if isinstance(value, str):
-        yield value
+        found.append(value)
     elif isinstance(value, dict):
         for key, one in value.items():
-            yield key
-            yield from strings(one)
+            found.append(key)
+            _strings(one, found)
     elif isinstance(value, list):
         for one in value:
-            yield from strings(one)
+            _strings(one, found)
+
+
+def _gathered(value: Any) -> str:
+    """The strings of a value, a line each. Tool definitions come again with every request, so that the latest are kept."""
+    try:
+        key = orjson.dumps(value)
+    except TypeError:  # half a surrogate pair
+        return "\n".join(strings(value))
+    if len(key) > MAX_KEPT_BYTES:
+        return "\n".join(strings(value))
+    return _joined(key)
+
+
+@lru_cache(maxsize=KEPT)
+def _joined(key: bytes) -> str:
+    return "\n".join(strings(orjson.loads(key)))
 
 
 def put(body: JsonMap, path: Path, value: Any) -> None:
