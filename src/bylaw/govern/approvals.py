@@ -96,6 +96,8 @@ class Approvals:
                 found = rows.live(connection, steps.call_of(new))
                 waiting = rows.waiting(connection, new.requester, now)
             if found is not None:
+                if found.state == "executing" and found.id in self.recover():
+                    continue
                 if found.state in ("executing", "unknown") or now < found.expires_at:
                     return found
                 self._retire(found)
@@ -209,6 +211,7 @@ class Approvals:
     def settle(self, approval: str, person: Person, ran: bool, reason: str) -> Approval | Refused:
         """A person has found out what became of an `unknown` execution."""
         said = steps.plain(reason)
+        self.recover()  # the process may have died since this one was opened
 
         def plan(row: Approval, now: int) -> Step | Refused:
             if row.state != "unknown":

@@ -434,6 +434,20 @@ def test_what_a_dead_process_was_executing_is_in_doubt_and_a_person_settles_it(s
     assert scene.ledger.steps()[-6:] == ["claimed", "unknown", "refused", "refused", "settled", "refused"]
 
 
+def test_a_doubt_shows_without_anybody_starting_again(scene: Scene) -> None:
+    asked = scene.approved()
+    dying = scene.opened()
+    dying.claim(asked.id, CALL, AGENT, POLICY, asking, no_stops)
+    alive = scene.asked()
+    dying.close()
+    after = scene.asked()
+    settled = scene.approvals.settle(asked.id, ANN, False, "it is not on the account")
+
+    assert (alive.state, after.state, after.id) == ("executing", "unknown", asked.id)
+    assert isinstance(settled, Approval)
+    assert settled.state == "failed"
+
+
 def test_a_late_word_of_the_claims_holder_settles_a_doubt(scene: Scene) -> None:
     asked = scene.approved()
     slow = scene.opened()
