@@ -120,6 +120,7 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
         ("", "a store needs a file"),
         ("postgresql+nodriver://host/db", "postgresql://host/db: not a URL of a store"),
         ("postgresql://me:secret@host:notaport/db", "postgresql://host:notaport/db: not a URL of a store"),
+        ("postgresql+nodriver://host/db?password=secret", "postgresql://host/db: not a URL of a store"),
         ("/dev/null/store.sqlite", "the store cannot be opened: File exists"),
         ("/proc/store.sqlite", "the store cannot be opened"),
     ],

@@ -148,7 +148,7 @@ def _begin_sqlite(connection: Connection) -> None:
 def _postgresql(url: str) -> Store:
     scheme, _, rest = url.partition("://")
     driver = f"postgresql+{scheme.partition('+')[2] or 'pg8000'}"
-    name = f"postgresql://{rest.rpartition('@')[2]}"
+    name = f"postgresql://{rest.rpartition('@')[2].partition('?')[0]}"  # a password may stand in the options too
     try:
         engine = create_engine(
             f"{driver}://{rest}",
