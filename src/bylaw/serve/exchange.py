@@ -55,14 +55,18 @@ class Exchange:
     async def admit(self) -> Decision:
         """Judge the request, take out of it what must not reach the model, and begin its record; raises Refused."""
         decisions = [self.media()] if self.asked.media else []
-        facts, known = self.rail_facts(), self.facts()
+        facts, known, stops = self.rail_facts(), None, self.stops("")
         for text in self.asked.texts:
             if text.role == "assistant" and self.session.said(text.text):
                 continue  # left here, and was judged then
             tool = text.tool if text.surface == "tool_result" else ""
+            idle = not stops and self.law.idle(text.surface, tool)
+            known = known or (EMPTY if idle else self.facts())
             event = Event(text.surface, tool, EMPTY, text.text, self.who.principal, known, self.env())
-            decision = self.cut(self.asked.body, text, await self.law.judge(event, facts, self.stops("")))
+            decision = self.law.quiet if idle else self.cut(self.asked.body, text, await self.law.judge(event, facts, self.stops("")))
             decisions.append(decision)
+            if text.surface == "input":
+                continue
             self.session.history = self.session.history.after(event, decision, trusted=self.law.book.trusted)
         if not decisions:
             decisions.append(await self.law.judge(self.event("input", ""), facts, self.stops("")))

@@ -17,7 +17,7 @@ from bylaw.govern.rails.rail import NO_FACTS, RailFacts
 from bylaw.govern.rulebook import Rulebook
 from bylaw.policy.strictest import ORDER
 from bylaw.serve.streaming import Look, Weigh
-from bylaw.types import EMPTY, Decision, Effect, Event, Hit
+from bylaw.types import EMPTY, Decision, Effect, Event, Hit, Surface
 
 Found = Mapping[str, Sequence[Hit]]
 Ask = Callable[[Event, Sequence[str], RailFacts], tuple[Found, Collection[str]]]  # hits by rail, and the rails that failed
@@ -48,14 +48,21 @@ class Law:
 
     def now(self, event: Event, facts: RailFacts = NO_FACTS, stops: Collection[str] = ()) -> Decision:
         """Decide here and now."""
-        slot = self.book.slot(event.surface, event.tool)
-        if slot is not None and not slot.rules and not stops and event.surface != "tool_call":
-            return slot.quiet  # nothing to ask: the surface's written default
-        names = slot.rails if slot is not None else ()
+        names = self.book.rails_for(event.surface, event.tool)
         if not names:
             return decide(event, self.book, EMPTY, (), stops)
         found, failed = self.ask(event, names, facts)
         return decide(event, self.book, found, failed, stops)
+
+    def idle(self, surface: Surface, tool: str = "") -> bool:
+        """Whether no rule stands on this surface, so that its written default holds and there is nothing to ask. Never of a call."""
+        slot = self.book.slot(surface, tool)
+        return slot is not None and not slot.rules and surface != "tool_call"
+
+    @cached_property
+    def quiet(self) -> Decision:
+        """What is decided where no rule stands."""
+        return Decision("allow", (), (), self.digest, reason="nothing matched")
 
     async def judge(self, event: Event, facts: RailFacts = NO_FACTS, stops: Collection[str] = ()) -> Decision:
         """Decide; where a rail asks a model, in a thread."""
@@ -153,8 +160,9 @@ def together(decisions: Sequence[Decision]) -> Decision:
     """Several decisions as one: the strictest effect, and everything that led to any of them."""
     if not decisions:
         return NOBODY
-    if len(decisions) == 1:
-        return decisions[0]
+    first = decisions[0]
+    if len(decisions) == 1 or all(one is first for one in decisions):
+        return first
     worst = max(decisions, key=lambda one: _RANKS[one.effect])
     told = [one for one in decisions if one.clauses or one.undecided or one.needs] or [worst]
     return Decision(

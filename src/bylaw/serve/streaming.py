@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 from bylaw.types import Decision, Hit
 
 CONTEXT: Final = 8  # code points beside a match that a rail may look at: word borders, a digit before a number
+STRIDE: Final = 8  # text is searched once an eighth of the longest span has come
 MAX_WINDOW: Final = 1 << 13  # code points that are searched at once
 
 Look = Callable[[str], Sequence[Hit]]  # what the rails find; raises where a rail cannot be asked
@@ -122,7 +123,10 @@ class HoldBack:
             self._half = piece[-1] if "\ud800" <= piece[-1] <= "\udbff" else ""
             piece = piece[: len(piece) - len(self._half)]
         self._text += piece
-        return self._release(len(self._text) - self.longest - CONTEXT)
+        frontier = len(self._text) - self.longest - CONTEXT
+        if frontier - self._left < self.longest // STRIDE:
+            return ""  # to search for every few letters more would cost more than it brings
+        return self._release(frontier)
 
     def finish(self) -> str:
         """No more will come; returns what is left. Raises Cut."""

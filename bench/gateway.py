@@ -1,0 +1,302 @@
+# ruff: noqa: PLC0415  # each of the processes loads only what it needs
+"""The gateway against a bare pass-through on the same stack (uvicorn, uvloop, httptools, aiohttp): CPU of the serving process, and latency.
+
+Three processes: an upstream that says the same canned bytes to everybody, the server that is measured, and this one, which loads it.
+CPU is the server's own (`utime + stime` of /proc), so that a busy machine shows in the latencies but hardly here. Ratios are of one run,
+the best of 5 rounds taken in turn. The request is 1.2 kB with a tool, under the example policy `refunds` made streamable; the stream has
+50 chunks. Latency is what 50 clients see at once while each answer takes the upstream 100 ms, against the bare pass-through.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from bench import Row, row
+
+ROUNDS: Final = 5
+REQUESTS: Final = 600  # in one round
+STREAMS: Final = 60
+CHUNKS: Final = 50
+TOGETHER: Final = 16
+AT_ONCE: Final = 50  # for latency
+LATENCIES: Final = 1_000
+DELAY_S: Final = 0.1  # what an answer takes the upstream, for latency
+TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
+
+REFUND: Final = {
+    "type": "function",
+    "function": {
+        "name": "payments.refund",
+        "description": "Pay money back to a customer. " * 12,
+        "parameters": {"type": "object", "properties": {"order": {"type": "integer"}, "amount": {"type": "number"}}},
+    },
+}
+ASKED: Final = {
+    "model": "m",
+    "messages": [
+        {"role": "system", "content": "You help the customers of a shop with their orders. " * 6},
+        {"role": "user", "content": "My lamp from order 81 arrived broken. What can I do now, and how long does it take?"},
+    ],
+    "tools": [REFUND],
+}
+ANSWER: Final = "You can return it within 24 months. I have noted order 81; the refund takes three to five working days after it arrived. "
+REPLY: Final = orjson.dumps(
+    {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": ANSWER * 2}, "logprobs": None, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 200, "completion_tokens": 60, "total_tokens": 260},
+    }
+)
+
+
+def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
+    """One chunk of a stream."""
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    body = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+    return b"data: " + orjson.dumps(body) + b"\n\n"
+
+
+TOKENS: Final = [chunk({"content": " token"})] * CHUNKS
+STREAM: Final = [chunk({"role": "assistant", "content": ""}), *TOKENS, chunk({}, "stop"), b"data: [DONE]\n\n"]
+
+
+# ---- Servers, each in a process of its own ---------------------------------------------------------------------------
+
+
+def upstream(listening: socket.socket) -> None:
+    """Says the same to everybody, with as little work as possible; a stream comes event by event."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(REPLY) + REPLY
+    start = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+    class Canned(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport, self.rest = transport, b""
+
+        def data_received(self, data: bytes) -> None:
+            self.rest += data
+            while b"\r\n\r\n" in self.rest:
+                before, _, after = self.rest.partition(b"\r\n\r\n")
+                length = int(before.lower().split(b"content-length:")[1].split(b"\r\n")[0]) if b"ontent-" in before else 0
+                if len(after) < length:
+                    return
+                body, self.rest = after[:length], after[length:]
+                if b'"stream":true' in body:
+                    self.task = asyncio.ensure_future(self.stream())
+                elif b'"model":"slow"' in body:
+                    asyncio.get_running_loop().call_later(DELAY_S, self.transport.write, head)  # type: ignore[attr-defined]  # a stream transport
+                else:
+                    self.transport.write(head)  # type: ignore[attr-defined]  # a stream transport
+
+        async def stream(self) -> None:
+            self.transport.write(start)  # type: ignore[attr-defined]  # a stream transport
+            for event in STREAM:
+                self.transport.write(b"%x\r\n%b\r\n" % (len(event), event))  # type: ignore[attr-defined]  # a stream transport
+                await asyncio.sleep(0.0005)  # so that each event is a read of its own
+            self.transport.write(b"0\r\n\r\n")  # type: ignore[attr-defined]  # a stream transport
+
+    async def run() -> None:
+        server = await asyncio.get_running_loop().create_server(Canned, sock=listening)
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+def bare(listening: socket.socket, url: str, folder: str) -> None:
+    """The same stack, passing bytes through."""
+    import aiohttp
+
+    client: list[aiohttp.ClientSession] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        if not client:
+            client.append(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1_000)))
+        body = (await receive())["body"]
+        async with client[0].post(url + scope["path"], data=body, headers={"content-type": "application/json"}) as reply:
+            kind = reply.headers["content-type"].encode()
+            await send({"type": "http.response.start", "status": reply.status, "headers": [(b"content-type", kind)]})
+            async for piece in reply.content.iter_any():
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    _run(app, listening)
+
+
+def unrecorded(listening: socket.socket, url: str, folder: str) -> None:
+    """The gateway without a ledger."""
+    from bylaw.serve.gate import Gate, NoRecord
+    from bylaw.serve.gateway import Gateway
+    from bylaw.serve.live import ready
+    from bylaw.serve.sessions import Sessions
+    from bylaw.serve.upstream import Upstream
+
+    now = ready(Path(folder) / "policy")
+
+    class Anybody:
+        def enter(self, headers: Any) -> Any:
+            from bylaw.serve.door import LOCAL
+            from bylaw.serve.gate import Who
+
+            return Who(LOCAL)
+
+    def other() -> Any:
+        raise NotImplementedError
+
+    _run(Gateway(Gate(now.law, Upstream(url), NoRecord(), lambda who, tool: (), Sessions()), Anybody(), other), listening)
+
+
+def recorded(listening: socket.socket, url: str, folder: str) -> None:
+    """The gateway as `bylaw serve` starts it: every decision on the disk before anything leaves."""
+    from bylaw.serve.start import Process, Setting, prepare
+
+    setting = Setting(url, data_dir=Path(folder) / "data")
+    prepare(setting, Path(folder) / "policy", "bench")
+    _run(Process(setting), listening)
+
+
+def _run(app: Any, listening: socket.socket) -> None:
+    import uvicorn
+
+    config = uvicorn.Config(app, loop="uvloop", http="httptools", ws="none", access_log=False, log_level="warning", server_header=False)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+# ---- Load ------------------------------------------------------------------------------------------------------------
+
+
+def cpu_s(process: BaseProcess) -> float:
+    """What a process has used so far."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK_S
+
+
+def rss_mb(process: BaseProcess) -> float:
+    """How much memory a process holds."""
+    return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@asynccontextmanager
+async def load() -> AsyncIterator[Callable[[str, bytes, int, int], Awaitable[list[float]]]]:
+    """Sends so many requests, so many at a time; returns how long each took."""
+    import aiohttp
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1_000)) as client:
+
+        async def run(url: str, body: bytes, requests: int, together: int) -> list[float]:
+            took, left = [], [requests]
+
+            async def one() -> None:
+                while left[0] > 0:
+                    left[0] -= 1
+                    began = time.perf_counter()
+                    async with client.post(f"{url}/v1/chat/completions", data=body, headers={"content-type": "application/json"}) as reply:
+                        content = await reply.read()
+                    took.append(time.perf_counter() - began)
+                    if reply.status != 200 or len(content) < len(REPLY) // 2:
+                        raise RuntimeError(f"{url} answers {reply.status}: {content[:200]!r}")
+
+            await asyncio.gather(*(one() for _ in range(together)))
+            return took
+
+        yield run
+
+
+def started(target: Callable[..., None], *given: Any) -> tuple[BaseProcess, str]:
+    """A server in a process of its own, and its address."""
+    listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    process = multiprocessing.get_context("fork").Process(target=target, args=(listening, *given), daemon=True)
+    process.start()
+    listening.close()
+    return process, url
+
+
+def policy(folder: Path) -> None:
+    """The example policy, its rail on answers one that can be asked about a stream."""
+    import shutil
+
+    root = Path(__file__).parents[1] / "policies" / "refunds"
+    shutil.copytree(root, folder / "policy")
+    for path in (folder / "policy").glob("*.md"):
+        text = path.read_text("utf-8").replace("pii.card]", "pii.card.plain]").replace('"pii.card"]', '"pii.card.plain"]')
+        path.write_text(text, "utf-8")
+
+
+async def measured(servers: dict[str, tuple[BaseProcess, str]]) -> dict[str, dict[str, float]]:
+    """CPU in microseconds for a request and a chunk, and latency in milliseconds, of each server."""
+    plain, streamed, slow = orjson.dumps(ASKED), orjson.dumps({**ASKED, "stream": True}), orjson.dumps({**ASKED, "model": "slow"})
+    found: dict[str, dict[str, float]] = {name: {} for name in servers}
+    async with load() as send:
+        for name, (_, url) in servers.items():
+            await send(url, plain, 100, 4)
+            await send(url, streamed, 8, 4)
+            found[name] = {"request": 1e9, "chunk": 1e9, "p50": 1e9, "p99": 1e9}
+        for _ in range(ROUNDS):
+            for name, (process, url) in servers.items():
+                began = cpu_s(process)
+                await send(url, plain, REQUESTS, TOGETHER)
+                middle = cpu_s(process)
+                await send(url, streamed, STREAMS, TOGETHER)
+                best = found[name]
+                best["request"] = min(best["request"], (middle - began) / REQUESTS * 1e6)
+                best["chunk"] = min(best["chunk"], (cpu_s(process) - middle) / STREAMS / CHUNKS * 1e6)
+        for _ in range(3):
+            for name, (_, url) in servers.items():
+                took = sorted(await send(url, slow, LATENCIES, AT_ONCE))
+                found[name]["p50"] = min(found[name]["p50"], statistics.median(took) * 1e3)
+                found[name]["p99"] = min(found[name]["p99"], took[len(took) * 99 // 100] * 1e3)
+    return found
+
+
+def measure() -> list[Row]:
+    """All of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        policy(Path(folder))
+        spoken, url = started(upstream)
+        servers = {one.__name__: started(one, url, folder) for one in (bare, unrecorded, recorded)}
+        try:
+            asyncio.run(_ready(servers))
+            found = asyncio.run(measured(servers))
+            memory = rss_mb(servers["recorded"][0])
+        finally:
+            for process in (spoken, *(process for process, _ in servers.values())):
+                process.terminate()
+                process.join(10)
+    floor, off, on = found["bare"], found["unrecorded"], found["recorded"]
+    return [
+        row("gateway: bare pass-through, CPU of a request", floor["request"], "us"),
+        row("gateway: governed, ledger off", off["request"], "us"),
+        row("gateway: governed, recorded and fsynced", on["request"], "us"),
+        row("gateway: governed / bare, ledger off", off["request"] / floor["request"], "ratio", 2.5),
+        row("gateway: governed / bare, recorded and fsynced", on["request"] / floor["request"], "ratio", 4.0),
+        row("gateway: bare pass-through, CPU of a chunk", floor["chunk"], "us"),
+        row("gateway: governed and recorded, CPU of a chunk", on["chunk"], "us", 35.0),
+        row(f"gateway: added latency, p50 at {AT_ONCE} at once", on["p50"] - floor["p50"], "ms", 5.0),
+        row(f"gateway: added latency, p99 at {AT_ONCE} at once", on["p99"] - floor["p99"], "ms", 20.0),
+        row("gateway: memory", memory, "MB", 100.0),
+    ]
+
+
+async def _ready(servers: dict[str, tuple[BaseProcess, str]]) -> None:
+    async with AsyncExitStack() as stack:
+        send = await stack.enter_async_context(load())
+        for name, (process, url) in servers.items():
+            await send(url, orjson.dumps(ASKED), 1, 1)
+            if not process.is_alive():
+                sys.exit(f"{name} has died")
