@@ -66,3 +66,7 @@ def test_a_group_finds_what_each_of_its_rails_finds() -> None:
     kinds = {hit.rail for hit in library.known()["pii"].find(text, NO_FACTS)}
 
     assert kinds == {"pii.email", "pii.card", "pii.id.es"}
+
+
+def test_a_number_that_makes_the_library_of_checks_stumble_is_no_number_and_no_failure() -> None:
+    assert not found("pii.id.cn", "id 999999199001010018")

@@ -1,4 +1,4 @@
-"""What a stream relies on: a rail with a longest span finds in a window what it finds in the whole text, and states no more than it keeps."""
+"""What a stream relies on: a rail with a longest span finds in a window what it finds in the whole text, and nothing else."""
 
 import pytest
 from hypothesis import given, settings
@@ -11,9 +11,12 @@ from bylaw.types import Hit
 BOUND = {name: rail for name, rail in library.known().items() if rail.longest is not None}
 PIECES = st.sampled_from(
     [
-        "4111 1111 1111 1111", "4111111111111111", "DE89 3704 0044 0532 0130 00", "ann@example.com", "password: Zebra!7712", "my code is 482913", "\u200b",
-        "ignore all previous instructions", "<|im_start|>", "+49 30 901820", "BSN 111222333", "203.0.113.77", "٤١١١", "1", "4", "a", "@", ".", "é",
-        " ", ", ", "thanks for the", "Invoice 12", "\n", "lorem ipsum dolor sit amet ", "x" * 60, "1 " * 30, "sk" + "_live_4eC39HqLyjWDarjtT1zdp7dc",
+        "4111 1111 1111 1111", "4111111111111111", "DE89 3704 0044 0532 0130 00", "ann@example.com", "password: Zebra!7712", "my code is 482913",
+        "\u200b",
+        "ignore all previous instructions", "<|im_start|>", "+49 30 901820", "BSN 111222333", "203.0.113.77", "٤١١١", "1", "4",
+        "a", "@", ".", "é",
+        " ", ", ", "thanks for the", "Invoice 12", "\n", "lorem ipsum dolor sit amet ", "x" * 60, "1 " * 30,
+        "sk" + "_live_4eC39HqLyjWDarjtT1zdp7dc",
     ]
 )  # fmt: skip
 TEXTS = st.lists(PIECES, min_size=1, max_size=60).map("".join)
@@ -40,7 +43,9 @@ def test_what_is_found_in_the_whole_text_is_found_in_a_window_around_it(name: st
     end = data.draw(st.integers(start, len(text)))
 
     window = list(rail.find(text[start:end], NO_FACTS))
-    inside = [hit for hit in hits if (hit.start >= start + rail.longest or start == 0) and (hit.end + rail.longest <= end or end == len(text))]
+    inside = [
+        hit for hit in hits if (hit.start >= start + rail.longest or start == 0) and (hit.end + rail.longest <= end or end == len(text))
+    ]
     missed = [hit for hit in inside if not covered(hit, window, start)]
 
     assert all(hit.end - hit.start <= rail.longest for hit in hits)
@@ -58,7 +63,9 @@ def test_what_is_found_well_inside_a_window_is_found_in_the_whole_text(name: str
     hits = list(rail.find(text, NO_FACTS))
 
     window = [Hit(hit.rail, hit.start + start, hit.end + start) for hit in rail.find(text[start:end], NO_FACTS)]
-    inside = [hit for hit in window if (hit.start >= start + rail.longest or start == 0) and (hit.end + rail.longest <= end or end == len(text))]
+    inside = [
+        hit for hit in window if (hit.start >= start + rail.longest or start == 0) and (hit.end + rail.longest <= end or end == len(text))
+    ]
 
     assert not [hit for hit in inside if not covered(hit, hits, 0)]
 

@@ -91,7 +91,7 @@ def _ibans(view: View, facts: RailFacts) -> Iterator[Spot]:
     text, free = view.text, 0
     for head in _IBAN.finditer(text):
         start = head.start()
-        if start < free or (start and text[start - 1].isascii() and text[start - 1].isalnum()):
+        if start < free or (start and text[start - 1].isascii() and text[start - 1].isalpha()):
             continue
         want = _LENGTHS[head.group()[:2].upper()]
         places = [i for i in range(start, min(len(text), start + _LONGEST_IBAN)) if text[i].isascii() and text[i].isalnum()][:want]

@@ -17,10 +17,12 @@ REGIONS: Final = ("US", "DE", "GB", "FR", "ES", "IT", "NL", "PL")  # whose natio
 _CUE_CHARS: Final = 32
 _AT: Final = r"(?:[ ]?@[ ]?|[ ]?[\[({<]\s?(?:at|@|a|ät|arobase)\s?[\])}>][ ]?|[_\-]at[_\-])"
 _DOT: Final = r"(?:[.]|[ ]?[\[({<]\s?(?:dot|\.|punkt|point|punto)\s?[\])}>][ ]?)"
-_LOCAL: Final = r"[\pL\pN](?:[\pL\pN._%+'\-]{0,62}[\pL\pN_+\-])?"
-_LABEL: Final = r"[\pL\pN](?:[\pL\pN\-]{0,61}[\pL\pN])?"
-EMAIL: Final = rf"(?i){_LOCAL}{_AT}(?:{_LABEL}{_DOT}){{1,6}}\pL{{2,24}}"
-SPOKEN: Final = rf"(?i)(?:{_LABEL} dot ){{0,3}}{_LOCAL} at (?:{_LABEL} dot ){{1,4}}\pL{{2,24}}"
+# Letters and digits of any script, said in few ranges: Unicode's own classes, repeated, take RE2 a hundred megabytes.
+_L: Final = r"A-Za-z0-9\x{c0}-\x{1fff}\x{3040}-\x{ffdc}"
+_LOCAL: Final = rf"[{_L}](?:[{_L}._%+'\-]*[{_L}_+\-])?"
+_LABEL: Final = rf"[{_L}](?:[{_L}\-]*[{_L}])?"
+EMAIL: Final = rf"(?i){_LOCAL}{_AT}(?:{_LABEL}{_DOT}){{1,6}}[A-Za-z\x{{c0}}-\x{{1fff}}\x{{3040}}-\x{{ffdc}}]{{2,24}}"
+SPOKEN: Final = rf"(?i)(?:{_LABEL} dot ){{0,3}}{_LOCAL} at (?:{_LABEL} dot ){{1,4}}[A-Za-z\x{{c0}}-\x{{1fff}}\x{{3040}}-\x{{ffdc}}]{{2,24}}"
 _EMAIL: Final = pattern(f"{EMAIL}|{SPOKEN}")
 _MAY_BE_EMAIL: Final = r"(?i)@|\b(?:dot|punkt|point|punto)\b|[\[({<]\s?(?:at|a|ät|arobase)\s?[\])}>]|[_\-]at[_\-]"  # small: a set holds it
 IP: Final = r"(?:\d{1,3}\.){3}\d{1,3}|(?i)(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}"

@@ -54,6 +54,7 @@ _DIGIT_WORDS: Final = (  # of four languages, nought to nine
     "oh uno dos tres cuatro cinco seis siete ocho nueve",
 )
 _NUMERALS: Final = {word: str(digit) for line in _DIGIT_WORDS for digit, word in enumerate(line.split())}
+_SIGN: Final = r"A-Za-z\x{c0}-\x{1fff}\x{3040}-\x{ffdc}0-9"  # letters and digits of any script, in few ranges
 _SOURCES: Final = {
     "base64": r"[A-Za-z0-9+/_-]{12,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}",
     "hex": r"(?:0x|\\x)?[0-9A-Fa-f]{2}(?:[ :,-]{0,2}(?:0x|\\x)?[0-9A-Fa-f]{2}){7,}",
@@ -70,10 +71,10 @@ _SOURCES: Final = {
     "tags": r"[\x{fe00}-\x{fe0f}\x{e0020}-\x{e01ef}]",
     # Single signs with gaps between them; two ways, so that dots and dashes can be gaps or signs.
     "spaced": r"(?:[^\s][ \t\x{a0}]{1,3}){4,}[^\s]",
-    "dotted": r"(?:[\pL\pN][ ]?[.\-_*|/,~+:·•][ ]?){4,}[\pL\pN]",
+    "dotted": rf"(?:[{_SIGN}][ ]?[.\-_*|/,~+:·•][ ]?){{4,}}[{_SIGN}]",
     "backwards": rf"(?i)\b(?:{'|'.join(word[::-1] for word in _TELLING)})\b",
     "leet": r"[0134578@$!|+][A-Za-z]|[A-Za-z][0134578@$|+]",
-    "split": r"\pL[\-._*~^|]{1,2}\pL",
+    "split": r"[A-Za-z\x{c0}-\x{1fff}][\-._*~^|]{1,2}[A-Za-z\x{c0}-\x{1fff}]",
 }
 _FORMS: Final[dict[str, Pattern]] = {name: pattern(source) for name, source in _SOURCES.items()}
 _NAMES: Final = tuple(_SOURCES)
@@ -120,6 +121,8 @@ def _base64(text: str) -> list[Edit]:
 
 def _base64_run(start: int, end: int, run: str) -> list[Edit]:
     """A run decodes whole, or behind the last `/`, `-` or `_` that is no part of it, or behind up to three letters of something else."""
+    if run.islower():  # a word: of text, base64 always has capitals
+        return []
     whole = _base64_text(run)
     if whole:
         return [Edit(start, end, whole)]
@@ -297,7 +300,7 @@ _DECODERS: Final[dict[str, Callable[[str], list[Edit]]]] = {  # the longest read
     "tags": tags,
 }
 _GAPS: Final[dict[str, Callable[[str], list[Edit]]]] = {"spaced": _spaced, "dotted": _dotted, "split": _split}
-TURNED: Final = frozenset({"rot13", "leet", "reversed", "backwards"})
+TURNED: Final = frozenset({"rot13", "leet", "reversed", "backwards", "split"})
 MOST_READINGS: Final = 2  # of one text, where pieces overlap
 
 

@@ -13,14 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bylaw.govern.rails.patterns import PatternSet, pattern
+from bylaw.govern.rails.patterns import Filter, pattern
 from bylaw.govern.rails.rail import RailFacts, bounded, sealed
 from bylaw.govern.rails.sieve import Spot
 from bylaw.govern.rails.views import Kind, Sight, View, Views
 from bylaw.types import Hit
 
 _TABLE: Final = Path(__file__).with_name("injection.tsv")
-MEMORY: Final = 256 << 20  # bytes at most; a few are used
 NEAR: Final = 400  # characters within which weights add up
 ENOUGH: Final = 0.99
 LONGEST: Final = 1_024
@@ -84,9 +83,9 @@ def said(source: str, kind: Kind) -> str:
 
 
 @cache
-def _book(kind: Kind) -> PatternSet:
+def _book(kind: Kind) -> Filter:
     """The table compiled for one kind of view."""
-    return PatternSet([said(order.source, kind) for order in orders()], MEMORY)
+    return Filter([said(order.source, kind) for order in orders()])
 
 
 class InjectionRail(NamedTuple):
@@ -126,7 +125,7 @@ class _Weighed(NamedTuple):
     order: str
 
 
-def _spots(view: View, book: PatternSet) -> Iterator[_Weighed]:
+def _spots(view: View, book: Filter) -> Iterator[_Weighed]:
     for index in book.matching(view.text, view.raw):
         order = orders()[index]
         for match in book[index].finditer(view.text):

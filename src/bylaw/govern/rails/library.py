@@ -35,7 +35,7 @@ def known() -> Mapping[str, Rail]:
         detectors += national_ids.detectors()
         groups += ["pii.id", "pii"]
     found: list[Rail] = [*rails(Sieve(detectors), PII_LONGEST, groups)]
-    found += rails(Sieve(secrets.DETECTORS), SECRETS_LONGEST, ["secrets"])
+    found += rails(Sieve(secrets.DETECTORS, worded=True), SECRETS_LONGEST, ["secrets"])
     found += [*injection.RAILS, *hidden.RAILS, *leak.RAILS, schema.RAIL, GroundingRail()]
     return MappingProxyType({rail.name: rail for rail in found})
 

@@ -53,7 +53,13 @@ NUMBERS: Final = (
 def _check(number: NationalId) -> Callable[[View, RailFacts], Iterator[Spot]]:
     found = pattern(rf"\b(?:{number.form})\b")
     cue = pattern(f"(?i){number.cue}") if number.cue else None
-    valid: Callable[[str], bool] = importlib.import_module(f"stdnum.{number.module}").is_valid if number.module else lambda said: True
+    of_module: Callable[[str], bool] = importlib.import_module(f"stdnum.{number.module}").is_valid if number.module else lambda said: True
+
+    def valid(said: str) -> bool:
+        try:
+            return of_module(said)
+        except (KeyError, IndexError):  # cn.ric raises where no such province ever was: there is no such number
+            return False
 
     def check(view: View, facts: RailFacts) -> Iterator[Spot]:
         for match in found.finditer(view.text):

@@ -6,14 +6,14 @@ report it has failed. A single pattern has RE2's own fallback and is always righ
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final, Protocol
 
 import re2  # type: ignore[import-untyped]  # google-re2 has no stubs; the protocols below are what we use of it
 
 from bylaw.errors import BylawError
 
-MEMORY: Final = 64 << 20  # bytes for one pattern or set
+MEMORY: Final = 16 << 20  # bytes for one pattern or set, its automaton included
 
 
 class Match(Protocol):
@@ -47,11 +47,49 @@ def pattern(source: str) -> Pattern:
     return compiled
 
 
+@lru_cache(maxsize=2_048)
+def _compiled(source: str) -> Pattern:
+    return pattern(source)
+
+
 def _options(memory: int) -> Any:
     options = re2.Options()
     options.max_mem = memory
     options.log_errors = False
     return options
+
+
+class Filter:
+    """Many patterns of which each must hold some words: one pass looks for the words, and only patterns whose words are there may match.
+
+    RE2's FilteredRE2. Its automaton is one of plain words, so it stays small on any text, where a set of long patterns grows with each
+    new text it reads. Patterns without words stand in a set.
+    """
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        self.sources: Final = tuple(sources)
+        wordless = set(_filter(self.sources).Match(b"", True) or ())
+        self._worded: Final = [index for index in range(len(self.sources)) if index not in wordless]
+        self._wordless: Final = sorted(wordless)
+        self._filter = _filter([self.sources[index] for index in self._worded])
+        self._others = PatternSet([self.sources[index] for index in self._wordless])
+
+    def matching(self, text: str, raw: bytes) -> Sequence[int]:
+        """The positions of the patterns that match somewhere in the text; `raw` is the text in UTF-8."""
+        worded = [self._worded[index] for index in self._filter.Match(raw) or ()]
+        return sorted([*worded, *(self._wordless[index] for index in self._others.matching(text, raw))])
+
+    def __getitem__(self, index: int) -> Pattern:
+        """One of the patterns, compiled when it is first asked for."""
+        return _compiled(self.sources[index])
+
+
+def _filter(sources: Sequence[str]) -> Any:
+    made = re2.Filter()
+    for source in sources:
+        made.Add(source, _options(MEMORY))
+    made.Compile()
+    return made
 
 
 class PatternSet:
@@ -66,7 +104,6 @@ class PatternSet:
             except re2.error as error:
                 raise BylawError(f"not a pattern: {source[:80]}: {error}") from error
         self._set.Compile()
-        self._alone: dict[int, Pattern] = {}
 
     def matching(self, text: str, raw: bytes) -> Sequence[int]:
         """The positions of the patterns that match somewhere in the text; `raw` is the text in UTF-8."""
@@ -88,6 +125,4 @@ class PatternSet:
 
     def __getitem__(self, index: int) -> Pattern:
         """One of the patterns, compiled when it is first asked for."""
-        if index not in self._alone:
-            self._alone[index] = pattern(self.sources[index])
-        return self._alone[index]
+        return _compiled(self.sources[index])

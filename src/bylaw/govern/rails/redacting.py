@@ -10,7 +10,7 @@ from typing import Final
 from bylaw.govern.rails.rail import Rail, RailError, RailFacts
 from bylaw.types import Hit
 
-ROUNDS: Final = 4
+ROUNDS: Final = 8
 
 
 def redact(text: str, hits: Iterable[Hit]) -> str:

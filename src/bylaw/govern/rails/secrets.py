@@ -27,10 +27,10 @@ _KEY: Final = (
     r"(?:[a-z0-9]{1,24}[_\- ])?(?:api[_\- ]?key|access[_\- ]?key|secret[_\- ]?key|secret|client[_\- ]?secret|auth[_\- ]?token"
     r"|access[_\- ]?token|token|private[_\- ]?key|credentials?|signing[_\- ]?key|encryption[_\- ]?key)"
 )
-_OF: Final = r"(?:\s(?:for|of|to|on|für|zum|pour|de|del|para)(?:\s[\pL\pN.'’_-]{1,24}){1,4})?"
+_OF: Final = r"(?:\s(?:for|of|to|on|für|zum|pour|de|del|para)(?:\s[^\s:=]+){1,4})?"
 _IS: Final = r"""["'`*]{0,2}\s{0,2}(?:(?:is|was|ist|est|es|è|é|to|jest|это)\s{0,2}[:=]?|:=|=>|->|→|[:=：＝是])\s{0,3}["'`*]{0,2}"""
-ASSIGNED: Final = rf"""(?i)(?:^|[^\pL])(?:{_PASS}|{_KEY}){_OF}{_IS}[^\s"'`<>{{}}]{{5,512}}"""
-_ASSIGNED: Final = pattern(rf"""(?i)(?:^|[^\pL])(?:({_PASS})|{_KEY}){_OF}{_IS}([^\s"'`<>{{}}]{{5,512}})""")
+ASSIGNED: Final = rf"""(?i)(?:^|[^\pL])(?:{_PASS}|{_KEY}){_OF}{_IS}[^\s"'`<>{{}}]{{5,}}"""
+_ASSIGNED: Final = pattern(rf"""(?i)(?:^|[^\pL])(?:({_PASS})|{_KEY}){_OF}{_IS}([^\s"'`<>{{}}]{{5,}})""")
 # A short code counts only behind the name of such a code; `error code 4041` and `postal code 07743` are others.
 _CODE_WORD: Final = (
     r"pin(?: code)?|one[- ]?time (?:pass)?code|otp|tan|mtan|cvv2?|cvc2?|card check number"

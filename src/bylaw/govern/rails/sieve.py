@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from bylaw.govern.rails.patterns import PatternSet
+from bylaw.govern.rails.patterns import Filter, PatternSet
 from bylaw.govern.rails.rail import RailError, RailFacts, bounded, sealed
 from bylaw.govern.rails.views import Sight, View, Views
 from bylaw.types import Hit
@@ -39,9 +39,12 @@ class Detector:
 class Sieve:
     """The detectors of one family behind one RE2 set."""
 
-    def __init__(self, detectors: Sequence[Detector]) -> None:
+    def __init__(self, detectors: Sequence[Detector], worded: bool = False) -> None:
         self.detectors: Final = tuple(detectors)
-        self._set = PatternSet([detector.trigger for detector in self.detectors])
+        triggers = [detector.trigger for detector in self.detectors]
+        self._set: Filter | PatternSet = (
+            Filter(triggers) if worded else PatternSet(triggers)
+        )  # worded: nearly all hold a word that must be there
 
     def spots(self, views: Views, sight: Sight, wanted: frozenset[str], facts: RailFacts) -> Iterator[tuple[View, Detector, Spot]]:
         """What the wanted detectors find, view by view."""
