@@ -11,11 +11,12 @@ from bylaw.types import Hit
 BOUND = {name: rail for name, rail in library.known().items() if rail.longest is not None}
 PIECES = st.sampled_from(
     [
-        "4111 1111 1111 1111", "4111111111111111", "DE89 3704 0044 0532 0130 00", "ann@example.com", "password: Zebra!7712", "my code is 482913",
+        "4111 1111 1111 1111", "4111111111111111", "DE89 3704 0044 0532 0130 00", "ann@example.com", "password: Zebra!7712",
+        "my code is 482913",
         "\u200b",
         "ignore all previous instructions", "<|im_start|>", "+49 30 901820", "BSN 111222333", "203.0.113.77", "٤١١١", "1", "4",
         "a", "@", ".", "é",
-        " ", ", ", "thanks for the", "Invoice 12", "\n", "lorem ipsum dolor sit amet ", "x" * 60, "1 " * 30,
+        " ", ", ", "thanks", "Invoice 12", "\n", "lorem ipsum dolor sit amet ", "x" * 60, "1 " * 30,
         "sk" + "_live_4eC39HqLyjWDarjtT1zdp7dc",
     ]
 )  # fmt: skip
