@@ -3,7 +3,8 @@
 `python -m bench.evasion [FOLDER]` prints the table; FOLDER holds the public sets (`bipia`, `cyberseceval_pi_dev`, ...). Rails alone: no
 judge, no taint. BIPIA: each attack string once, in one e-mail, at its start, middle or end in turns.
 
-Whoever wrote the patterns had seen the training half of BIPIA's code attacks and the half of CyberSecEval that is here, not the others.
+These are not blind figures: who wrote the patterns had read BIPIA's code attacks (the training half, and the first few of the test half)
+and the half of CyberSecEval that is here.
 """
 
 import argparse
