@@ -30,6 +30,7 @@ from bylaw.serve.upstream import Upstream
 from bylaw.store import database
 from bylaw.store.watching import Watch
 
+GARBAGE: Final = 20_000  # objects made before the collector looks: about fifty requests
 GRACE_S: Final = 30  # how long requests in flight may take to end
 BACKLOG: Final = 1_024  # connections that wait to be accepted
 KEEP_ALIVE_S: Final = 30
@@ -150,6 +151,7 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     stack.push_async_callback(upstream.close)
     gc.collect()
     gc.freeze()  # what is loaded stays; to look through it again and again costs more than a request
+    gc.set_threshold(GARBAGE)
     gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(), approvals, setting.ways)
     door = Door(ring, setting.local, setting.workers)
 
