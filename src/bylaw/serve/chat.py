@@ -25,6 +25,7 @@ from bylaw.serve.wire import (
     a_map,
     a_string,
     arguments,
+    kind_of,
 )
 from bylaw.types import Surface
 
@@ -74,7 +75,7 @@ def _schema(form: Any) -> Mapping[str, Any] | None:
 
 def _message(message: JsonMap, at: int, found: Gathering, tools: dict[str, str]) -> None:
     role = message.get("role")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise BadBody(f"messages[{at}].role must be one of {', '.join(sorted(ROLES))}", f"messages[{at}].role")
     tool, surface = "", "input"
     if role in ("tool", "function"):
@@ -109,7 +110,7 @@ def _content(message: JsonMap, path: Path, surface: Surface, found: Gathering, w
 
 
 def _part(part: JsonMap, path: Path, surface: Surface, found: Gathering, who: tuple[str, str]) -> None:
-    kind = part.get("type")
+    kind = kind_of(part)
     if kind in ("text", "input_text", "output_text", "refusal"):
         key = "refusal" if kind == "refusal" else "text"
         if not isinstance(part.get(key), str):
@@ -133,8 +134,8 @@ def calls_of(message: Mapping[str, Any], path: Path) -> Iterator[Call]:
     for at, one in enumerate(a_list(message, "tool_calls")):
         call = a_map(one, "a tool call")
         where = (*path, "tool_calls", at)
-        kind = call.get("type") or "function"
-        inner = call.get(kind) if isinstance(kind, str) else None
+        kind = kind_of(call, "function")
+        inner = call.get(kind)
         if kind == "function" and isinstance(inner, dict):
             yield Call(str(call.get("id") or ""), str(inner.get("name") or ""), arguments(inner.get("arguments", "")), where)
         elif kind == "custom" and isinstance(inner, dict):

@@ -64,7 +64,6 @@ class Ways:
     max_revisions: int = MAX_REVISIONS
     show_thinking: bool = False
     media: Literal["allow", "block"] = "allow"  # parts that no rail can read, where the policy does not say
-    notice: str = ""  # put before the first answer of a conversation, e.g. that an AI answers
     appeal: str = ""  # put after a refusal: how to object
     retry_after_s: int = 5
     env: Mapping[str, Any] = field(default_factory=dict)  # what `env` says to conditions, besides the hour

@@ -23,6 +23,7 @@ from bylaw.serve.wire import (
     a_map,
     a_string,
     arguments,
+    kind_of,
 )
 from bylaw.types import Surface
 
@@ -82,7 +83,7 @@ def _content(  # one walk over nested blocks: where, whose, and into what
 def _block(  # the same walk
     block: JsonMap, path: Path, surface: Surface, found: Gathering, who: tuple[str, str], tools: Mapping[str, str]
 ) -> None:
-    kind = block.get("type")
+    kind = kind_of(block)
     if kind == "text":
         if not isinstance(block.get("text"), str):
             raise BadBody("a text block has no `text`", ".".join(map(str, path)))
@@ -102,7 +103,7 @@ def _block(  # the same walk
     elif kind == "redacted_thinking":
         return  # sealed by the upstream
     else:
-        inner: Surface = "document" if kind == "search_result" or str(kind).endswith("_tool_result") else surface
+        inner: Surface = "document" if kind == "search_result" or kind.endswith("_tool_result") else surface
         found.loose(inner, {key: value for key, value in block.items() if key not in ("signature", "encrypted_content")}, *who)
 
 
@@ -130,7 +131,7 @@ def said(body: JsonMap) -> Said:
     found = Gathering()
     for at, one in enumerate(content):
         block, path = a_map(one, f"content[{at}]"), ("content", at)
-        kind = block.get("type")
+        kind = kind_of(block)
         if kind == "thinking":
             found.thinking.append(Text("thinking", str(block.get("thinking") or ""), (*path, "thinking"), "assistant"))
         elif isinstance(block.get("name"), str) and "input" in block:

@@ -10,7 +10,7 @@ from bylaw.serve.lanes import Lane, Stopped
 from bylaw.serve.messages import reason, said
 from bylaw.serve.route import Finished, Gates, Halt, Step
 from bylaw.serve.sse import Sent, sent
-from bylaw.serve.wire import MAX_CALLS, Asked, BadBody, JsonMap, a_map, arguments, dump, load
+from bylaw.serve.wire import MAX_CALLS, Asked, BadBody, JsonMap, a_map, arguments, dump, kind_of, load
 
 MAX_BLOCKS: Final = 4 * MAX_CALLS
 _END: Final = sent(dump({"type": "message_stop"}), "message_stop")
@@ -76,7 +76,8 @@ class MessagesStream:
     def _start(self, at: int, block: JsonMap) -> Iterator[Step]:
         if at in self._blocks:
             raise BadBody("a block begins twice")
-        kind = block.get("type")
+        kind = kind_of(block)
+        block = {**block, "type": kind}
         if kind == "text":
             text = block.get("text") or ""
             self._blocks[at] = {"type": "text", "text": ""}
@@ -198,7 +199,7 @@ class MessagesStream:
         return self._reply()
 
     def _reply(self) -> JsonMap:
-        usage = {**(self._message.get("usage") or {}), **(self._delta.get("usage") or {})}
+        usage = {**a_map(self._message.get("usage") or {}, "usage"), **a_map(self._delta.get("usage") or {}, "usage")}
         delta = a_map(self._delta.get("delta") or {}, "delta")
         return {**self._message, **delta, "content": [self._blocks[at] for at in sorted(self._blocks)], "usage": usage}
 

@@ -25,6 +25,7 @@ from bylaw.serve.wire import (
     a_map,
     a_string,
     arguments,
+    kind_of,
 )
 from bylaw.types import Surface
 
@@ -69,7 +70,7 @@ def _schema(body: JsonMap) -> Mapping[str, Any] | None:
 def _items(items: list[Any], path: Path, found: Gathering, tools: dict[str, str]) -> None:
     for at, one in enumerate(items):
         item, where = a_map(one, f"{path[0]}[{at}]"), (*path, at)
-        kind = item.get("type") or ("message" if "role" in item else "")
+        kind = kind_of(item, "message" if "role" in item else "")
         if kind == "message":
             _content(item.get("content"), (*where, "content"), "input", found, (str(item.get("role") or "user"), ""))
             rest = {key: value for key, value in item.items() if key not in ("content", "role", "id", "status", "type", "phase")}
@@ -103,7 +104,7 @@ def _content(content: Any, path: Path, surface: Surface, found: Gathering, who: 
 
 
 def _part(part: JsonMap, path: Path, surface: Surface, found: Gathering, who: tuple[str, str]) -> None:
-    kind = part.get("type")
+    kind = kind_of(part)
     if kind in ("input_text", "output_text", "text", "refusal", "summary_text", "reasoning_text"):
         key = "refusal" if kind == "refusal" else "text"
         if not isinstance(part.get(key), str):
@@ -123,7 +124,7 @@ def _part(part: JsonMap, path: Path, surface: Surface, found: Gathering, who: tu
 
 def call_of(item: JsonMap, path: Path) -> Call:
     """An output item that is neither a message nor thinking, as a call."""
-    kind = str(item.get("type") or "")
+    kind = kind_of(item)
     call_id = str(item.get("call_id") or item.get("id") or "")
     if kind == "function_call":
         return Call(call_id, str(item.get("name") or ""), arguments(item.get("arguments", "")), path)
@@ -140,7 +141,7 @@ def said(body: JsonMap) -> Said:
     found = Gathering()
     for at, one in enumerate(body["output"]):
         item, path = a_map(one, f"output[{at}]"), ("output", at)
-        kind = item.get("type")
+        kind = kind_of(item)
         if kind == "message":
             if not found.texts:
                 _part_thinking(item, found)
@@ -200,7 +201,8 @@ def without_tokens(body: JsonMap, choice: Choice) -> None:
     del choice  # a response has one
     body.pop("output_text", None)
     for item in body["output"]:
-        for part in item.get("content") or () if item.get("type") == "message" else ():
+        content = item.get("content") if item.get("type") == "message" else None
+        for part in content if isinstance(content, list) else ():
             if isinstance(part, dict) and "logprobs" in part:
                 part["logprobs"] = []
 

@@ -11,7 +11,7 @@ from bylaw.serve.lanes import Lane, Stopped
 from bylaw.serve.responses import said, spoken
 from bylaw.serve.route import Finished, Gates, Halt, Step
 from bylaw.serve.sse import DONE, Sent, sent
-from bylaw.serve.wire import MAX_CALLS, Asked, BadBody, JsonMap, a_map, dump, load
+from bylaw.serve.wire import MAX_CALLS, Asked, BadBody, JsonMap, a_map, dump, kind_of, load
 
 MAX_ITEMS: Final = 4 * MAX_CALLS
 _BEGIN: Final = ("response.created", "response.in_progress", "response.queued")
@@ -81,7 +81,8 @@ class ResponsesStream:
     def _added(self, at: int, item: JsonMap) -> Iterator[Step]:
         if at in self._items:
             raise BadBody("an item begins twice")
-        kind = item.get("type")
+        kind = kind_of(item)
+        item = {**item, "type": kind}
         if kind == "message":
             self._items[at] = {**item, "content": []}
         elif kind == "reasoning":
@@ -96,7 +97,7 @@ class ResponsesStream:
         item = self._item(where[0])
         if item["type"] != "message":
             return
-        if where[1] != len(item["content"]) or part.get("type") not in _TEXT:
+        if where[1] != len(item["content"]) or kind_of(part) not in _TEXT:
             raise BadBody("a part of text out of its place, or of unknown kind")
         key = _TEXT[part["type"]][1]
         empty = {"type": part["type"], key: "", **({"annotations": [], "logprobs": []} if key == "text" else {})}
@@ -127,6 +128,7 @@ class ResponsesStream:
             known["status"] = item.get("status", "completed")
             yield from self._out({"type": "response.output_item.done", "output_index": at, "item": known})
         elif known["type"] == "reasoning":
+            item = {**item, "type": "reasoning"}
             if not self._lane.thinking:
                 self._lane.think("\n".join(_words(item)))
             self._items[at] = _sealed(item)
@@ -250,7 +252,7 @@ def _sealed(item: JsonMap) -> JsonMap:
 
 def _words(item: JsonMap) -> Iterator[str]:
     for key in ("summary", "content"):
-        for part in item.get(key) or ():
+        for part in item[key] if isinstance(item.get(key), list) else ():
             if isinstance(part, dict) and isinstance(part.get("text"), str):
                 yield part["text"]
 
@@ -260,9 +262,10 @@ def _whole(at: int, item: JsonMap) -> list[JsonMap]:
     place = {"item_id": item.get("id", ""), "output_index": at}
     events: list[JsonMap] = []
     start = dict(item)
-    if item["type"] == "message":
+    if item.get("type") == "message":
+        content = item.get("content")
         start["content"] = []
-        for index, part in enumerate(item["content"]):
+        for index, part in enumerate(content if isinstance(content, list) else ()):
             kind, key = _TEXT.get(part.get("type"), ("", ""))
             here = {**place, "content_index": index}
             if kind:
@@ -274,7 +277,7 @@ def _whole(at: int, item: JsonMap) -> list[JsonMap]:
             else:
                 events.append({"type": "response.content_part.added", **here, "part": part})
             events.append({"type": "response.content_part.done", **here, "part": part})
-    elif item["type"] == "function_call":
+    elif item.get("type") == "function_call":
         start["arguments"] = ""
         events.append({"type": "response.function_call_arguments.delta", **place, "delta": item.get("arguments", "")})
         done = {

@@ -5,10 +5,11 @@ stream. The record of the input is safe before the first byte leaves; each choic
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from bylaw.errors import LedgerError
 from bylaw.serve import refusals
@@ -21,6 +22,8 @@ from bylaw.serve.streaming import HoldBack
 from bylaw.serve.upstream import UpstreamTrouble
 from bylaw.serve.wire import BadBody, Choice, Text, dump
 from bylaw.types import Decision
+
+LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -74,6 +77,9 @@ async def stream(exchange: Exchange, opened: "asyncio.Future[list[tuple[bytes, b
             out = [part for step in (*last, *through.finish()) for part in await run.step(step)]
             yield b"".join((*out, through.close(run.told)))
         except (BadBody, UpstreamTrouble, RailFailed, LedgerError) as error:
+            yield await run.broken(error)
+        except Exception as error:
+            LOG.exception("a fault in a stream")  # nothing more of it leaves
             yield await run.broken(error)
         except BaseException:  # the client has gone, or this process ends: say so in the record, and pass it on
             run.gone()

@@ -280,6 +280,14 @@ def a_list(body: Mapping[str, Any], key: str, most: int = MAX_MESSAGES) -> list[
     return value
 
 
+def kind_of(value: Mapping[str, Any], otherwise: str = "") -> str:
+    """What a message, part, block or item says it is."""
+    kind = value.get("type")
+    if kind is not None and not isinstance(kind, str):
+        raise BadBody("`type` must be a string", "type")
+    return kind or otherwise
+
+
 def a_map(value: Any, where: str) -> JsonMap:
     """A value that must be an object."""
     if not isinstance(value, dict):
