@@ -6,7 +6,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,6 +180,13 @@ class Rig:
     stopped: set[str]
     approvals: Approvals
     closing: ExitStack
+    clients: dict[str, Any] = field(default_factory=dict)
+
+    def client(self, name: str, make: Callable[[], Any]) -> Any:
+        """One client of a kind for the whole test: each loads the machine's certificates when it is made."""
+        if name not in self.clients:
+            self.clients[name] = self.closing.enter_context(make())
+        return self.clients[name]
 
 
 class Reply(NamedTuple):

@@ -19,7 +19,8 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 
 def client(rig: Rig) -> openai.OpenAI:
-    return rig.closing.enter_context(openai.OpenAI(base_url=f"{rig.url}/v1", api_key="unused", max_retries=0))
+    made: openai.OpenAI = rig.client("openai", lambda: openai.OpenAI(base_url=f"{rig.url}/v1", api_key="unused", max_retries=0))
+    return made
 
 
 def completion(*texts: str, calls: Any = None, **message: Any) -> dict[str, Any]:

@@ -21,7 +21,8 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 
 def client(rig: Rig) -> anthropic.Anthropic:
-    return rig.closing.enter_context(anthropic.Anthropic(base_url=rig.url, api_key="unused", max_retries=0))
+    made: anthropic.Anthropic = rig.client("anthropic", lambda: anthropic.Anthropic(base_url=rig.url, api_key="unused", max_retries=0))
+    return made
 
 
 def message(*content: dict[str, Any], stop: str = "end_turn") -> dict[str, Any]:
