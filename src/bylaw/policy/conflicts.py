@@ -93,7 +93,13 @@ class Explorer:
                     joint = self.event(spot, {**fields, **added})
                     if self.true(joint, one, other):
                         return joint
-        return None
+        return self.together(spot, one, other) if MAX_MATCHES in (len(mine), len(theirs)) else None
+
+    def together(self, spot: Spot, one: Rule, other: Rule) -> Event | None:
+        """The same, by trying every value of both at once: where not all matches of one were joined, the join may have missed it."""
+        at = self.domain(spot, (one.when, other.when), (one.when, other.when))
+        made = (self.event(spot, dict(zip(at.fields, choice, strict=True))) for choice in at.choices())
+        return next((event for event in made if self.true(event, one, other)), None)
 
     def covered(self, spot: Spot, one: Rule, other: Rule) -> tuple[int, Event] | None:
         """How many events match `one`, and the first, where every one of them matches `other` too and all values were tried."""
