@@ -91,7 +91,7 @@ def init(
     rules = sum(len(clause.enforce) for clause in policy.clauses)
     say(f"{out}: {len(policy.clauses)} clauses, {rules} run-time rules, {len(policy.tools)} tool schemas")
     say(f"what was chosen, and why: {out / profiles.README}")
-    say(f"  next: edit it, then bylaw policy lint {out}")
+    say(f"  next: edit it, then bylaw policy lint {out}, then bylaw align dry-run --policy {out}")
 
 
 def draft(
