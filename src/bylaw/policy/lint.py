@@ -4,14 +4,14 @@ The codes stand in `lint_codes`, with their levels and meanings. Lints that comp
 silent about what they saw. Nothing reads the clock: lints about dates run where `today` is given, and only warn.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
 from bylaw.errors import PolicyError
-from bylaw.policy import effective, lint_drift, lint_examples, lint_prose, lint_rules, signoffs
+from bylaw.policy import lint_drift, lint_examples, lint_overlays, lint_prose, lint_rules, signoffs
 from bylaw.policy.compile import is_trimmed
 from bylaw.policy.parse import MANIFEST, Document, every_clause, read
 from bylaw.policy.reviews import Review, reviewed
@@ -61,7 +61,7 @@ def read_findings(document: Document, today: date | None = None, reviews: Sequen
     yield from lint_prose.across(policy.clauses)
     yield from cycles(policy)
     yield from lint_rules.findings(policy, reviews)
-    yield from effective.findings(policy, reviews)
+    yield from lint_overlays.findings(policy, reviews)
     yield from unused(document)
     yield from overlays(policy, today) if today else ()
 
@@ -102,23 +102,36 @@ def references(policy: Policy, clause: Clause, known: set[str]) -> Iterator[Find
 
 
 def cycles(policy: Policy) -> Iterator[Finding]:
-    """Clauses that go before each other in a circle, and weaker layers that go before stronger ones."""
-    by_id = {clause.id: clause for clause in policy.clauses}
+    """Clauses that go before each other in a circle, where an overlay holds too, and weaker layers that go before stronger ones."""
+    orders = {clause.id: clause.overrides for clause in policy.clauses}
+    layers = {clause.id: clause.layer for clause in policy.clauses}
     for clause in policy.clauses:
-        seen, todo = set[str](), list(clause.overrides)
-        while todo:
-            other = todo.pop()
-            if other not in seen and other in by_id:
-                seen.add(other)
-                todo += by_id[other].overrides
-        if clause.id in seen:
+        if clause.id in _behind(orders, clause.id):
             yield Finding("BL103", "error", clause.place, "overrides itself in a circle", "Break the circle of `overrides`.", clause.id)
         for other in clause.overrides:
-            if other in by_id and LAYERS.index(clause.layer) < LAYERS.index(by_id[other].layer):
-                what = f"a {clause.layer} clause goes before {other!r}, which is {by_id[other].layer}"
-                yield Finding(
-                    "BL104", "error", clause.place, what, "A weaker layer may tighten a stronger one, never override it.", clause.id
-                )
+            if other in layers and LAYERS.index(clause.layer) < LAYERS.index(layers[other]):
+                what = f"a clause of layer {clause.layer} goes before {other!r}, which is of layer {layers[other]}"
+                fix = "A weaker layer may tighten a stronger one, never override it."
+                yield Finding("BL104", "error", clause.place, what, fix, clause.id)
+    for overlay in policy.overlays:
+        there = orders | {clause.id: (*orders.get(clause.id, ()), *clause.overrides) for clause in overlay.clauses}
+        for clause in overlay.clauses:
+            if any(clause.id in _behind(there, other) | {other} for other in clause.overrides) and clause.id not in _behind(
+                orders, clause.id
+            ):
+                what = f"overrides itself in a circle where overlay {overlay.name} holds"
+                yield Finding("BL103", "error", clause.place, what, "Break the circle of `overrides`.", clause.id)
+
+
+def _behind(orders: Mapping[str, tuple[str, ...]], clause_id: str) -> set[str]:
+    """The clauses that this one goes before, through others too."""
+    seen, todo = set[str](), list(orders.get(clause_id, ()))
+    while todo:
+        other = todo.pop()
+        if other not in seen:
+            seen.add(other)
+            todo += orders.get(other, ())
+    return seen
 
 
 def ownership(policy: Policy, clause: Clause) -> Iterator[Finding]:
