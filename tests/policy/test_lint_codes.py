@@ -90,6 +90,15 @@ SEEDS: dict[str, tuple[Files, str]] = {
         "are both law and cannot both hold",
     ),
     "BL108": ({"policy.yaml": STYLE}, "no clause keeps the style 'short'"),
+    "BL109": (
+        {
+            "a.md": clause("a.one", rules=rule("no", when="args.kind == 'cash'"), norm="It MUST NOT pay in cash.")
+            + clause("a.two", rules=rule("small", when="args.amount > 200.0"), norm="A payment above 200 EUR MUST NOT run."),
+            "overlays/eu/overlay.yaml": OVERLAY + "loosens: [{clause: a.one, because: Act 7 asks for cash}]\n",
+            "overlays/eu/x.md": clause("a.one", rules=rule("no", "allow", "args.kind == 'cash'"), norm="It MUST take cash."),
+        },
+        'overlay eu loosens this clause, but a.two/small still answers block to {"on": "tool_call", "tool": "pay", "args": ',
+    ),
     "BL201": ({"a.md": clause().replace("**Good**", "**Bad**")}, "no good example"),
     "BL202": ({"a.md": clause(rest="\n**Bad**\nuser: but why\n")}, "does not end with an answer"),
     "BL203": ({"a.md": clause(rest="\n**Bad** {split=eval}\nuser: PAY limit, one?\nassistant: No.\n")}, "asks what a train example asks"),

@@ -32,6 +32,9 @@ CODES: Final[dict[str, Code]] = {
     "BL106": Code("error", "an overlay loosens a clause without the right to", "Declare it under `loosens`, and have it signed."),
     "BL107": Code("error", "two overlays of law contradict each other", "Have the legal owner decide."),
     "BL108": Code("warning", "a style is defined and no clause keeps it", "Name it in a clause, or remove it."),
+    "BL109": Code(
+        "warning", "an overlay loosens a clause, and another rule still stops what that frees, shown on an event", "Loosen that clause too."
+    ),
     "BL201": Code("warning", "no example on one side", "Add a good or a bad example."),
     "BL202": Code("error", "a dialogue does not end with an answer", "End it with an `assistant:` line."),
     "BL203": Code("error", "an eval example asks exactly what a train example asks", "Reword one, or move it to the other split."),
