@@ -294,8 +294,8 @@ def measuring(c: Context, progress: Progress, arm: str) -> Record:
     thinks = arm != "imitation"
     prompts = [one for one in every if not window.refusal(model, c.setting.dialect.prompt(one), c.room(model), thinks)]
     gone = window.left_out(len(prompts), len(every), "test prompts", model)
-    if not prompts and gone:
-        return {"n": 0, **gone}  # nothing that is tested can be asked of this arm: it is absent, and says so
+    if not prompts:  # the arm is absent, and says so
+        return {"n": 0, "left_out": "nothing to test with: mark dialogue examples {split=eval}, or give a file with --tests", **gone}
     test = runner.Test(c.policy, c.setting.dialect, c.setting.marker, prompts)
     fits = model.context - c.room(model) - longest_request(prompts)
     whole = max(1, min(c.setting.whole_tokens, fits)) if arm == "policy_in_prompt" else 0

@@ -92,14 +92,16 @@ def total(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def keep_manners(run: Run, manners: Manners) -> None:
     """Write down, for the run's workers, how endpoints are asked this time."""
-    said = {"concurrency": manners.concurrency, "price_in": manners.price_in, "price_out": manners.price_out}
-    runs.write_json(run.file("work", "manners.json"), said)
+    runs.write_json(run.file("work", "manners.json"), asdict(manners) | {"cache": str(manners.cache or "")})
 
 
 def manners_of(run: Run) -> Manners:
     """How endpoints are asked this time."""
     file = run.path / "work" / "manners.json"
-    return Manners(**runs.read_json(file)) if file.is_file() else USUAL
+    if not file.is_file():
+        return USUAL
+    said = runs.read_json(file)
+    return Manners(**said | {"cache": Path(said["cache"]) if said["cache"] else None})
 
 
 def check_target(text: str) -> None:

@@ -52,7 +52,7 @@ def rehearse(policy: Path, out: Path | None, seed: int, size: Dial, quiet: bool 
     parts = dry_run.prepare(read, folder, seed)
     console.print("[bold]A dry run[/]: the model is random; generator and judge are scripts made from the policy's own examples.")
     console.print("It shows that every step runs on this policy. Nothing is learnt; the rates mean nothing. The same by its long name:")
-    named = f"--model {parts.model} --generator {parts.generator} --judge {parts.judge} --size {size} --arms {DRY_ARMS}"
+    named = f"--model {parts.model} --generator {parts.generator} --judge {parts.judge} --size {size} --seed {seed} --arms {DRY_ARMS}"
     console.print(f"  bylaw align deliberative --policy {shown(str(policy))} {shown(named)}", soft_wrap=True)
     wanted: dict[str, Any] = {"model": parts.model, "generator": parts.generator, "judge": parts.judge, "size": size, "seed": seed}
     results = align(align_run.begin(policy, where, arms=DRY_ARMS, **wanted), quiet)
