@@ -63,6 +63,7 @@ def read_findings(document: Document, today: date | None = None, reviews: Sequen
     yield from lint_rules.findings(policy, reviews)
     yield from lint_overlays.findings(policy, reviews)
     yield from unused(document)
+    yield from unseen(document)
     yield from overlays(policy, today) if today else ()
 
 
@@ -173,6 +174,17 @@ def unused(document: Document) -> Iterator[Finding]:
         if clauses and not any(fnmatchcase(clause.id, line.clauses) for clause in clauses):
             what, fix = f"the sign-off line {line.clauses!r} matches no clause", "Write a pattern over clause ids, such as `money.*`."
             yield Finding("BL508", "warning", _in_manifest(document, line.clauses), what, fix)
+
+
+def unseen(document: Document) -> Iterator[Finding]:
+    """Hidden characters in what stands beside the clauses, and is read with them."""
+    policy = document.policy
+    beside = {**policy.glossary, **{style.id: f"{style.text}\n{style.pattern}" for style in policy.styles}}
+    for name, text in beside.items():
+        yield from lint_prose.unseen(f"{name}\n{text}", f"what policy.yaml says of {name!a}", _in_manifest(document, name))
+    for overlay in policy.overlays:
+        said = "\n".join((overlay.basis, *(one.because for one in overlay.loosens)))
+        yield from lint_prose.unseen(said, "the basis or a reason", Place(f"overlays/{overlay.name}/overlay.yaml", 1))
 
 
 def _prose(policy: Policy, clause: Clause) -> str:
