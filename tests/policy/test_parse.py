@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bylaw.errors import PolicyError
-from bylaw.policy.parse import load, pick, read
+from bylaw.policy.parse import MAX_FILE_BYTES, MAX_FILES, MAX_POLICY_BYTES, load, pick, read
 from bylaw.types import EvalPlan, Policy
 
 ROOT = Path(__file__).parents[2]
@@ -253,6 +253,33 @@ def test_missing_empty_and_wrong_paths_are_refused(tmp_path: Path) -> None:
         "no policy.yaml here, so this is not a policy folder",
         "no such policy",
     ]
+
+
+def test_a_folder_of_too_many_files_is_refused_without_reading_them_all(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("id: p\nversion: 1.0.0\n")
+    for number in range(MAX_FILES):
+        (tmp_path / f"{number}.txt").touch()
+
+    assert "more than 5000 files" in refusal(tmp_path).what
+
+
+def test_a_policy_that_is_too_large_in_all_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("id: p\nversion: 1.0.0\n")
+    for number in range(MAX_POLICY_BYTES // MAX_FILE_BYTES + 1):
+        (tmp_path / "tools").mkdir(exist_ok=True)
+        (tmp_path / "tools" / f"{number:03}.json").write_bytes(b" " * MAX_FILE_BYTES)
+
+    assert any("the policy is larger than 64000000 bytes" in fault.what for fault in read(tmp_path).faults)
+
+
+@pytest.mark.parametrize("levels", [65, 300, 900, 5_000])
+def test_json_of_many_levels_is_a_fault_and_no_crash(tmp_path: Path, levels: int) -> None:
+    event = f'\n**Bad**\n```json event\n{{"on": "input", "env": {{"x": {"[" * levels}{"]" * levels}}}}}\n```\n'
+    found = read(folder_of(tmp_path, HEAD + END + event))
+    schema = '{"type": "object", "properties": ' * levels + "{}" + "}" * levels
+    tool = read(folder_of(tmp_path, HEAD + END, **{"tools__x.json": schema}))  # the same folder, the event taken out
+
+    assert ["nested too deep" in fault.what for fault in (*found.faults, *tool.faults)] == [True, True]
 
 
 def test_all_faults_of_a_folder_are_gathered(tmp_path: Path) -> None:
