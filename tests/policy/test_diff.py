@@ -251,6 +251,7 @@ def test_broken_runs_are_named_and_the_others_are_still_read(tmp_path: Path) -> 
     (tmp_path / "c" / "rows" / "lessons.jsonl").write_text('{"clauses": ["money.limit"]}\n{"cla')
     (tmp_path / "c" / "results.json").unlink()
     (tmp_path / "d" / "results.json").write_text('{"arms": [1, 2]}')
+    (tmp_path / "e" / "rows" / "lessons.jsonl").unlink()
     (tmp_path / "f").mkdir()
     new = replace(PLAIN, clauses=(TWO, replace(PLAIN.clauses[1], norm="It MUST NOT.")))
     found = {one.run.name: one for one in states(tmp_path, new)}
@@ -258,7 +259,9 @@ def test_broken_runs_are_named_and_the_others_are_still_read(tmp_path: Path) -> 
     assert [found[name].state for name in "abcde"] == ["unreadable", "unreadable", "stale", "stale", "stale"]
     assert "lessons cannot be read" in " ".join(found["c"].notes)
     assert "no results yet" in " ".join(found["c"].notes)
-    assert found["e"].trained == ("money.limit",)
+    assert "a form we do not know" in " ".join(found["d"].notes)
+    assert "models and no lessons" in " ".join(found["e"].notes)
+    assert found["d"].trained == found["e"].measured == ("money.limit",)
     assert "f" not in found
     assert "unreadable" in told(list(found.values()))
 
