@@ -198,6 +198,13 @@ def test_huge_texts_are_compared_without_stalling() -> None:
     assert marked("a\n" * 5000, "b\n" * 5000) == "[-10000 characters-]{+10000 characters+}"
 
 
+@pytest.mark.parametrize(
+    ("version", "bumped"), [("1.2.3-rc.1", "down"), ("1.2.3+build.2", "none"), ("1.2.4-rc.1", "patch"), ("1.3.0-rc.1", "minor")]
+)
+def test_a_preview_of_what_was_released_is_no_bump_and_a_build_mark_is_none(version: str, bumped: str) -> None:
+    assert diff(replace(POLICY, version="1.2.3"), replace(POLICY, version=version, owners=("new",))).bumped == bumped
+
+
 # ---- Runs -------------------------------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from bylaw.policy import held
 from bylaw.policy.compile import ClauseRule
 from bylaw.policy.domain import required
 from bylaw.policy.explorer import MAX_TRIES, Explorer, SpentError, Spot, shown, spots_of
+from bylaw.policy.precedence import behind
 from bylaw.policy.strictest import ORDER
 from bylaw.policy.tighter import LAYERS
 from bylaw.types import Clause, Event, Finding, Overlay, Policy, Rule
@@ -72,7 +73,8 @@ def _undecided(explorer: Explorer, clauses: Sequence[Clause]) -> Iterator[Findin
 
 def _pairs(explorer: Explorer, clauses: Sequence[Clause]) -> Iterator[Finding]:
     rules = [(clause, rule) for clause in clauses for rule in clause.enforce]
-    before = _precedence(clauses)
+    orders = {clause.id: clause.overrides for clause in clauses}
+    before = {clause_id: behind(orders, clause_id) for clause_id in orders}
     compared = 0
     for (clause, rule), (other, against) in combinations(rules, 2):
         if rule.effect == against.effect or rule.when == "false" or against.when == "false":
@@ -150,18 +152,3 @@ def _hidden(explorer: Explorer, rule: Rule, against: Rule) -> tuple[int, Event] 
         tried += found[0]
         witness = witness or found[1]
     return (tried, witness) if witness else None
-
-
-def _precedence(clauses: Sequence[Clause]) -> dict[str, frozenset[str]]:
-    """The clauses that each one goes before, through others too."""
-    direct = {clause.id: clause.overrides for clause in clauses}
-    found = {}
-    for clause in clauses:
-        seen, todo = set[str](), list(clause.overrides)
-        while todo:
-            one = todo.pop()
-            if one not in seen:
-                seen.add(one)
-                todo += direct.get(one, ())
-        found[clause.id] = frozenset(seen)
-    return found

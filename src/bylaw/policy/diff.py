@@ -15,6 +15,7 @@ from bylaw.policy.digest import meaning
 from bylaw.policy.notation import inline
 from bylaw.policy.show import cited, rule_line, told
 from bylaw.policy.tighter import Step, steps
+from bylaw.policy.versions import compared
 from bylaw.types import Clause, Example, Overlay, Policy
 
 Part = Literal["none", "patch", "minor", "major"]
@@ -204,12 +205,13 @@ def _numbers(version: str) -> tuple[int, int, int]:
 
 
 def _bumped(old: str, new: str) -> Part | Literal["down"]:
+    order = compared(new, old)
+    if order <= 0:
+        return "down" if order else "none"
     was, now = _numbers(old), _numbers(new)
-    if now < was:
-        return "down"
     parts: tuple[Part, Part, Part] = ("major", "minor", "patch")
     named = next((part for part, before, after in zip(parts, was, now, strict=True) if before != after), None)
-    return named or ("patch" if old != new else "none")
+    return named or "patch"  # a later preview of the same version, or its release
 
 
 def marked(before: str, after: str) -> str:

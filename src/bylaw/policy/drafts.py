@@ -18,8 +18,9 @@ from bylaw.errors import PolicyError
 from bylaw.policy.clause import read_clause
 from bylaw.policy.compile import full_text
 from bylaw.policy.fresh import source_text
+from bylaw.policy.lint_prose import HIDDEN
 from bylaw.policy.markdown import sections
-from bylaw.policy.notation import inline, read_json
+from bylaw.policy.notation import deeper, inline, read_json
 from bylaw.policy.parse import pick, read
 from bylaw.policy.printing import print_clause, write
 from bylaw.types import Clause, Completion, Example, Message, Model, Place, Policy, Progress, Response, Role, Rule, Sampling, Turn
@@ -130,10 +131,7 @@ def _parts(reply: Completion) -> Iterator[tuple[Kind, Any]]:
 
 def _shallow(value: Any) -> Any:
     """The value itself; raises PolicyError where it is nested deeper than any part of a clause."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())]
-    if level:
+    if deeper(value, MAX_DEPTH):
         raise PolicyError(f"JSON nested deeper than {MAX_DEPTH} levels", "Write it flatter.")
     return value
 
@@ -167,7 +165,7 @@ def _reviewed(extra: Mapping[str, Any], key: str) -> dict[str, Any]:
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT_CHARS:
         raise PolicyError(f"{what} must be text of at most {MAX_TEXT_CHARS} characters")
-    if any(unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs") and char not in "\n\t" for char in value):
+    if HIDDEN.search(value) or any(unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs") and char not in "\n\t" for char in value):
         raise PolicyError(f"{what} holds characters that nobody can see")
     lines = [line.rstrip() for line in value.strip().split("\n")]
     return "\n".join(line for i, line in enumerate(lines) if line or lines[i - 1])

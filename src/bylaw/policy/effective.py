@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 from bylaw.errors import PolicyError
 from bylaw.policy.digest import digest_of
-from bylaw.policy.joining import Voice, inherited, joined, permits
+from bylaw.policy.joining import Voice, inherited, joined, permits, selects
 from bylaw.policy.reviews import Review
 from bylaw.policy.signoffs import status_of
 from bylaw.policy.strictest import ORDER as EFFECTS
@@ -250,11 +250,6 @@ def contradictions(clause_id: str, voices: Sequence[Voice]) -> Iterator[Conflict
             for rule, against in ((a, b) for a in one.clause.enforce for b in other.clause.enforce):
                 if rule.effect == "allow" and against.effect == "block" and selects(rule) == selects(against) and one is not other:
                     yield Conflict(clause_id, one.source, other.source, f"rule {rule.id} allows what rule {against.id} blocks")
-
-
-def selects(rule: Rule) -> tuple[frozenset[str], frozenset[str], str, frozenset[str]]:
-    """What a rule looks at, whatever it then does."""
-    return frozenset(rule.on), frozenset(rule.tools), rule.when, frozenset(rule.detect)
 
 
 # ---- All clauses together ---------------------------------------------------------------------------------------------

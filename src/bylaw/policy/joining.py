@@ -134,14 +134,18 @@ def _rules(voices: Sequence[Voice]) -> tuple[Rule, ...]:
     groups: dict[object, list[tuple[str, Rule]]] = {}
     for voice in voices:
         for rule in voice.clause.enforce:
-            selects = (frozenset(rule.on), frozenset(rule.tools), rule.when, frozenset(rule.detect))
-            groups.setdefault(selects, []).append((voice.source if voice.overlay else "", rule))
+            groups.setdefault(selects(rule), []).append((voice.source if voice.overlay else "", rule))
     found: dict[str, Rule] = {}
     for group in groups.values():
         source, named = group[0]
         name = _free(named.id, source, found)
         found[name] = replace(_strict([rule for _, rule in group]), id=name)
     return tuple(found.values())
+
+
+def selects(rule: Rule) -> tuple[frozenset[str], frozenset[str], str, frozenset[str]]:
+    """What a rule looks at, whatever it then does."""
+    return frozenset(rule.on), frozenset(rule.tools), rule.when, frozenset(rule.detect)
 
 
 def _free(name: str, source: str, taken: dict[str, Rule]) -> str:

@@ -4,7 +4,7 @@ The codes stand in `lint_codes`, with their levels and meanings. Lints that comp
 silent about what they saw. Nothing reads the clock: lints about dates run where `today` is given, and only warn.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,6 +14,7 @@ from bylaw.errors import PolicyError
 from bylaw.policy import lint_drift, lint_examples, lint_overlays, lint_prose, lint_rules, signoffs
 from bylaw.policy.compile import is_trimmed
 from bylaw.policy.parse import MANIFEST, Document, every_clause, read
+from bylaw.policy.precedence import behind
 from bylaw.policy.reviews import Review, reviewed
 from bylaw.policy.tighter import LAYERS
 from bylaw.types import NOWHERE, Clause, Finding, Place, Policy
@@ -107,7 +108,7 @@ def cycles(policy: Policy) -> Iterator[Finding]:
     orders = {clause.id: clause.overrides for clause in policy.clauses}
     layers = {clause.id: clause.layer for clause in policy.clauses}
     for clause in policy.clauses:
-        if clause.id in _behind(orders, clause.id):
+        if clause.id in behind(orders, clause.id):
             yield Finding("BL103", "error", clause.place, "overrides itself in a circle", "Break the circle of `overrides`.", clause.id)
         for other in clause.overrides:
             if other in layers and LAYERS.index(clause.layer) < LAYERS.index(layers[other]):
@@ -117,22 +118,11 @@ def cycles(policy: Policy) -> Iterator[Finding]:
     for overlay in policy.overlays:
         there = orders | {clause.id: (*orders.get(clause.id, ()), *clause.overrides) for clause in overlay.clauses}
         for clause in overlay.clauses:
-            if any(clause.id in _behind(there, other) | {other} for other in clause.overrides) and clause.id not in _behind(
+            if any(clause.id in behind(there, other) | {other} for other in clause.overrides) and clause.id not in behind(
                 orders, clause.id
             ):
                 what = f"overrides itself in a circle where overlay {overlay.name} holds"
                 yield Finding("BL103", "error", clause.place, what, "Break the circle of `overrides`.", clause.id)
-
-
-def _behind(orders: Mapping[str, tuple[str, ...]], clause_id: str) -> set[str]:
-    """The clauses that this one goes before, through others too."""
-    seen, todo = set[str](), list(orders.get(clause_id, ()))
-    while todo:
-        other = todo.pop()
-        if other not in seen:
-            seen.add(other)
-            todo += orders.get(other, ())
-    return seen
 
 
 def ownership(policy: Policy, clause: Clause) -> Iterator[Finding]:

@@ -183,7 +183,7 @@ def read_json(text: str, place: Place) -> Any:
         raise _too_deep(place) from error
     except UnicodeEncodeError as error:
         raise wrong(place, "JSON with half a character (a lone surrogate)", "Write the whole character.") from error
-    if _is_deep(value):
+    if deeper(value, MAX_JSON_DEPTH):
         raise _too_deep(place)
     return value
 
@@ -192,10 +192,10 @@ def _too_deep(place: Place) -> PolicyError:
     return wrong(place, "JSON nested too deep", f"Use at most {MAX_JSON_DEPTH} levels.")
 
 
-def _is_deep(value: Any) -> bool:
-    """Whether a JSON value has more levels than what reads it later may recurse through."""
+def deeper(value: Any, levels: int) -> bool:
+    """Whether a JSON value has more levels than these; what reads it later may recurse."""
     level = [value]
-    for _ in range(MAX_JSON_DEPTH):
+    for _ in range(levels):
         inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
         level = [item for items in inner for item in items]
     return bool(level)
