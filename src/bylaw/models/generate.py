@@ -9,9 +9,10 @@ process the next start goes on where it ended. Nothing is lost or doubled either
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, Literal, NamedTuple
 
 from bylaw.canonical import canonical
@@ -137,13 +138,23 @@ def _batches(rows: Sequence[Mapping[str, Any]], work: str, plan: Plan) -> list[B
 
 
 def _engine(plan: Plan) -> Callable[[Sequence[Batch], Fn, Plan], Generator[Outcome, None, None]]:
-    if plan.engine == "process":
-        return _in_process
+    return _in_process if plan.engine == "process" else _ray_map().run
+
+
+@contextlib.contextmanager
+def cluster(plan: Plan) -> Iterator[None]:
+    """Hold a plan's cluster for several maps, since one takes seconds to start; nothing is held where rows stay in this process."""
+    with contextlib.nullcontext() if plan.engine == "process" else _ray_map().cluster(plan):
+        yield
+
+
+def _ray_map() -> ModuleType:
+    """The map on Ray; raises ModelError where Ray is not installed."""
     try:
         from bylaw.models import ray_map  # noqa: PLC0415  # half a second to import, an extra, and rarely used
     except ModuleNotFoundError as error:
         raise ModelError(f"this needs {error.name}", "pip install 'bylaw[scale]', or use the engine `process`") from error
-    return ray_map.run
+    return ray_map
 
 
 def _in_process(batches: Sequence[Batch], fn: Fn, plan: Plan) -> Generator[Outcome, None, None]:

@@ -26,7 +26,7 @@ from bylaw.align.grpo import Task
 from bylaw.align.training import Compute
 from bylaw.errors import ModelError, PolicyError, RunError
 from bylaw.evals import report, runner, scorers
-from bylaw.models import targets
+from bylaw.models import generate, targets
 from bylaw.models.generate import Plan
 from bylaw.models.local import LocalModel, load
 from bylaw.policy import parse
@@ -170,7 +170,8 @@ def filtering(c: Context, progress: Progress) -> Record:
     plan = sieve.Sieve() if not c.asked.judge else sieve.Sieve(readings=3, threshold=0.7)
     opened = c.spread()
     judge = opened.judge(c.asked.judge, c.policy, c.asked.seed, c.run.path / "work" / "judge") if c.asked.judge else c.setting.judge
-    sifted = sieve.sift(rows, judge, c.setting.dialect, plan)
+    with generate.cluster(opened.plan):  # one for all readings
+        sifted = sieve.sift(rows, judge, c.setting.dialect, plan)
     runs.write_rows(c.run.file("rows", "verdicts.jsonl"), sifted.rows)
     if not sifted.lessons:
         raise RunError(
