@@ -10,7 +10,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Literal, NamedTuple
@@ -19,6 +19,7 @@ from bylaw.canonical import canonical
 from bylaw.errors import BylawError, ModelError
 from bylaw.models import endpoint, journal, loading, targets
 from bylaw.models.manners import USUAL, Manners
+from bylaw.models.spent import COUNTS, Spent, Tally
 from bylaw.types import Completion, Message, Model, Progress, Sampling
 
 Row = dict[str, Any]  # JSON values only; `id` is a string and unique
@@ -63,7 +64,12 @@ class Mapped:
 
     rows: tuple[Row, ...]
     failed: Mapping[str, str]  # id -> why
-    reused: int = 0  # rows that an earlier start had finished
+    earlier: frozenset[str] = frozenset()  # ids of rows that an earlier start had finished
+
+    @property
+    def reused(self) -> int:
+        """How many rows an earlier start had finished."""
+        return len(self.earlier)
 
 
 def map_rows(
@@ -88,11 +94,11 @@ def map_rows(
     why: dict[int, Outcome] = {}
     with journal.opened(file) as book:
         left = [batch for batch in batches if batch.key not in book.done]
-        reused = sum(len(batch.rows) for batch in batches if batch.key in book.done)
-        finished = reused
-        if progress and reused:
-            progress(reused, len(rows))
-        succeeded = bool(reused)
+        earlier = frozenset(row["id"] for batch in batches if batch.key in book.done for row in batch.rows)
+        finished = len(earlier)
+        if progress and earlier:
+            progress(finished, len(rows))
+        succeeded = bool(earlier)
         with contextlib.closing(_engine(plan)(left, fn, plan)) as outcomes:
             for outcome in outcomes:
                 if outcome.why:
@@ -108,10 +114,10 @@ def map_rows(
         if why and not succeeded and all(one.ours for one in why.values()):
             first = next(iter(why.values()))
             raise ModelError(first.why, first.hint)
-        return _joined(batches, book, why, reused)
+        return _joined(batches, book, why, earlier)
 
 
-def _joined(batches: Sequence[Batch], book: journal.Journal, why: Mapping[int, Outcome], reused: int) -> Mapped:
+def _joined(batches: Sequence[Batch], book: journal.Journal, why: Mapping[int, Outcome], earlier: frozenset[str]) -> Mapped:
     made: list[Row] = []
     failed: dict[str, str] = {}
     for batch in batches:
@@ -120,7 +126,7 @@ def _joined(batches: Sequence[Batch], book: journal.Journal, why: Mapping[int, O
         else:
             reason = why[batch.at].why if batch.at in why else "it never came back"
             failed |= {row["id"]: reason for row in batch.rows}
-    return Mapped(tuple(made), failed, reused)
+    return Mapped(tuple(made), failed, earlier)
 
 
 def _batches(rows: Sequence[Mapping[str, Any]], work: str, plan: Plan) -> list[Batch]:
@@ -201,6 +207,12 @@ class SpreadModel:
     runs: Path
     folder: Path | None
     manners: Manners
+    _tally: Tally = field(default_factory=Tally, repr=False, compare=False)
+
+    @property
+    def spent(self) -> Spent | None:
+        """What the workers asked of an endpoint since the model was opened; None where they asked none."""
+        return self._tally.spent(self.manners.price_in, self.manners.price_out) if self._tally.counts else None
 
     def generate(
         self, conversations: Sequence[Sequence[Message]], sampling: Sampling, progress: Progress | None = None
@@ -213,6 +225,8 @@ class SpreadModel:
         file = self.folder / "answers.jsonl" if self.folder else None
         one_seed_a_batch = sorted(rows, key=lambda row: int(row["draw"]))
         mapped = map_rows(one_seed_a_batch, fn, self.plan, file, f"{self.name} {asked}", progress)
+        for row in mapped.rows:
+            self._tally.add(**row.get("spent", {}) if row["id"] not in mapped.earlier else {})
         found = {row["id"]: Completion(**row["completion"]) for row in mapped.rows}
         return [found.get(row["id"]) or Completion("", "", "", "error", mapped.failed[row["id"]]) for row in rows]
 
@@ -239,14 +253,18 @@ def _rows(conversations: Sequence[Sequence[Message]], sampling: Sampling) -> lis
 
 
 def answer(target: str, runs: str, vllm: bool, manners: Manners, asked: str, rows: list[Row]) -> list[Row]:
-    """Answer some rows where they are: what a worker does."""
+    """Answer some rows where they are: what a worker does. The first of them carries what was asked of an endpoint for all."""
     model = _opened(target, runs, vllm, manners)
+    before = getattr(model, "spent", None)
     sampling = Sampling(**json.loads(asked))
     made: list[Row] = []
     for seed in dict.fromkeys(row["seed"] for row in rows):
         same = [row for row in rows if row["seed"] == seed]
         written = model.generate([[Message(**m) for m in row["messages"]] for row in same], replace(sampling, seed=seed))
         made += [{"id": row["id"], "completion": asdict(one)} for row, one in zip(same, written, strict=True)]
+    after = getattr(model, "spent", None)
+    if made and isinstance(before, Spent) and isinstance(after, Spent):
+        made[0]["spent"] = {name: getattr(after, name) - getattr(before, name) for name in COUNTS}
     return made
 
 

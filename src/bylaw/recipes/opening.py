@@ -7,7 +7,7 @@ endpoints are asked (how many calls at a time, at what price) is no part of what
 import os
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from bylaw.judge.canaries import Canaried, Watched
 from bylaw.models import endpoint, generate, hub, loading, targets
 from bylaw.models.generate import Plan
 from bylaw.models.manners import USUAL, Manners
-from bylaw.models.spent import Spent
+from bylaw.models.spent import COUNTS, Spent
 from bylaw.runs import Run
 from bylaw.types import Judge, Model, Policy
 
@@ -73,7 +73,7 @@ class Opened:
 
 def less(now: Spent, before: Spent) -> Spent:
     """What was spent between two counts."""
-    counts = {one.name: getattr(now, one.name) - getattr(before, one.name) for one in fields(Spent) if one.name != "cost"}
+    counts = {name: getattr(now, name) - getattr(before, name) for name in COUNTS}
     return Spent(**counts, cost=None if now.cost is None else now.cost - (before.cost or 0.0))
 
 
