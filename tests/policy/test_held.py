@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from tests.policy.test_conflicts import SCHEMA, clause, witness
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.policy.test_conflicts import CONDITIONS, EVERY, SCHEMA, clause, witness
 
 from bylaw.policy.conditions import When
 from bylaw.policy.conflicts import findings
@@ -88,3 +90,24 @@ def test_an_overlay_that_goes_before_a_clause_whose_rule_still_decides_is_told_s
         ("eu.free", "goes before 'a.limit', but a.limit/r still answers block")
     ]
     assert (witness(hits[0]).args["urgent"], witness(hits[0]).args["amount"] > 100.0) == (True, True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(CONDITIONS, CONDITIONS, CONDITIONS, st.booleans())
+def test_what_is_said_to_be_held_is_what_trying_every_event_says(was: str, now: str, other: str, is_allowed: bool) -> None:
+    old, new, held = (When(source, SCHEMA) for source in (was, now, other))
+    matched = [event for event in EVERY if old.decide(event) == "true"]
+    freed = [event for event in matched if is_allowed or new.decide(event) != "true"]
+    stopped = [event for event in freed if held.decide(event) == "true"]
+    allowed = [event for event in stopped if is_allowed and new.decide(event) == "true"]
+    base = replace(LIMIT, enforce=(replace(LIMIT.enforce[0], when=was),))
+    policy = Policy(
+        "p",
+        "1.0.0",
+        (base, clause("b.other", other, "block")),
+        tools={"pay": SCHEMA},
+        overlays=(eased(limit(now, "allow" if is_allowed else "block")),),
+    )
+    said = [one.code for one in findings(policy)]
+
+    assert said.count("BL109") == bool(allowed or (freed and len(stopped) == len(freed)))
