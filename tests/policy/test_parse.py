@@ -85,6 +85,21 @@ def test_prose_without_a_block_is_commentary(tmp_path: Path) -> None:
     assert [clause.id for clause in policy.clauses] == ["a.b"]
 
 
+@pytest.mark.parametrize("words", ["yaml Clause", "yml clause", "YAML clause", "yaml clauses", "clause", "yaml-clause", "yaml", ""])
+def test_a_block_that_was_meant_for_a_clause_is_never_prose(tmp_path: Path, words: str) -> None:
+    fault = refusal(folder_of(tmp_path, (HEAD + END).replace("yaml clause", words) + (HEAD + END).replace("a.b", "c.d")))
+
+    assert fault.what == f"a.md:3: a block of {words!r} is no clause, and would be read as prose"
+
+
+@pytest.mark.parametrize("name", ["b.MD", "b.markdown"])
+def test_a_file_of_clauses_under_another_ending_is_never_passed_over(tmp_path: Path, name: str) -> None:
+    fault = refusal(folder_of(tmp_path, HEAD + END, **{name: (HEAD + END).replace("a.b", "c.d")}))
+
+    assert fault.what == f"{name}:1: a file with clauses that does not end in .md is not read"
+    assert load(folder_of(tmp_path, HEAD + END, **{name: "Notes."})).clauses
+
+
 def test_overlays_keep_their_own_clauses(tmp_path: Path) -> None:
     overlay = "axis: jurisdiction\nbasis: a law\neffective: 2026-01-01\nchecked: 2026-06-01\n"
     policy = policy_of(tmp_path, "", **{"overlays__eu__overlay.yaml": overlay, "overlays__eu__x.md": HEAD + END})

@@ -17,7 +17,7 @@ from bylaw.errors import PolicyError
 from bylaw.policy.clause import TOOL, read_clause
 from bylaw.policy.digest import digest_of
 from bylaw.policy.manifest import POLICY_ID, Tool, read_manifest, read_overlay, read_tool
-from bylaw.policy.markdown import sections
+from bylaw.policy.markdown import CLAUSE, sections
 from bylaw.policy.notation import read_json, wrong
 from bylaw.types import Clause, Overlay, Place, Policy
 
@@ -133,6 +133,8 @@ class _Reading:
                 hint = "Put each overlay in overlays/NAME/, with an overlay.yaml that has axis, basis, effective and checked."
                 raise wrong(Place(file, 1), f"overlay {overlay!r} has no {OVERLAY}", hint)
             self.markdown(file)
+        elif Path(name).suffix.lower() in (".md", ".markdown") and f"```{CLAUSE}" in self.text(file):
+            raise wrong(Place(file, 1), "a file with clauses that does not end in .md is not read", "Rename it.")
         elif file == MANIFEST:
             text = self.text(file)
             self.policy = read_manifest(text, file)
