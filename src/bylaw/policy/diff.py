@@ -22,7 +22,6 @@ Part = Literal["none", "patch", "minor", "major"]
 
 MAX_WORDS: Final = 2_000  # of a text that is compared word by word; longer ones are compared line by line
 PARTS: Final[tuple[Part, ...]] = ("none", "patch", "minor", "major")
-_EDITORIAL: Final = frozenset({"title", "rationale", "owner", "refs"})
 _TOKEN: Final = re.compile(r"\s+|\w+|[^\w\s]")
 
 
