@@ -46,9 +46,9 @@ assistant: Done.
 TESTED = "The parcel never came, " * 12 + "so pay me 888!"
 
 
-def aligned(tmp_path: Path, context: int, arms: str) -> dict[str, dict[str, Any]]:
+def aligned(tmp_path: Path, context: int, arms: str, policy: str = POLICY) -> dict[str, dict[str, Any]]:
     """The records of a run whose student has so long a context; one train request and one test are long."""
-    (tmp_path / "till.md").write_text(POLICY.format(train=LONG, eval=TESTED))
+    (tmp_path / "till.md").write_text(policy.format(train=LONG, eval=TESTED))
     parts = dry_run.prepare(parse.load(tmp_path / "till.md"), tmp_path / "parts", 0)
     for file, key in (("config.json", "max_position_embeddings"), ("tokenizer_config.json", "model_max_length")):
         where = Path(parts.model, file)
@@ -73,3 +73,11 @@ def test_a_context_that_holds_no_lesson_at_all_stops_the_run_in_one_line(tmp_pat
         aligned(tmp_path, 40, "sft")
 
     assert "--model" in caught.value.hint
+
+
+def test_a_policy_without_tests_is_aligned_to_and_every_arm_says_that_nothing_was_tested(tmp_path: Path) -> None:
+    records = aligned(tmp_path, 200, "base", POLICY.partition("**Bad** {{split=eval}}")[0])
+
+    assert records["measure-base"]["n"] == 0
+    assert records["measure-base"]["left_out"].startswith("nothing to test with")
+    assert records["report"]["arms"] == []
