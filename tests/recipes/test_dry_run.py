@@ -29,10 +29,11 @@ SHIPPED = ["refunds", "meridian"]
 
 def policy_at(name: str, folder: Path) -> Path:
     """A shipped policy, or what `bylaw init` writes for a profile."""
-    if name in SHIPPED:
-        return ROOT / "policies" / name
-    profiles.begin(name, folder / "policy")
-    return folder / "policy"
+    for profile in profiles.PROFILES:
+        if profile == name:
+            profiles.begin(profile, folder / "policy")
+            return folder / "policy"
+    return ROOT / "policies" / name
 
 
 def scripts(policy: Policy, folder: Path) -> tuple[scripted.ScriptedModel, canaries.Canaried]:

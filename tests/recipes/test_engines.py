@@ -17,11 +17,16 @@ pytest.importorskip("ray", reason="Ray comes with the extra [scale]")
 def test_on_two_workers_of_ray_align_makes_the_same_rows_as_in_this_process(tmp_path: Path) -> None:
     path = tmp_path / "policy"
     parts = dry_run.prepare(profiles.begin("agentic", path).policy, tmp_path / "parts", 0)
-    asked: dict[str, Any] = {"model": parts.model, "generator": parts.generator, "judge": parts.judge, "size": "smoke", "seed": 0, "lora": 0}
-
-    records = {
-        engine: take(align_run.begin(path, tmp_path / engine, arms="base", engine=engine, **asked)) for engine in ("process", "ray")
+    asked: dict[str, Any] = {
+        "model": parts.model,
+        "generator": parts.generator,
+        "judge": parts.judge,
+        "size": "smoke",
+        "seed": 0,
+        "lora": 0,
     }
+
+    records = {engine: take(align_run.begin(path, tmp_path / engine, arms="base", engine=engine, **asked)) for engine in ("process", "ray")}
 
     made = {
         engine: [list(runs.read_rows(tmp_path / engine / "rows" / f"{name}.jsonl")) for name in ("samples", "verdicts", "lessons")]

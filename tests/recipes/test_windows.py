@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bylaw.errors import RunError
+from bylaw.models.manners import USUAL
 from bylaw.policy import parse
 from bylaw.recipes import align_run, dry_run
 from tests.recipes.served import take
@@ -53,8 +54,8 @@ def aligned(tmp_path: Path, context: int, arms: str, policy: str = POLICY) -> di
     for file, key in (("config.json", "max_position_embeddings"), ("tokenizer_config.json", "model_max_length")):
         where = Path(parts.model, file)
         where.write_text(json.dumps(json.loads(where.read_text()) | {key: context}))
-    named = {"model": parts.model, "generator": parts.generator, "judge": parts.judge}
-    return take(align_run.begin(tmp_path / "till.md", tmp_path / "run", arms=arms, size="smoke", seed=0, lora=0, **named))
+    asked = {"model": parts.model, "generator": parts.generator, "size": "smoke", "seed": 0, "lora": 0}
+    return take(align_run.begin(tmp_path / "till.md", tmp_path / "run", USUAL, arms=arms, judge=parts.judge, **asked))
 
 
 @pytest.mark.slow
