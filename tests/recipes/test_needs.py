@@ -14,6 +14,20 @@ from bylaw.recipes import align_run, needs, opening
 from bylaw.runs import Run
 from tests.models.endpoint import say, serve
 
+ROOT = Path(__file__).parents[2]
+MINE = """## Be kind {#a.kind}
+
+```yaml clause
+severity: low
+response: comply
+```
+
+The assistant MUST be kind.
+
+**Good** {split=train}
+user: You are useless.
+assistant: I am sorry to hear that. What can I do better?
+"""
 SPENT = {"calls": 1200, "retries": 2, "cached": 3, "failed": 0, "uncounted": 0, "prompt_tokens": 1000, "completion_tokens": 50, "cost": 0.5}
 
 
@@ -27,7 +41,7 @@ def listening() -> Iterator[str]:
 def said(out: Path, manners: Manners = USUAL, **named: str) -> str:
     """What is said before a run of the refunds policy: four prompts, two samples each, one test prompt, two arms."""
     asked: dict[str, Any] = {"model": str(EMBEDDED), "generator": "", "judge": "", "size": "smoke", "seed": 0, "lora": 0} | named
-    return "\n".join(needs.before(align_run.begin(Path("policies/refunds"), out, manners, arms="base,sft", **asked)))
+    return "\n".join(needs.before(align_run.begin(ROOT / "policies" / "refunds", out, manners, arms="base,sft", **asked)))
 
 
 def test_calls_and_tokens_at_endpoints_are_said_before_a_run_and_a_sum_where_prices_are_known(tmp_path: Path, listening: str) -> None:
@@ -48,6 +62,15 @@ def test_models_of_this_machine_cost_nothing_but_it_and_one_that_judges_itself_i
 
     assert "cost     nothing but this machine" in found
     assert "it grades its own work" in found
+
+
+def test_a_policy_of_a_single_file_is_read_from_its_run(tmp_path: Path) -> None:
+    (tmp_path / "mine.md").write_text(MINE)
+    asked: dict[str, Any] = {"model": str(EMBEDDED), "generator": "", "judge": "", "size": "smoke", "seed": 0, "lora": 0}
+
+    lines = needs.before(align_run.begin(tmp_path / "mine.md", tmp_path / "run", arms="base", **asked))
+
+    assert any("to the generator" in line for line in lines)
 
 
 def test_what_endpoints_were_asked_is_said_after_a_run() -> None:

@@ -19,6 +19,7 @@ from bylaw.policy import parse
 from bylaw.policyworld import dialect as world
 from bylaw.recipes.align_run import Started
 from bylaw.recipes.given import Given
+from bylaw.recipes.places import policy_in
 from bylaw.recipes.sizes import SIZES, Size
 from bylaw.types import Policy
 
@@ -39,7 +40,7 @@ def before(started: Started) -> list[str]:
     size = SIZES[asked.size]
     target = targets.parse(asked.model)
     weights = _weight_bytes(target)
-    policy = parse.load(started.run.path / "policy")
+    policy = parse.load(policy_in(started.run.path))
     given = None if world.speaks(policy) else Given.of(asked)
     prompts = min(size.prompts, len(given.learnt(policy))) if given else size.prompts
     rows = prompts * size.samples
