@@ -249,3 +249,15 @@ def test_a_prompt_that_leaves_no_room_for_a_completion_is_no_task(base: LocalMod
 
     assert fitting(base, [TASK, long, REPLAYED], 56) == [TASK, REPLAYED]
     assert fitting(base, [TASK, long, REPLAYED], base.context) == []
+
+
+def test_the_function_trl_calls_stops_with_a_judge_that_never_tells(base: LocalModel) -> None:
+    ask, logged = _reward(base, [TASK], _always(None))
+    well = f"<think> they ask </think> {GOOD} <eos>"
+
+    for _ in range(PATIENCE - 1):
+        ask([well, well], [0, 0])
+    with pytest.raises(JudgeError, match="fake could not tell"):
+        ask([well, well], [0, 0])
+
+    assert (logged["judged"], logged["missing"]) == (2.0, 2.0)

@@ -29,13 +29,13 @@ def align(started: Started, quiet: bool = False) -> dict[str, Any]:
     """Take a run to its end and show the table."""
     console = _console(quiet)
     for line in needs.before(started):
-        console.print(line)
+        console.print(line, soft_wrap=True)
     with narrate(console) as narrator:
         manifest = align_run.go(started, narrator)
     results = runs.read_json(started.run.path / "results.json")
     console.print(demo_recipe.results_table(results))
     for line in needs.after(manifest):
-        console.print(line)
+        console.print(line, soft_wrap=True)
     console.print(f"results, rows, models and report.html are in {started.run.path}")
     return results
 
@@ -76,7 +76,7 @@ def evaluate(asked: Question, out: Path, quiet: bool = False) -> dict[str, Any]:
         results = measure(asked, out, lambda done, total: narrator.progress.update(bar, completed=done, total=total))
     console.print(demo_recipe.results_table(results))
     for line in needs.after(runs.read_json(out / "manifest.json")):
-        console.print(line)
+        console.print(line, soft_wrap=True)
     console.print(f"results.json, report.html and the rows are in {out}")
     return results
 
