@@ -28,6 +28,7 @@ COMPARISONS: Final = (
     ("sft_rl", "imitation", ("exact",)),
     ("sft_short_rl", "sft_short", ("exact", "over_refusal")),
     ("sft_rl", "sft", ("exact",)),
+    ("sft", "control", ("exact", "over_refusal")),
 )
 _RESPONSES: Final[tuple[str, ...]] = get_args(Response)
 
