@@ -39,19 +39,19 @@ def listening() -> Iterator[str]:
 
 
 def said(out: Path, manners: Manners = USUAL, **named: str) -> str:
-    """What is said before a run of the refunds policy: four prompts, two samples each, one test prompt, two arms."""
+    """What is said before a run of the refunds policy: four prompts, two samples each, one test prompt, three arms."""
     asked: dict[str, Any] = {"model": str(EMBEDDED), "generator": "", "judge": "", "size": "smoke", "seed": 0, "lora": 0} | named
-    return "\n".join(needs.before(align_run.begin(ROOT / "policies" / "refunds", out, manners, arms="base,sft", **asked)))
+    return "\n".join(needs.before(align_run.begin(ROOT / "policies" / "refunds", out, manners, arms="base,sft,sft_rl", **asked)))
 
 
 def test_calls_and_tokens_at_endpoints_are_said_before_a_run_and_a_sum_where_prices_are_known(tmp_path: Path, listening: str) -> None:
     without = said(tmp_path / "a", generator=listening, judge=listening)
     priced = said(tmp_path / "b", Manners(price_in=10.0, price_out=100.0), generator=listening, judge=listening)
 
-    readings = 3 * 8 + 64 + 2
+    readings = 3 * 8 + 64 + 3 + 50
     tokens = (8 * 400 + readings * 1000, 8 * 200 + readings * 100)
     assert f"calls    8 to the generator ({listening}), 64 rollouts of the student" in without
-    assert "judge    at most 24 readings in the filter, 64 in RL, 2 in the tests" in without
+    assert "judge    at most 24 readings in the filter, 64 in RL, 3 in the tests, each a call a clause; 50 canaries" in without
     assert f"about {tokens[0]:,} tokens in and {tokens[1]:,} out at endpoints" in without
     assert "give --price IN,OUT for a sum" in without
     assert f": {(tokens[0] * 10 + tokens[1] * 100) / 1e6:.2f} at the prices given" in priced
@@ -70,7 +70,7 @@ def test_a_policy_of_a_single_file_is_read_from_its_run(tmp_path: Path) -> None:
 
     lines = needs.before(align_run.begin(tmp_path / "mine.md", tmp_path / "run", arms="base", **asked))
 
-    assert any("to the generator" in line for line in lines)
+    assert any("2 to the generator" in line and "0 rollouts" in line for line in lines)
 
 
 def test_what_endpoints_were_asked_is_said_after_a_run() -> None:
