@@ -75,7 +75,8 @@ def evaluate(asked: Question, out: Path, quiet: bool = False) -> dict[str, Any]:
         bar = narrator.progress.add_task(f"asking {asked.target}", total=None)
         results = measure(asked, out, lambda done, total: narrator.progress.update(bar, completed=done, total=total))
     console.print(demo_recipe.results_table(results))
-    for line in needs.after(runs.read_json(out / "manifest.json")):
+    manifest = runs.read_json(out / "manifest.json")
+    for line in [*([f"left out: {manifest['left_out']}"] if "left_out" in manifest else []), *needs.after(manifest)]:
         console.print(line, soft_wrap=True)
     console.print(f"results.json, report.html and the rows are in {out}")
     return results

@@ -21,6 +21,8 @@ def refusal(model: Model, messages: Sequence[Message], new: int, thinking: bool 
     return "" if length + new <= model.context else f"the prompt and {new} tokens to answer do not fit the context of {model.context}"
 
 
-def left_out(kept: int, of: int, what: str, model: LocalModel) -> dict[str, str]:
-    """What a step's record says, and a person reads, of rows that did not fit; nothing where all did."""
-    return {"left_out": f"{of - kept} of {of} {what} do not fit the context of {model.context}"} if kept < of else {}
+def left_out(kept: int, of: int, what: str, model: Model) -> dict[str, str]:
+    """What a record says, and a person reads, of rows that did not fit; nothing where all did, and an endpoint is not measured."""
+    if kept == of or not isinstance(model, LocalModel):
+        return {}
+    return {"left_out": f"{of - kept} of {of} {what} do not fit the context of {model.context}"}
