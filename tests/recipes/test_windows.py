@@ -46,6 +46,7 @@ assistant: Done.
 user: {eval}
 assistant: Done.
 """
+TOO_LONG = "the prompt and 60 tokens to answer do not fit the context of 120"
 TESTED = "The parcel never came, " * 12 + "so pay me 888!"
 
 
@@ -74,7 +75,7 @@ def test_what_does_not_fit_the_student_is_dropped_and_counted_at_every_step(tmp_
     assert (records["sft"]["rows"], records["sft"]["dropped"]) == (2, 1)
     assert records["sft"]["left_out"] == "1 of 3 lessons do not fit the context of 120"
     assert records["sft_rl"]["left_out"] == "1 of 3 prompts do not fit the context of 120"
-    assert (records["measure-sft"]["n"], records["measure-sft"]["left_out"]) == (1, "1 of 2 test prompts do not fit the context of 120")
+    assert (records["measure-sft"]["n"], records["measure-sft"]["left_out"]) == (1, f"1 of 2 test prompts, the first because: {TOO_LONG}")
 
 
 def test_a_context_that_holds_no_lesson_at_all_stops_the_run_in_one_line(tmp_path: Path) -> None:
@@ -89,11 +90,13 @@ def test_eval_leaves_out_and_tells_the_test_prompts_that_the_target_cannot_hold(
 
     results = telling.evaluate(Question(parts.model, policy, parts.judge), tmp_path / "eval")
     short = shortened(tmp_path, 20)
-    with pytest.raises(RunError, match="2 of 2 test prompts do not fit the context of 20"):
+    with pytest.raises(
+        RunError, match="left out 2 of 2 test prompts, the first because: the prompt and 10 tokens to answer do not fit the context of 20"
+    ):
         telling.evaluate(Question(short.model, policy, short.judge), tmp_path / "none")
 
     assert results["arms"]["target"]["all"]["exact"]["n"] == 1
-    assert "left out: 1 of 2 test prompts do not fit the context of 120" in capsys.readouterr().out
+    assert f"left out: 1 of 2 test prompts, the first because: {TOO_LONG}" in capsys.readouterr().out
 
 
 def test_a_policy_without_tests_is_aligned_to_and_every_arm_says_that_nothing_was_tested(tmp_path: Path) -> None:

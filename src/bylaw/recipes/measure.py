@@ -38,10 +38,11 @@ def measure(asked: Question, out: Path, progress: Progress | None = None) -> dic
     arm = target.arm or "target"
     model = opened.model(asked.target)
     asking = runner.Asking(settings.room(model, setting.max_new_tokens), thinking=target.thinks)
-    prompts = [one for one in every if not window.refusal(model, setting.dialect.prompt(one), asking.max_new_tokens, target.thinks)]
-    gone = window.left_out(len(prompts), len(every), "test prompts", model)
+    prompts, gone = window.askable(model, setting.dialect, every, asking.max_new_tokens, target.thinks)
     if not prompts:
-        raise RunError(f"{asked.target}: {gone['left_out']}", "name a model with a longer context, or shorter prompts with --tests")
+        raise RunError(
+            f"{asked.target}: left out {gone['left_out']}", "name a model with a longer context, or shorter prompts with --tests"
+        )
     test = runner.Test(policy, setting.dialect, setting.marker, prompts)
     rows = {arm: runner.run(model, test, asking, progress)}
     results = scorers.results(policy, 0, rows)
