@@ -1,18 +1,22 @@
 """What a run will need is said before it, what endpoints were really asked after it; price and manners come from the command line."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
+from bylaw import runs
 from bylaw.cli.entry import run
 from bylaw.models.manners import USUAL, Manners
 from bylaw.models.spent import Spent
 from bylaw.models.targets import EMBEDDED
-from bylaw.recipes import align_run, needs, opening
+from bylaw.policy import profiles
+from bylaw.recipes import align_run, dry_run, needs, opening
 from bylaw.runs import Run
-from tests.models.endpoint import say, serve
+from tests.models.endpoint import Endpoint, say, serve
 
 ROOT = Path(__file__).parents[2]
 MINE = """## Be kind {#a.kind}
@@ -130,3 +134,36 @@ def test_no_calls_at_a_time_are_refused(tmp_path: Path, capsys: pytest.CaptureFi
 
     assert code == 2
     assert "concurrency" in capsys.readouterr().err
+
+
+class Busy(Endpoint):
+    """A server that keeps how many calls it had at a time."""
+
+    now = most = 0
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            return await super().answer(request)
+        finally:
+            self.now -= 1
+
+
+def test_concurrency_and_price_reach_the_endpoint_that_eval_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the cache lies where one works
+    policy = profiles.begin("consumer", tmp_path / "policy").policy
+    runs.write_rows(tmp_path / "judge.jsonl", dry_run.judge_script(policy, list(dry_run.replies(policy))))
+    asked = ["--policy", "policy", "--judge", "scripted:judge.jsonl", "--out", "eval", "--concurrency", "3", "--price", "1000,2000"]
+
+    with serve(lambda _: replace(say("<think>a</think> b"), delay_s=0.01), Busy) as server:
+        code = run(["eval", "--target", server.target("m"), *asked])
+
+    spent = runs.read_json(tmp_path / "eval" / "manifest.json")["endpoints"][server.target("m")]
+    assert code == 0
+    assert isinstance(server, Busy)
+    assert (server.most, spent["calls"]) == (3, len(server.calls))
+    assert spent["cost"] == pytest.approx(len(server.calls) * (10 * 1000 + 5 * 2000) / 1e6)
+    assert f"cost {spent['cost']:g}" in capsys.readouterr().out
