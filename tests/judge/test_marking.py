@@ -119,6 +119,15 @@ def test_a_malformed_completion_fails_and_the_judge_never_sees_it() -> None:
     assert judge.asked == ["good"]
 
 
+def test_a_reply_that_never_came_is_missing_with_its_reason_and_no_wrong_answer() -> None:
+    silent = transcript.parse("", "error")
+
+    exact = EXACT.mark([PROMPT], [silent])[0]
+    judged = JudgedMarker(REFUNDS, Prose(), Opinions({"": 1.0}, [])).mark([Prompt("a", "r")], [silent])[0]
+
+    assert [(row.missing, row.malformed, row.exact, row.fault) for row in (exact, judged)] == [(True, False, None, "no reply")] * 2
+
+
 def test_the_clause_says_what_is_wanted_and_without_one_it_is_help() -> None:
     clause = next(one for one in REFUNDS.clauses if one.response != "comply")
     ruled, free = _judged({}, "a", clauses=(clause.id,))[0], _judged({}, "a", clauses=("no.such",))[0]
