@@ -58,6 +58,8 @@ def rule(**change: Any) -> str:
         ({"examples": (Example("good", turns=(Turn("user", "x"),)),)}, "unclear"),
         ({"title": "The limit", "rationale": "So.", "owner": "risk", "refs": ("x:1",)}, "editorial"),
         ({"severity": "critical", "response": "comply"}, "both"),
+        ({"severity": "critical", "norm": "Anything goes."}, "unclear"),
+        ({"response": "comply", "norm": "Anything goes."}, "looser"),
     ],
 )
 def test_a_changed_field_has_its_direction(change: dict[str, Any], expected: str) -> None:

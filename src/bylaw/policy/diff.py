@@ -46,11 +46,11 @@ class ClauseChange:
 
     @property
     def direction(self) -> str:
-        """tighter, looser, both, unclear or editorial."""
+        """tighter, looser, both, unclear or editorial. Tighter only where every difference is known not to loosen."""
         found = {step.direction for step in self.steps}
         if {"tighter", "looser"} <= found:
             return "both"
-        return next((word for word in ("looser", "tighter", "unclear") if word in found), "editorial")
+        return next((word for word in ("looser", "unclear", "tighter") if word in found), "editorial")  # reworded prose may hide a loss
 
 
 @dataclass(frozen=True, slots=True)
