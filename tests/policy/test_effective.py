@@ -131,6 +131,13 @@ def test_a_name_that_leads_nowhere_is_an_error_and_not_the_base(scope: Scope) ->
     assert "eu" in caught.value.hint or "elsewhere" in caught.value.hint
 
 
+def test_a_name_in_other_capitals_is_suggested() -> None:
+    with pytest.raises(PolicyError) as caught:
+        resolve(policy(overlay("eu", BASE)), Scope(jurisdiction=("EU",)), TODAY)
+
+    assert "Did you mean `eu`?" in caught.value.hint
+
+
 def test_a_clause_of_the_overlay_alone_joins_the_policy() -> None:
     new = Clause("privacy.notice", "Notice", "high", "comply", "It MUST give notice.")
     found = in_force(policy(overlay("eu", new)), "eu")

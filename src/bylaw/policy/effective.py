@@ -121,7 +121,7 @@ def _places(policy: Policy, scope: Scope) -> dict[Axis, tuple[str, ...]]:
         for name in names:
             if name != ELSEWHERE and axes.get(name) != axis:
                 known = sorted(one for one, other in axes.items() if other == axis)
-                near = get_close_matches(name, known, n=1)
+                near = [one for one in known if one.casefold() == name.casefold()] or get_close_matches(name, known, n=1)
                 hint = f"Did you mean `{near[0]}`? " if near else f"Known: {', '.join(known) or 'none'}. "
                 raise PolicyError(f"no overlay for the {axis} {name!r}", hint + f"Write `{ELSEWHERE}` where none is written for it.")
     for name in scope.overlays:

@@ -308,7 +308,7 @@ def _text(content: bytes) -> str:
 
 
 def in_force(reviews: Sequence[Review], clause: str, overlay: str, digest: str) -> dict[str, list[Review]]:
-    """By reviewer, the records about this very clause that still stand: those of their latest time, a rejection alone if it has one."""
+    """By reviewer, the records about this very clause that still stand: the approvals since their last rejection, else their rejections."""
     found: dict[str, list[Review]] = {}
     for one in reviews:
         if one.overlay == overlay and one.clauses.get(clause) == digest:
