@@ -317,6 +317,20 @@ def test_a_spread_model_goes_on_from_its_journal_whatever_the_schema_is_made_of(
     assert model.spent == Spent(calls=5, prompt_tokens=50, completion_tokens=25)
 
 
+def test_a_row_that_an_endpoint_did_not_answer_is_asked_again_at_the_next_start_and_only_that(tmp_path: Path) -> None:
+    with serve(lambda ask: fail(500) if ask.text in "bd" else say(f"yes {ask.text}")) as server:
+        model = spread(server.target(), Plan(batch_rows=2), tmp_path / "work", manners=Manners(cache=tmp_path / "cache", tries=1))
+        first = model.generate(asked(*"abcdef"), DIRECT)
+        before = len(server.calls)
+        server.script = lambda ask: say(f"yes {ask.text}")
+        second = model.generate(asked(*"abcdef"), DIRECT)
+        model.generate(asked(*"abcdef"), DIRECT)
+
+    assert [one.finish for one in first] == ["stop", "error", "stop", "error", "stop", "stop"]
+    assert [one.answer for one in second] == [f"yes {text}" for text in "abcdef"]
+    assert sorted(ask.text for ask in server.calls[before:]) == ["b", "d"]
+
+
 def test_an_endpoint_that_lets_nobody_in_ends_a_spread_batch_too() -> None:
     with serve(lambda _: fail(401, "who are you")) as server, pytest.raises(ModelError, match="who are you"):
         spread(server.target(), Plan(batch_rows=1), manners=Manners(cache=None)).generate(asked(*map(str, range(100))), DIRECT)

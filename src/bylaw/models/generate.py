@@ -24,6 +24,7 @@ from bylaw.types import Completion, Message, Model, Progress, Sampling
 
 Row = dict[str, Any]  # JSON values only; `id` is a string and unique
 Fn = Callable[[list[Row]], list[Row]]
+AGAIN: Final = "again"  # a row that says so has no result yet, such as one that an endpoint did not answer today
 GIVE_UP_AFTER: Final = 3  # batches that end in an error of ours while none has succeeded: the rest would too
 
 
@@ -84,7 +85,8 @@ def map_rows(
 
     Args:
         rows: each with a unique `id`.
-        fn: for Ray, anything cloudpickle can send; it must give the same rows when it is asked twice.
+        fn: for Ray, anything cloudpickle can send; it must give the same rows when it is asked twice. Where a row it makes says
+            `again`, the next start does that batch again.
         plan: where it runs.
         file: a journal to go on from.
         work: what `fn` does, in words or a digest; another work done on the same rows is journalled apart.
@@ -104,7 +106,7 @@ def map_rows(
                 if outcome.why:
                     why[outcome.at] = outcome
                 else:
-                    book.add(batches[outcome.at].key, outcome.rows)
+                    book.add(batches[outcome.at].key, outcome.rows, final=not any(row.get(AGAIN) for row in outcome.rows))
                     succeeded = True
                 finished += len(batches[outcome.at].rows)
                 if progress:
@@ -261,7 +263,7 @@ def answer(target: str, runs: str, vllm: bool, manners: Manners, asked: str, row
     for seed in dict.fromkeys(row["seed"] for row in rows):
         same = [row for row in rows if row["seed"] == seed]
         written = model.generate([[Message(**m) for m in row["messages"]] for row in same], replace(sampling, seed=seed))
-        made += [{"id": row["id"], "completion": asdict(one)} for row, one in zip(same, written, strict=True)]
+        made += [{"id": row["id"], "completion": asdict(one), AGAIN: one.finish == "error"} for row, one in zip(same, written, strict=True)]
     after = getattr(model, "spent", None)
     if made and isinstance(before, Spent) and isinstance(after, Spent):
         made[0]["spent"] = {name: getattr(after, name) - getattr(before, name) for name in COUNTS}
