@@ -109,10 +109,10 @@ def results_table(results: Mapping[str, Any]) -> Table:
 
 
 def percent(rate: Mapping[str, Any]) -> str:
-    """A rate with its interval, or a dash where nothing was measured."""
-    if rate["rate"] is None:
-        return "–"
+    """A rate with its interval, or a dash where nothing was measured; what is missing is told either way."""
     missing = f", {rate['missing']} missing" if rate["missing"] else ""
+    if rate["rate"] is None:
+        return f"–{missing}"
     percent = f"{100 * rate['rate']:.1f}".removesuffix(".0")
     return f"{percent} {100 * rate['low']:.0f}–{100 * rate['high']:.0f}{missing}"
 
