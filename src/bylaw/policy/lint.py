@@ -12,7 +12,7 @@ from typing import Final
 
 from bylaw.errors import PolicyError
 from bylaw.policy import lint_drift, lint_examples, lint_overlays, lint_prose, lint_rules, signoffs
-from bylaw.policy.compile import is_trimmed
+from bylaw.policy.compile import is_trimmed, rulings_left_out
 from bylaw.policy.parse import MANIFEST, Document, every_clause, read
 from bylaw.policy.precedence import behind
 from bylaw.policy.reviews import Review, reviewed
@@ -144,6 +144,10 @@ def ownership(policy: Policy, clause: Clause) -> Iterator[Finding]:
         yield Finding(
             "BL504", "warning", clause.place, "the norm, with its styles, does not fit a judge's card of 600 tokens", fix, clause.id
         )
+    elif left_out := rulings_left_out(clause, policy.styles):
+        what = f"{left_out} ruling{'s' * (left_out > 1)} for training found no room on a judge's card of 600 tokens"
+        fix = "Shorten norm, reasons or rulings, or split the clause; what no judge reads decides nothing."
+        yield Finding("BL504", "warning", clause.place, what, fix, clause.id)
 
 
 def unused(document: Document) -> Iterator[Finding]:

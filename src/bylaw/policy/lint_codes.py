@@ -69,7 +69,7 @@ CODES: Final[dict[str, Code]] = {
     "BL501": Code("error", "nobody owns the clause", "Write `owner`, or `owners` in policy.yaml."),
     "BL502": Code("warning", "no evaluation plan", "Write `eval`."),
     "BL503": Code("warning", "too few cases to show the promised rate", "Raise n, or ask for less."),
-    "BL504": Code("warning", "the norm, with its styles, does not fit a judge's card", "Split the clause."),
+    "BL504": Code("warning", "the norm with its styles, or a ruling, does not fit a judge's card", "Split the clause."),
     "BL505": Code("warning", "an overlay's basis was not checked for a quarter", "Check it, and write the date."),
     "BL506": Code("error", "a sign-off is missing", "Have it read and signed."),
     "BL507": Code("error", "a review record does not count", "Remove it, and sign again."),
