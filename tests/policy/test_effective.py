@@ -13,6 +13,7 @@ from bylaw.errors import PolicyError
 from bylaw.policy import lint_overlays, reviews
 from bylaw.policy.compile import excerpt, rules_by
 from bylaw.policy.effective import Effective, Scope, resolve
+from bylaw.policy.joining import permits
 from bylaw.policy.parse import load
 from bylaw.policy.reviews import Asked, Review, public_half
 from bylaw.policy.tighter import looser
@@ -285,6 +286,22 @@ def test_a_precedence_of_an_overlay_that_is_left_out_is_a_finding() -> None:
         assert clause is not None
         assert clause.overrides == ()
         assert codes(one, signed(one, "eu")) == ["BL106"]
+
+
+@pytest.mark.parametrize(
+    ("norm", "gives"),
+    [
+        ("Staff are allowed to pay any sum.", True),
+        ("A saved payee is exempt.", True),
+        ("It MUST NOT wait. The app is free to pay at once.", True),
+        ("Only staff are allowed to pay.", False),
+        ("Nobody is permitted to pay.", False),
+        ("Paying at night is not allowed.", False),
+        ("It MUST be free of charge.", False),
+    ],
+)
+def test_a_norm_that_gives_leave_in_plain_words_is_known_and_one_that_limits_is_not(norm: str, gives: bool) -> None:
+    assert permits(norm) == gives
 
 
 def test_way_7_a_norm_that_gives_leave_is_left_out() -> None:

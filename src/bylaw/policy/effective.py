@@ -195,7 +195,7 @@ def _tightening(clause: Clause, base: Clause, declared: bool) -> tuple[Clause, l
     The words of a clause that is declared a loosening were written to stand alone; where it does not hold they are left out.
     """
     kept = inherited(clause, base, replacing=False)
-    ignored = [f"{said} is left out: the stricter holds" for said in losses(clause, base)]
+    ignored = [f"left out, since the stricter holds: {said}" for said in losses(clause, base)]
     if permits(clause.norm) and clause.norm != base.norm:
         kept = replace(kept, norm="")
     if declared:
