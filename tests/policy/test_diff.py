@@ -275,6 +275,16 @@ def test_broken_runs_are_named_and_the_others_are_still_read(tmp_path: Path) -> 
     assert "unreadable" in told(list(found.values()))
 
 
+def test_of_lessons_that_cannot_be_read_nobody_says_that_nothing_changed(tmp_path: Path) -> None:
+    run_of(tmp_path / "a", PLAIN, ["money.limit"], ["data.share"])
+    (tmp_path / "a" / "rows" / "lessons.jsonl").write_text('{"cla')
+    new = replace(PLAIN, clauses=(TWO, replace(PLAIN.clauses[1], norm="It MUST NOT.")))
+    said = told(states(tmp_path, new))
+
+    assert "lessons cannot be read" in said
+    assert "has changed" not in said
+
+
 def test_a_run_of_another_policy_is_no_business_of_this_one(tmp_path: Path) -> None:
     run_of(tmp_path / "a", replace(PLAIN, id="q"))
 

@@ -156,7 +156,7 @@ def printed(found: list[RunState]) -> str:
         for name, said in (("trained", "trained on what changed"), ("measured", "measured on what changed"), ("added", "knows nothing of")):
             clauses = getattr(one, name)
             lines += [f"  {said}: {', '.join(clauses)}"] if clauses else []
-        if one.state == "stale" and not (one.trained or one.measured or one.added):
+        if one.state == "stale" and not (one.trained or one.measured or one.added or one.notes):  # a note says why nobody can tell
             lines.append("  no clause it was trained or measured on has changed")
         lines += [f"  {note}" for note in one.notes]
     return "\n".join(lines)
