@@ -13,7 +13,6 @@ from bylaw.errors import PolicyError
 from bylaw.policy import lint_overlays, reviews
 from bylaw.policy.compile import excerpt, rules_by
 from bylaw.policy.effective import Effective, Scope, resolve
-from bylaw.policy.joining import permits
 from bylaw.policy.parse import load
 from bylaw.policy.reviews import Asked, Review, public_half
 from bylaw.policy.tighter import looser
@@ -123,20 +122,20 @@ def test_an_overlay_holds_from_its_day_on() -> None:
     assert (after.policy.clauses[0].severity, after.waiting, after.overlays) == ("critical", (), ("eu",))
 
 
-@pytest.mark.parametrize("scope", [Scope(jurisdiction=("ue",)), Scope(product=("eu",)), Scope(overlays=("uk",))])
-def test_a_name_that_leads_nowhere_is_an_error_and_not_the_base(scope: Scope) -> None:
-    with pytest.raises(PolicyError) as caught:
+@pytest.mark.parametrize(
+    ("scope", "hint"),
+    [
+        (Scope(jurisdiction=("ue",)), "Did you mean `eu`?"),
+        (Scope(jurisdiction=("EU",)), "Did you mean `eu`?"),
+        (Scope(product=("eu",)), "Known: none. Write `elsewhere`"),
+        (Scope(overlays=("uk",)), "This policy has: eu."),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_an_error_and_not_the_base(scope: Scope, hint: str) -> None:
+    with pytest.raises(PolicyError, match="no overlay") as caught:
         resolve(policy(overlay("eu", BASE)), scope, TODAY)
 
-    assert "no overlay" in caught.value.what
-    assert "eu" in caught.value.hint or "elsewhere" in caught.value.hint
-
-
-def test_a_name_in_other_capitals_is_suggested() -> None:
-    with pytest.raises(PolicyError) as caught:
-        resolve(policy(overlay("eu", BASE)), Scope(jurisdiction=("EU",)), TODAY)
-
-    assert "Did you mean `eu`?" in caught.value.hint
+    assert hint in caught.value.hint
 
 
 def test_a_clause_of_the_overlay_alone_joins_the_policy() -> None:
@@ -286,22 +285,6 @@ def test_a_precedence_of_an_overlay_that_is_left_out_is_a_finding() -> None:
         assert clause is not None
         assert clause.overrides == ()
         assert codes(one, signed(one, "eu")) == ["BL106"]
-
-
-@pytest.mark.parametrize(
-    ("norm", "gives"),
-    [
-        ("Staff are allowed to pay any sum.", True),
-        ("A saved payee is exempt.", True),
-        ("It MUST NOT wait. The app is free to pay at once.", True),
-        ("Only staff are allowed to pay.", False),
-        ("Nobody is permitted to pay.", False),
-        ("Paying at night is not allowed.", False),
-        ("It MUST be free of charge.", False),
-    ],
-)
-def test_a_norm_that_gives_leave_in_plain_words_is_known_and_one_that_limits_is_not(norm: str, gives: bool) -> None:
-    assert permits(norm) == gives
 
 
 def test_way_7_a_norm_that_gives_leave_is_left_out() -> None:

@@ -1,4 +1,7 @@
-"""A folder or file that is about to be made: never one where somebody's work lies. And a file to import, read with a bound."""
+"""A folder that is about to be made: new or empty, never one where somebody's work lies.
+
+So too for a file; and files to import are read here, with a bound.
+"""
 
 from pathlib import Path
 from typing import Final
