@@ -65,7 +65,7 @@ def _open(console: Console, policy: Policy, path: Path, out: Path) -> None:
         f"The policy [bold]{policy.id} {policy.version}[/]: {len(policy.clauses)} clauses in {path}, digest {policy.digest[:19]}…"
     )
     console.print(
-        "The model: 0.9 M parameters, a world of 735 words, two CPU cores. The code is the one that aligns any Hugging Face model."
+        "The model: 0.9 M parameters, a world of about 740 words, two CPU cores. The code is the one that aligns any Hugging Face model."
     )
     console.print(
         "Of a clause, this tiny model reads topic, who, response and label. Its prose it cannot read: "

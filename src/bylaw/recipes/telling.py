@@ -93,7 +93,7 @@ def chat(model: str, policy: Path | None, user: str, request: str) -> None:
             f"Talking with [bold]{shown(model)}[/] as {user}, policy {talk.policy.id} {talk.policy.version}. An empty line ends it."
         )
         if talk.tiny:
-            console.print("It knows 735 words. Try one of these:")
+            console.print("It knows about 740 words. Try one of these:")
             for example in READABLE:
                 console.print(f"  {example}")
     while asked := request or _next_words(console):
