@@ -102,10 +102,11 @@ def test_a_judge_decides_by_the_threshold() -> None:
     assert [row.exact for row in found] == [True, False]
 
 
-def test_what_the_judge_cannot_tell_is_missing() -> None:
-    (found,) = _judged({}, "who knows")
+@pytest.mark.parametrize("scores", [{}, {"who knows": float("nan")}, {"who knows": 7.0}, {"who knows": -1.0}])
+def test_what_the_judge_cannot_tell_or_tells_by_no_score_is_missing(scores: dict[str, float]) -> None:
+    (found,) = _judged(scores, "who knows")
 
-    assert found.exact is None
+    assert (found.exact, found.missing) == (None, True)
 
 
 def test_a_malformed_completion_fails_and_the_judge_never_sees_it() -> None:

@@ -112,7 +112,7 @@ class JudgedMarker:
         clause = self.policy.clause(prompt.clauses[0]) if prompt.clauses else None
         reading = self.dialect.parse_answer(completion)
         score = scores.get(i, 0.0) if completion.finish != "error" else None
-        exact = None if score is None else score >= self.threshold
+        exact = score >= self.threshold if score is not None and 0.0 <= score <= 1.0 else None  # NaN is no score
         allowed = clause is None or prompt.facts.get("kind") in ALLOWED
         want = "comply" if allowed or clause is None else clause.response
         judged_wrong = reading.response if want == "comply" else None  # a wrong answer is no resistance, whatever it opens with
