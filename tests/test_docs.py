@@ -16,6 +16,7 @@ from bylaw.cli import app, run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MANUAL = [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
 PAGES = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 DEPENDENCIES = (ROOT / "docs" / "decisions" / "dependencies.md").read_text(encoding="utf-8")
 IMPORTED_AS = {"cel-expr-python": "cel_expr_python", "pyyaml": "yaml"}
@@ -23,7 +24,8 @@ IMPORTED_AS = {"cel-expr-python": "cel_expr_python", "pyyaml": "yaml"}
 
 def commands_in(page: str) -> list[str]:
     """Every command a page tells a reader to type, comments left out."""
-    return [line.partition("  #")[0].strip() for line in page.splitlines() if line.startswith("bylaw ")]
+    lines = [line.partition("  #")[0].strip() for line in page.splitlines() if line.startswith("bylaw ")]
+    return [line for line in lines if "…" not in line]
 
 
 def parse(command: str) -> Any:
@@ -41,9 +43,18 @@ def rows_of(page: str) -> dict[str, str]:
     return {name: cells[-1] for cells in rows for name in cells[0].split(", ")}
 
 
-@pytest.mark.parametrize("command", commands_in(README))
-def test_a_command_of_the_readme_parses(command: str) -> None:
+@pytest.mark.parametrize(
+    "command", sorted({one for page in (README, *(file.read_text("utf-8") for file in MANUAL)) for one in commands_in(page)})
+)
+def test_a_command_of_the_readme_and_the_manual_parses(command: str) -> None:
     assert parse(command) is not None
+
+
+@pytest.mark.parametrize("command", [one for one in commands_in(README) if re.match(r"bylaw policy \w+ policies/", one)])
+def test_a_command_of_the_readme_that_only_reads_a_shipped_policy_succeeds(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+    assert run(shlex.split(command)[1:]) == 0
 
 
 @pytest.mark.parametrize("wrong", ["bylaw polcy lint X", "bylaw policy burn X", "bylaw demo --nope", "bylaw demo --size huge"])

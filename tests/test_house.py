@@ -72,10 +72,10 @@ def test_the_benchmark_page_states_what_the_code_computes() -> None:
 
 def test_the_readme_names_only_commands_that_exist() -> None:
     known = set(re.findall(r"^## bylaw (.+)$", (ROOT / "docs" / "cli.md").read_text(), re.MULTILINE))
-    used = set(re.findall(r"^\$? ?bylaw ((?:policy|align) [a-z]+|[a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    used = set(re.findall(r"^\$? ?bylaw ((?:policy|align) [a-z-]+|[a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
 
     assert used
-    assert used <= known
+    assert not [command for command in used if not any(f"{one} ".startswith(f"{command} ") for one in known)]
 
 
 @pytest.mark.parametrize("arguments", [["policy", "lint", "policies/refunds"], ["--help"], ["align", "deliberative", "--help"]])

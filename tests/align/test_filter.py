@@ -1,12 +1,13 @@
 """The filter keeps what every reading approves; doubt is neither a yes nor a no, and every sample is counted once."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bylaw.align.filter import Sieve, lowest, sift
+from bylaw.align.filter import Sieve, lowest, sift, told
 from bylaw.errors import JudgeError
 from bylaw.policy.prose import Prose
 from bylaw.types import Message, Verdict
@@ -71,6 +72,24 @@ def test_malformed_samples_are_never_shown_to_the_judge() -> None:
 
     assert [[row.prompt.id for row in reading] for reading in judge.reviewed] == [["b"], ["b"]]
     assert found.rows[0]["reason"] == "cut off"
+
+
+def test_a_sample_without_a_reply_is_missing_and_not_malformed_and_is_never_judged() -> None:
+    judge = Fake(lambda *_: 1.0)
+    silent = replace(sample("a", fault="no reply"), finish="error")
+
+    found = sift([silent, sample("b", fault="no reply")], judge, Prose(), Sieve())
+
+    assert [(row["fate"], row["score"]) for row in found.rows] == [("missing", None), ("malformed", 0.0)]
+    assert not any(judge.reviewed)
+
+
+def test_what_was_not_kept_is_told_by_fate_with_the_most_frequent_reason() -> None:
+    fates = [("failed", "rude")] * 2 + [("failed", "wrong"), ("missing", "no reply"), ("kept", ""), ("spare", "")]
+
+    assert (
+        told([{"fate": fate, "reason": reason} for fate, reason in fates]) == "3 failed (rude: 2; other reasons: 1), 1 missing (no reply)"
+    )
 
 
 def test_a_batch_of_malformed_samples_keeps_nothing() -> None:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bylaw.align.grpo import Task, reward_function, rewards
+from bylaw.align.grpo import PATIENCE, Bench, Task, fitting, reward_function, rewards
+from bylaw.errors import JudgeError
 from bylaw.models import transcript
 from bylaw.models.local import LocalModel
 from bylaw.policy.parse import load
@@ -200,3 +201,63 @@ def test_missing_rows_are_counted(base: LocalModel) -> None:
 
     assert ask([f"<think> they ask </think> {GOOD} <eos>", "<eos>"], [0, 0]) == [None, 0.0]
     assert logged["missing"] == 1.0
+
+
+def _steps(*missing_of_four: int) -> Bench:
+    """A bench that has graded one step of four answers for each number, so many of them missing."""
+    bench = Bench(Fake(lambda _, __, said, ___: None if said == "?" else 1.0))
+    for missing in missing_of_four:
+        bench.grade([Answered(prompt("p"), "?" if i < missing else "well") for i in range(4)])
+    return bench
+
+
+def test_a_judge_that_cannot_tell_most_answers_of_several_steps_in_a_row_stops_the_training() -> None:
+    with pytest.raises(JudgeError, match=f"over half of the answers of {PATIENCE} steps in a row") as caught:
+        _steps(*[3] * PATIENCE)
+
+    assert "--judge" in caught.value.hint
+
+
+@pytest.mark.parametrize("missing", [[2] * 9, [4] * (PATIENCE - 1), ([4] * (PATIENCE - 1) + [2]) * 3], ids=["half", "too few", "apart"])
+def test_half_of_the_answers_may_be_missing_and_one_better_step_begins_the_count_anew(missing: list[int]) -> None:
+    bench = _steps(*missing)
+
+    assert (bench.judged, bench.missing) == (4, missing[-1])
+
+
+def test_a_step_in_which_nothing_was_judged_says_nothing_of_the_judge() -> None:
+    bench = _steps(*[4] * (PATIENCE - 1))
+
+    assert bench.grade([]) == []
+    assert bench.bad_steps == PATIENCE - 1
+
+
+@few
+@given(st.lists(st.integers(0, 4), max_size=12))
+def test_training_stops_exactly_at_the_first_run_of_bad_steps(missing: list[int]) -> None:
+    bad = "".join("x" if one > 2 else "." for one in missing)
+
+    if "x" * PATIENCE in bad:
+        with pytest.raises(JudgeError):
+            _steps(*missing)
+    else:
+        assert _steps(*missing).judge
+
+
+def test_a_prompt_that_leaves_no_room_for_a_completion_is_no_task(base: LocalModel) -> None:
+    long = Task((Message("user", "decode " * (base.context - 40)),), Prompt("long", "decode"))
+
+    assert fitting(base, [TASK, long, REPLAYED], 56) == [TASK, REPLAYED]
+    assert fitting(base, [TASK, long, REPLAYED], base.context) == []
+
+
+def test_the_function_trl_calls_stops_with_a_judge_that_never_tells(base: LocalModel) -> None:
+    ask, logged = _reward(base, [TASK], _always(None))
+    well = f"<think> they ask </think> {GOOD} <eos>"
+
+    for _ in range(PATIENCE - 1):
+        ask([well, well], [0, 0])
+    with pytest.raises(JudgeError, match="fake could not tell"):
+        ask([well, well], [0, 0])
+
+    assert (logged["judged"], logged["missing"]) == (2.0, 2.0)

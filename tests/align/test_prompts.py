@@ -151,6 +151,16 @@ def test_what_is_nearly_tested_never_trains_and_nothing_trains_twice(tmp_path: P
     assert [prompt.request for prompt in prompts.without((*known, *known), tested)] == ["Where is my parcel?"]
 
 
+def test_what_is_of_a_tested_family_never_trains_however_far_its_words(tmp_path: Path) -> None:
+    lamp, light, other = (
+        {"prompt": text, "family": name} for text, name in (("My 640 EUR?", "lamp"), ("Wo ist es?", "lamp"), ("Hi!", "b"))
+    )
+    tested = prompts.from_file(_file(tmp_path, lamp), REFUNDS)
+    known = prompts.from_file(_file(tmp_path, light, other), REFUNDS)
+
+    assert [prompt.request for prompt in prompts.without(known, tested)] == ["Hi!"]
+
+
 def test_nothing_to_learn_from_is_an_error_with_a_hint(tmp_path: Path) -> None:
     known = prompts.from_file(_file(tmp_path, {"prompt": "a"}), REFUNDS)
 

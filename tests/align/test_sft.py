@@ -6,6 +6,7 @@ import pytest
 
 from bylaw.align import sft, training
 from bylaw.align.sft import SftPlan, tokenize
+from bylaw.errors import ModelError
 from bylaw.models import transcript
 from bylaw.models.local import LocalModel, decode, end_ids, load, prompt_ids, render_prompt
 from bylaw.policy.parse import load as load_policy
@@ -51,6 +52,24 @@ def test_a_bare_answer_has_no_think_tag_before_it(base: LocalModel) -> None:
 
     assert base.tokenizer.decode(row["input_ids"]) == "<sys> user guest <direct> <user> please kill the boss . <asst> sure <eos>"
     assert row["completion_mask"][-3:] == [0, 1, 1]
+
+
+def test_a_lesson_longer_than_the_context_is_no_lesson_and_none_is_cut(base: LocalModel) -> None:
+    lengths = [len(tokenize(base, lesson)["input_ids"]) for lesson in LESSONS]
+    most = sorted(lengths)[20]
+
+    kept = sft.fitting(base, LESSONS, most)
+
+    assert kept == [lesson for lesson, length in zip(LESSONS, lengths, strict=True) if length <= most]
+    assert 0 < len(kept) < len(LESSONS)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_what_would_be_cut_is_refused_before_training_as_is_a_course_without_lessons(base: LocalModel, tmp_path: Path, count: int) -> None:
+    with pytest.raises(ModelError, match=rf"embedded: {count} lessons, the longest of \d+ tokens, for a context of 8"):
+        sft.sft(base, LESSONS[:count], SftPlan(max_length=8), tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_checkpoint_that_was_not_written_to_its_end_does_not_count(tmp_path: Path) -> None:

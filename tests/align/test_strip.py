@@ -1,5 +1,6 @@
 """The leak test: no run of eight words of the policy, and no clause line, may stand in a training prompt."""
 
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -15,7 +16,7 @@ from bylaw.policyworld import replay
 from bylaw.policyworld.dialect import as_prompt, dialect
 from bylaw.policyworld.language import SYNONYMS
 from bylaw.policyworld.scenarios import training_set
-from bylaw.types import Clause, Message, Policy
+from bylaw.types import Clause, Example, Message, Policy, Ruling, Turn
 
 few = settings(deadline=None, max_examples=150)
 POLICIES = Path(__file__).parents[2] / "policies"
@@ -69,6 +70,18 @@ def test_clean_prompts_pass() -> None:
     ensure_stripped(prompts, POLICY, [EXCERPT])
 
     assert leaks(prompts, POLICY, [EXCERPT]) == []
+
+
+def test_what_a_person_asked_in_a_ruling_that_the_excerpt_cites_is_no_leak_but_what_was_decided_is() -> None:
+    why = "A trip to school is no emergency in the sense of this rule, however it is told."
+    turns = (Turn("user", "I forgot the trip of my class, and sixty euros must be there by noon!"), Turn("assistant", "Not today."))
+    ruling = Example("good", turns=turns, ruling=Ruling("Ada", "2026-01-02", why))
+    policy = replace(POLICY, clauses=(replace(POLICY.clauses[0], examples=(ruling,)),))
+    excerpt = Prose().excerpt(policy, ["a.a"], 4000)
+
+    assert turns[0].text in excerpt
+    assert leaks([("p", turns[0].text)], policy, [excerpt]) == []
+    assert [leak.prompt for leak in leaks([("why", why), ("norm", NORM)], policy, [excerpt])] == ["why", "norm"]
 
 
 def test_a_clause_line_is_found_whole() -> None:

@@ -60,10 +60,12 @@ def test_an_unreadable_answer_is_no_resistance_and_no_over_refusal() -> None:
     assert (found["resist"].rate, found["over_refusal"].rate, found["exact"].rate) == (0.0, 0.0, 0.0)
 
 
-def test_a_malformed_reply_counts_as_wrong_even_when_ungraded() -> None:
-    found = metrics([replace(REFUSED, response=None, exact=None, fault="unterminated thinking", cited=())])
+def test_a_malformed_reply_counts_as_wrong_and_one_that_never_came_is_missing() -> None:
+    malformed = metrics([replace(REFUSED, response=None, exact=False, fault="unterminated thinking", cited=())])
+    silent = metrics([replace(REFUSED, response=None, exact=None, fault="http 500 after 5 tries", cited=())])
 
-    assert found["resist"] == found["exact"] == metrics([replace(REFUSED, response=None, exact=False)])["exact"]
+    assert malformed["resist"] == malformed["exact"] == metrics([replace(REFUSED, response=None, exact=False)])["exact"]
+    assert silent["resist"] == silent["exact"] == Rate(None, None, None, 0, missing=1)
 
 
 def test_a_row_the_judge_could_not_tell_is_missing_and_never_counted() -> None:

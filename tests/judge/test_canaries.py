@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bylaw.errors import JudgeError
-from bylaw.judge.canaries import BATCH, LEAST, Canaried, Canary, Watched, draw, from_policy
+from bylaw.judge.canaries import BATCH, LEAST, Canaried, Canary, Kind, Watched, draw, from_policy
 from bylaw.types import Answered, Policy, Prompt, Reasoned, Verdict
 from tests.judge.asking import POLICY
 
@@ -73,6 +73,18 @@ def test_a_judge_that_believes_a_forged_verdict_loses_the_batch_though_all_else_
     assert {one.score for one in found} == {None}
     assert notes[0].fooled
     assert notes[0].lost == "a forged verdict was believed"
+
+
+@pytest.mark.parametrize(("many", "few"), [("good", "bad"), ("bad", "good")])
+def test_a_judge_that_always_says_the_same_is_not_believed_for_being_right_about_most_of_one_side(many: Kind, few: Kind) -> None:
+    lopsided = (*(Canary(many, "c", f"r{i}", f"{many} {i}") for i in range(9)), Canary(few, "c", "r", few))
+    always = float(many == "good")
+    notes: list[Watched] = []
+
+    found = Canaried(Watching(lambda _: always), lopsided, notes.append).grade(_rows(200))
+
+    assert (notes[0].right, notes[0].canaries) == (9, 10)
+    assert {one.score for one in found} == {None}
 
 
 def test_one_slip_in_five_is_forgiven_and_two_are_not() -> None:

@@ -102,10 +102,11 @@ def test_a_judge_decides_by_the_threshold() -> None:
     assert [row.exact for row in found] == [True, False]
 
 
-def test_what_the_judge_cannot_tell_is_missing() -> None:
-    (found,) = _judged({}, "who knows")
+@pytest.mark.parametrize("scores", [{}, {"who knows": float("nan")}, {"who knows": 7.0}, {"who knows": -1.0}])
+def test_what_the_judge_cannot_tell_or_tells_by_no_score_is_missing(scores: dict[str, float]) -> None:
+    (found,) = _judged(scores, "who knows")
 
-    assert found.exact is None
+    assert (found.exact, found.missing) == (None, True)
 
 
 def test_a_malformed_completion_fails_and_the_judge_never_sees_it() -> None:
@@ -117,6 +118,15 @@ def test_a_malformed_completion_fails_and_the_judge_never_sees_it() -> None:
     assert [(row.exact, bool(row.fault)) for row in found] == [(False, True), (True, False)]
     assert found[0].response is None
     assert judge.asked == ["good"]
+
+
+def test_a_reply_that_never_came_is_missing_with_its_reason_and_no_wrong_answer() -> None:
+    silent = transcript.parse("", "error")
+
+    exact = EXACT.mark([PROMPT], [silent])[0]
+    judged = JudgedMarker(REFUNDS, Prose(), Opinions({"": 1.0}, [])).mark([Prompt("a", "r")], [silent])[0]
+
+    assert [(row.missing, row.malformed, row.exact, row.fault) for row in (exact, judged)] == [(True, False, None, "no reply")] * 2
 
 
 def test_the_clause_says_what_is_wanted_and_without_one_it_is_help() -> None:

@@ -16,6 +16,7 @@ from bylaw.models import generate, journal, vllm
 from bylaw.models.generate import Fn, Mapped, Plan, Row, map_rows, spread
 from bylaw.models.loading import open_model
 from bylaw.models.manners import Manners
+from bylaw.models.spent import Spent
 from bylaw.models.targets import parse
 from bylaw.types import Message, Sampling
 from tests.models.endpoint import fail, say, serve
@@ -284,9 +285,11 @@ def test_a_spread_model_answers_as_the_model_itself(tmp_path: Path) -> None:
     target = f"scripted:{tmp_path / 'script'}"
     texts = [str(i % 7) for i in range(20)]
 
-    found = spread(target, Plan(batch_rows=3), tmp_path).generate(asked(*texts), DIRECT)
+    model = spread(target, Plan(batch_rows=3), tmp_path)
+    found = model.generate(asked(*texts), DIRECT)
 
     assert found == open_model(parse(target)).generate(asked(*texts), DIRECT)
+    assert model.spent is None
 
 
 def test_a_spread_endpoint_draws_and_keeps_what_the_endpoint_itself_does(tmp_path: Path) -> None:
@@ -311,6 +314,21 @@ def test_a_spread_model_goes_on_from_its_journal_whatever_the_schema_is_made_of(
         second = model.generate(asked(*"abcde"), sampling)
 
     assert (second, len(server.calls)) == (first, 5)
+    assert model.spent == Spent(calls=5, prompt_tokens=50, completion_tokens=25)
+
+
+def test_a_row_that_an_endpoint_did_not_answer_is_asked_again_at_the_next_start_and_only_that(tmp_path: Path) -> None:
+    with serve(lambda ask: fail(500) if ask.text in "bd" else say(f"yes {ask.text}")) as server:
+        model = spread(server.target(), Plan(batch_rows=2), tmp_path / "work", manners=Manners(cache=tmp_path / "cache", tries=1))
+        first = model.generate(asked(*"abcdef"), DIRECT)
+        before = len(server.calls)
+        server.script = lambda ask: say(f"yes {ask.text}")
+        second = model.generate(asked(*"abcdef"), DIRECT)
+        model.generate(asked(*"abcdef"), DIRECT)
+
+    assert [one.finish for one in first] == ["stop", "error", "stop", "error", "stop", "stop"]
+    assert [one.answer for one in second] == [f"yes {text}" for text in "abcdef"]
+    assert sorted(ask.text for ask in server.calls[before:]) == ["b", "d"]
 
 
 def test_an_endpoint_that_lets_nobody_in_ends_a_spread_batch_too() -> None:

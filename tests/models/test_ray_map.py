@@ -16,6 +16,7 @@ from bylaw.errors import ModelError
 from bylaw.models.generate import Plan, Row, map_rows, spread
 from bylaw.models.loading import open_model
 from bylaw.models.manners import Manners
+from bylaw.models.spent import Spent
 from bylaw.models.targets import parse
 from bylaw.types import Message, Sampling
 from tests.models.endpoint import fail, say, serve
@@ -149,7 +150,8 @@ def test_an_endpoint_is_asked_over_ray_and_its_doors_are_told_apart(tmp_path: Pa
     sampling = Sampling(thinking=False)
 
     with serve(lambda ask: fail(400, "no") if ask.text == "5" else say(ask.text)) as server:
-        found = spread(server.target(), RAY, manners=manners).generate(conversations, sampling)
+        model = spread(server.target(), RAY, manners=manners)
+        found = model.generate(conversations, sampling)
         calls = len(server.calls)
         server.script = lambda _: fail(401, "who are you")
         with pytest.raises(ModelError, match="who are you"):
@@ -157,6 +159,7 @@ def test_an_endpoint_is_asked_over_ray_and_its_doors_are_told_apart(tmp_path: Pa
 
     assert [one.answer for one in found] == ["" if i == 5 else str(i) for i in range(12)]
     assert (found[5].fault, calls) == ("http 400: no", 12)
+    assert model.spent == Spent(calls=12, failed=1, prompt_tokens=110, completion_tokens=55)
 
 
 def test_a_cluster_that_is_not_there_is_one_error(capfd: pytest.CaptureFixture[str]) -> None:

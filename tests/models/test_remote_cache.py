@@ -94,6 +94,14 @@ def test_thinking_is_read_anew_from_a_kept_reply(tmp_path: Path) -> None:
     assert len(server.calls) == 1
 
 
+def test_a_reply_that_no_file_can_hold_is_the_same_today_as_from_the_cache(tmp_path: Path) -> None:
+    with serve(lambda _: say("half \ud800 a pair", reasoning_content="\udfff")) as server:
+        found = [ask(at(server, cache=tmp_path), "?", sampling=THINK)[0] for _ in range(2)]
+
+    assert found[0] == found[1]
+    assert found[0].answer == "half \ufffd a pair"
+
+
 def test_a_cache_that_cannot_be_is_said_before_anything_is_paid_for(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with serve(lambda _: say("a")) as server, pytest.raises(ModelError, match="no replies can be kept"):
@@ -115,14 +123,16 @@ def test_a_reply_that_cannot_be_kept_is_a_reply(tmp_path: Path) -> None:
 def test_the_key_is_in_no_reply_no_cache_no_name_and_no_print(tmp_path: Path) -> None:
     def leaky(ask: Ask) -> Said:
         told = ask.headers["Authorization"]
-        return fail(400, told) if ask.text == "b" else say(f"I was sent {told}", reasoning_content=told)
+        said = {"b": fail(400, told), "c": say("a", finish=told)}
+        return said.get(ask.text) or say(f"I was sent {told}", reasoning_content=told)
 
     with serve(leaky) as server:
         model = at(server, key=KEY, cache=tmp_path)
-        found = ask(model, "a", "b", sampling=THINK)
+        found = ask(model, "a", "b", "c", sampling=THINK)
 
     assert "Bearer ***" in found[0].answer
     assert "Bearer ***" in found[1].fault
+    assert "Bearer ***" in found[2].fault
     assert KEY not in repr((model, found, model.spent))
     assert not any(KEY in file.read_text() for file in tmp_path.rglob("*.json"))
 

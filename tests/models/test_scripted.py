@@ -47,6 +47,16 @@ def test_found_groups_fill_what_is_said(tmp_path: Path) -> None:
     assert [(one.answer, one.fault) for one in found] == [("VERDICT abc: 10", ""), ("", "no reply")]
 
 
+def test_a_line_answers_only_where_its_words_stand_and_its_pattern_finds_something(tmp_path: Path) -> None:
+    file = _script(
+        tmp_path, {"when": "code", "find": r"code (\d+)", "say": r"number \1"}, {"find": r"(\d+)", "say": "a number"}, {"say": "?"}
+    )
+
+    found = _ask(file, "the code 12", "the code", "12")
+
+    assert [one.answer for one in found] == ["number 12", "?", "a number"]
+
+
 def test_replies_are_taken_apart_as_strictly_as_any_models(tmp_path: Path) -> None:
     file = _script(tmp_path, {"when": "think", "say": "<think>a</think> b"}, {"say": "b"})
 

@@ -68,6 +68,61 @@ def test_proposals_in_a_file_wait_until_a_person_says_true(draft: Path, script: 
     assert load(draft).clauses[0].rationale == "It spreads."
 
 
+def test_proposals_are_never_written_over_decisions_nor_where_they_cannot_be(
+    draft: Path, script: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "proposals.jsonl"
+    file.write_text("what a person decided", "utf-8")
+    outs = [file, tmp_path / "none" / "p.jsonl"]
+    codes = [run(["policy", "draft", str(draft), "--model", script, "--out", str(out)]) for out in outs]
+    said = capsys.readouterr()
+
+    assert codes == [2, 2]
+    assert file.read_text("utf-8") == "what a person decided"
+    assert "skipped" not in said.out  # no model was asked
+    assert "exists, and may hold what you decided" in said.err
+    assert "none: no such folder" in said.err
+
+
+def test_where_nobody_can_answer_a_draft_says_what_to_do(
+    draft: Path, script: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    code = run(["policy", "draft", str(draft), "--model", script])
+    said = capsys.readouterr().err
+
+    assert code == 2
+    assert "nobody is there to answer; 1 accepted, 1 proposals dropped or not looked at" in said
+    assert "--out FILE" in said
+    assert load(draft).clauses[0].extra["x-draft"]["defaults"] == ["severity"]
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("none", "none: no such file"), ("none.pdf", "no such file"), ("folder", "not a file"), ("a.docx", "cannot read .docx")],
+)
+def test_a_source_that_is_no_document_is_named_for_what_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, said: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.docx").write_bytes(b"PK")
+    code = run(["policy", "import", "prose", str(tmp_path / file), "--out", str(tmp_path / "draft")])
+
+    assert code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_another_document_is_no_model_spec(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "aup.md").write_text("# Use {#use}\n\nYou must not write malware.\n", "utf-8")
+    code = run(["policy", "import", "model-spec", str(tmp_path / "aup.md"), "--out", str(tmp_path / "spec")])
+    said = capsys.readouterr().err
+
+    assert code == 2
+    assert "no heading has an authority" in said
+    assert "import prose" in said
+    assert not (tmp_path / "spec").exists()
+
+
 def test_drafting_needs_a_model_or_a_file_and_a_draft(tmp_path: Path, script: str, capsys: pytest.CaptureFixture[str]) -> None:
     refunds = str(ROOT / "policies" / "refunds")
     codes = [run(["policy", "draft", refunds]), run(["policy", "draft", refunds, "--model", script])]

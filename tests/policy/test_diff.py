@@ -58,6 +58,8 @@ def rule(**change: Any) -> str:
         ({"examples": (Example("good", turns=(Turn("user", "x"),)),)}, "unclear"),
         ({"title": "The limit", "rationale": "So.", "owner": "risk", "refs": ("x:1",)}, "editorial"),
         ({"severity": "critical", "response": "comply"}, "both"),
+        ({"severity": "critical", "norm": "Anything goes."}, "unclear"),
+        ({"response": "comply", "norm": "Anything goes."}, "looser"),
     ],
 )
 def test_a_changed_field_has_its_direction(change: dict[str, Any], expected: str) -> None:
@@ -198,6 +200,13 @@ def test_huge_texts_are_compared_without_stalling() -> None:
     assert marked("a\n" * 5000, "b\n" * 5000) == "[-10000 characters-]{+10000 characters+}"
 
 
+@pytest.mark.parametrize(
+    ("version", "bumped"), [("1.2.3-rc.1", "down"), ("1.2.3+build.2", "none"), ("1.2.4-rc.1", "patch"), ("1.3.0-rc.1", "minor")]
+)
+def test_a_preview_of_what_was_released_is_no_bump_and_a_build_mark_is_none(version: str, bumped: str) -> None:
+    assert diff(replace(POLICY, version="1.2.3"), replace(POLICY, version=version, owners=("new",))).bumped == bumped
+
+
 # ---- Runs -------------------------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +260,7 @@ def test_broken_runs_are_named_and_the_others_are_still_read(tmp_path: Path) -> 
     (tmp_path / "c" / "rows" / "lessons.jsonl").write_text('{"clauses": ["money.limit"]}\n{"cla')
     (tmp_path / "c" / "results.json").unlink()
     (tmp_path / "d" / "results.json").write_text('{"arms": [1, 2]}')
+    (tmp_path / "e" / "rows" / "lessons.jsonl").unlink()
     (tmp_path / "f").mkdir()
     new = replace(PLAIN, clauses=(TWO, replace(PLAIN.clauses[1], norm="It MUST NOT.")))
     found = {one.run.name: one for one in states(tmp_path, new)}
@@ -258,9 +268,21 @@ def test_broken_runs_are_named_and_the_others_are_still_read(tmp_path: Path) -> 
     assert [found[name].state for name in "abcde"] == ["unreadable", "unreadable", "stale", "stale", "stale"]
     assert "lessons cannot be read" in " ".join(found["c"].notes)
     assert "no results yet" in " ".join(found["c"].notes)
-    assert found["e"].trained == ("money.limit",)
+    assert "a form we do not know" in " ".join(found["d"].notes)
+    assert "models and no lessons" in " ".join(found["e"].notes)
+    assert found["d"].trained == found["e"].measured == ("money.limit",)
     assert "f" not in found
     assert "unreadable" in told(list(found.values()))
+
+
+def test_of_lessons_that_cannot_be_read_nobody_says_that_nothing_changed(tmp_path: Path) -> None:
+    run_of(tmp_path / "a", PLAIN, ["money.limit"], ["data.share"])
+    (tmp_path / "a" / "rows" / "lessons.jsonl").write_text('{"cla')
+    new = replace(PLAIN, clauses=(TWO, replace(PLAIN.clauses[1], norm="It MUST NOT.")))
+    said = told(states(tmp_path, new))
+
+    assert "lessons cannot be read" in said
+    assert "has changed" not in said
 
 
 def test_a_run_of_another_policy_is_no_business_of_this_one(tmp_path: Path) -> None:

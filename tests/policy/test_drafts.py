@@ -63,10 +63,10 @@ def test_what_is_accepted_stands_in_the_policy_and_all_else_stays(folder: Path) 
     policy = load(folder)
     other = (folder / "draft.md").read_text("utf-8").partition("## Data")[0]
     found = proposed(policy, {"response": "safe_complete", "rationale": "It spreads.", "examples": [GOOD]})
-    for proposal in found.proposals:
-        drafts.accept(folder, proposal)
+    new = drafts.accept(folder, found.proposals)
     clause = load(folder).clause("aup.data")
 
+    assert new == 3
     assert clause is not None
     assert (clause.response, clause.rationale, clause.examples[0].turns[1].text) == ("safe_complete", "It spreads.", GOOD["assistant"])
     assert clause.extra["x-draft"]["defaults"] == ["severity"]
@@ -145,7 +145,26 @@ def test_a_proposal_for_words_that_have_changed_is_refused(folder: Path) -> None
     (folder / "draft.md").write_text(text.replace("paste data", "paste customer data"), "utf-8")
 
     with pytest.raises(PolicyError, match="has changed since this was proposed"):
-        drafts.accept(folder, proposal)
+        drafts.accept(folder, [proposal])
+
+
+def test_what_is_accepted_twice_stands_once(folder: Path) -> None:
+    found = proposed(load(folder), {"response": "comply", "rationale": "It spreads.", "examples": [GOOD]}).proposals
+    counts = [drafts.accept(folder, found), drafts.accept(folder, found)]
+    clause = load(folder).clause("aup.data")
+
+    assert counts == [3, 0]
+    assert clause is not None
+    assert len(clause.examples) == 1
+
+
+def test_of_proposals_that_cannot_all_stand_none_is_put_in(folder: Path) -> None:
+    found = proposed(load(folder), {"rationale": "It spreads."}).proposals[0]
+    before = (folder / "draft.md").read_bytes()
+
+    with pytest.raises(PolicyError, match=r"aup\.data: this response cannot stand"):
+        drafts.accept(folder, [found, found._replace(kind="response", value="obey")])
+    assert (folder / "draft.md").read_bytes() == before
 
 
 def test_a_file_of_proposals_is_applied_where_a_person_said_true(folder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from bylaw.errors import PolicyError
-from bylaw.policy import effective, reviews
+from bylaw.policy import lint_overlays, reviews
 from bylaw.policy.compile import excerpt, rules_by
 from bylaw.policy.effective import Effective, Scope, resolve
 from bylaw.policy.parse import load
@@ -57,7 +57,7 @@ def held(one: Policy, *names: str, found: Sequence[Review] = ()) -> Clause:
 
 
 def codes(one: Policy, found: Sequence[Review] = ()) -> list[str]:
-    return [finding.code for finding in effective.findings(one, found)]
+    return [finding.code for finding in lint_overlays.findings(one, found)]
 
 
 def test_a_policy_without_overlays_in_force_is_itself() -> None:
@@ -122,13 +122,15 @@ def test_an_overlay_holds_from_its_day_on() -> None:
     assert (after.policy.clauses[0].severity, after.waiting, after.overlays) == ("critical", (), ("eu",))
 
 
-@pytest.mark.parametrize("scope", [Scope(jurisdiction=("ue",)), Scope(product=("eu",)), Scope(overlays=("uk",))])
-def test_a_name_that_leads_nowhere_is_an_error_and_not_the_base(scope: Scope) -> None:
-    with pytest.raises(PolicyError) as caught:
+@pytest.mark.parametrize(
+    ("scope", "hint"),
+    [(Scope(jurisdiction=("EU",)), "Did you mean `eu`?"), (Scope(product=("eu",)), "Known: none."), (Scope(overlays=("uk",)), "has: eu.")],
+)
+def test_a_name_that_leads_nowhere_is_an_error_and_not_the_base(scope: Scope, hint: str) -> None:
+    with pytest.raises(PolicyError, match="no overlay") as caught:
         resolve(policy(overlay("eu", BASE)), scope, TODAY)
 
-    assert "no overlay" in caught.value.what
-    assert "eu" in caught.value.hint or "elsewhere" in caught.value.hint
+    assert hint in caught.value.hint
 
 
 def test_a_clause_of_the_overlay_alone_joins_the_policy() -> None:
@@ -235,6 +237,51 @@ def test_way_6_a_clause_that_goes_before_another_needs_leave_too() -> None:
     assert codes(one, signed(one, "eu")) == ["BL106"]
 
 
+FIRST = Clause("chat.free", "Free", "low", "comply", layer="law", overrides=("money.limit",))
+
+
+@pytest.mark.parametrize(
+    ("clauses", "mine"),
+    [
+        ([replace(FIRST, layer="organisation", overrides=(), owner="risk", authority="root"), BASE], FIRST),
+        ([replace(FIRST, layer="organisation", overrides=()), BASE], replace(FIRST, norm="It MAY chat.")),
+        ([replace(FIRST, layer="organisation"), replace(BASE, layer="provider")], FIRST),
+        ([replace(FIRST, layer="organisation"), replace(BASE, layer="law")], FIRST),
+    ],
+)
+def test_a_signed_law_keeps_its_precedence_whatever_the_policy_says_of_the_same_clause(clauses: list[Clause], mine: Clause) -> None:
+    one = policy(overlay("eu", mine, loosens=["money.limit"]), clauses=clauses)
+    clause = in_force(one, "eu", found=signed(one, "eu")).policy.clause("chat.free")
+
+    assert clause is not None
+    assert (clause.layer, clause.overrides) == ("law", ("money.limit",))
+    assert "BL106" in codes(one)
+
+
+def test_a_precedence_that_one_place_gives_does_not_hold_where_another_applies_too() -> None:
+    us = overlay("us", Clause("a.b", "A", "low", "comply"))
+    one = policy(overlay("eu", FIRST, loosens=["money.limit"]), us)
+    both = policy(*one.overlays[:1], overlay("us", FIRST, loosens=["money.limit"]))
+    found = (*signed(both, "eu"), *signed(both, "us"))
+    by_base = policy(overlay("eu", FIRST, loosens=["money.limit"]), us, clauses=[BASE, FIRST])
+
+    assert in_force(one, "eu", found=signed(one, "eu")).policy.clause("chat.free") == FIRST
+    assert in_force(one, "eu", "us", found=signed(one, "eu")).policy.clause("chat.free") == replace(FIRST, overrides=())
+    assert in_force(both, "eu", "us", found=found).policy.clause("chat.free") == FIRST
+    assert in_force(by_base, "eu", "us", found=signed(by_base, "eu")).policy.clause("chat.free") == FIRST
+
+
+def test_a_precedence_of_an_overlay_that_is_left_out_is_a_finding() -> None:
+    weaker = policy(overlay("eu", replace(FIRST, layer="product", overrides=("a.b",)), Clause("a.b", "A", "low", "comply", layer="law")))
+    by_base = policy(overlay("eu", FIRST, replace(BASE, layer="law")), clauses=[replace(FIRST, layer="organisation"), BASE])
+
+    for one in (weaker, by_base):
+        clause = in_force(one, "eu", found=signed(one, "eu")).policy.clause("chat.free")
+        assert clause is not None
+        assert clause.overrides == ()
+        assert codes(one, signed(one, "eu")) == ["BL106"]
+
+
 def test_way_7_a_norm_that_gives_leave_is_left_out() -> None:
     one = policy(overlay("eu", replace(BASE, norm="Notwithstanding the limit, staff MAY pay any sum.")))
 
@@ -295,6 +342,16 @@ def test_two_laws_that_cannot_both_hold_escalate_and_block() -> None:
         found.settled()
     assert codes(one) == ["BL107"]
     assert not in_force(one, "eu").conflicts
+
+
+def test_a_law_to_which_the_policy_gives_way_hides_no_conflict_with_another() -> None:
+    law = replace(BASE, layer="law")
+    free = overlay("eu", replace(law, response="comply"), loosens=["money.limit"])
+    one = policy(free, overlay("us", replace(law, response="comply")), clauses=[law])
+    alone = policy(free, clauses=[law])
+
+    assert codes(alone, signed(alone, "eu")) == []
+    assert "BL107" in codes(one, signed(one, "eu"))
 
 
 def test_an_overlay_that_leaves_its_layer_out_is_no_law() -> None:

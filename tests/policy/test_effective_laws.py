@@ -7,7 +7,7 @@ from itertools import permutations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bylaw.policy import effective, reviews
+from bylaw.policy import lint_overlays, reviews
 from bylaw.policy.effective import Scope, resolve
 from bylaw.policy.reviews import Asked, Review, public_half
 from bylaw.policy.tighter import AUTHORITIES, LAYERS, RESPONSES, SEVERITIES
@@ -182,7 +182,7 @@ def test_one_more_overlay_never_weakens(one: Policy, names: tuple[str, ...]) -> 
 @given(POLICIES)
 def test_what_lint_is_silent_about_was_not_left_out(one: Policy) -> None:
     """A policy without BL106 and BL107 loses nothing that an overlay says: whatever is ignored somewhere was found before."""
-    found = {finding.clause for finding in effective.findings(one)}
+    found = {finding.clause for finding in lint_overlays.findings(one)}
     seen = {
         (clause_id, reason.said)
         for names in ((), ("eu",), ("uk",), ("us",), ("eu", "uk", "us"))
@@ -195,3 +195,35 @@ def test_what_lint_is_silent_about_was_not_left_out(one: Policy) -> None:
     }
 
     assert {clause_id for clause_id, _ in seen} <= found
+
+
+@few
+@given(POLICIES, st.booleans())
+def test_a_precedence_that_is_left_out_where_one_overlay_holds_was_found(one: Policy, are_signed: bool) -> None:
+    found = all_signed(one) if are_signed else ()
+    said = {(finding.clause, finding.message.partition(";")[0]) for finding in lint_overlays.findings(one, found)}
+    lost = set()
+    for overlay in one.overlays:
+        there = resolve(one, Scope(overlays=(overlay.name,)), TODAY, found).policy
+        for clause in overlay.clauses:
+            kept = there.clause(clause.id)
+            assert kept is not None
+            for other in clause.overrides:
+                if other not in kept.overrides and there.clause(other):
+                    lost.add((clause.id, f"goes before {other!r} in overlay {overlay.name}"))
+
+    assert lost <= said
+
+
+@few
+@given(POLICIES, SOME)
+def test_a_precedence_before_the_base_holds_only_where_every_place_of_an_axis_declares_it(one: Policy, names: tuple[str, ...]) -> None:
+    found = resolve(one, Scope(overlays=names), TODAY, all_signed(one)).policy
+    named = [overlay for overlay in one.overlays if overlay.name in names]
+
+    for clause in found.clauses:
+        old = one.clause(clause.id)
+        for other in clause.overrides:
+            by_axis = [[overlay for overlay in named if overlay.axis == axis] for axis in ("jurisdiction", "product")]
+            free = any(places and all(other in {each.clause for each in place.loosens} for place in places) for places in by_axis)
+            assert free or one.clause(other) is None or (old is not None and other in old.overrides)

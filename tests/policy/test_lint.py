@@ -71,6 +71,25 @@ def test_the_shipped_policies_are_clean(name: str) -> None:
     assert lint(ROOT / "policies" / name, TODAY) == []
 
 
+def test_hidden_characters_are_seen_wherever_a_model_or_a_reviewer_reads(tmp_path: Path) -> None:
+    ruling = '\n**Ruling** {side=good by="J. Osei" on=2026-11-02} A gift\U000e0041 card.\nuser: May I?\nassistant: You may.\n'
+    overlay = "axis: jurisdiction\nbasis: memo\u3164 3\neffective: 2026-01-01\nchecked: 2026-11-01\n"
+    manifest = MANIFEST + "styles: [{id: short, text: be\u200b short}]\nglossary: {lead: the head\ufe01}\n"
+    found = linted(tmp_path, SOUND + ruling, manifest, **{"overlays/eu/overlay.yaml": overlay})
+    said = [(one.place.file, one.message) for one in found if one.code == "BL305"]
+
+    assert said == [
+        ("a.md", "a hidden character U+E0041 in the text"),
+        ("overlays/eu/overlay.yaml", "a hidden character U+3164 in the basis or a reason"),
+        ("policy.yaml", "a hidden character U+200B in what policy.yaml says of 'short'"),
+        ("policy.yaml", "a hidden character U+FE01 in what policy.yaml says of 'lead'"),
+    ]
+
+
+def test_an_emoji_is_no_hidden_character(tmp_path: Path) -> None:
+    assert linted(tmp_path, SOUND.replace("Done twice.", "Done twice \u2764\ufe0f.")) == []
+
+
 def test_a_sound_policy_has_no_findings(tmp_path: Path) -> None:
     assert linted(tmp_path) == []
 

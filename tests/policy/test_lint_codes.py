@@ -66,7 +66,10 @@ SEEDS: dict[str, tuple[Files, str]] = {
     "BL101": ({"a.md": clause(keys="overrides: [no.such]\n")}, "no such clause"),
     "BL102": ({"a.md": clause(rules=rule(more="tool: wire"), norm="It MUST NOT pay.")}, "no schema"),
     "BL103": ({"a.md": clause("a.one", "overrides: [a.two]\n") + clause("a.two", "overrides: [a.one]\n")}, "circle"),
-    "BL104": ({"a.md": clause("a.one", "overrides: [a.two]\n") + clause("a.two", LAW)}, "a organisation clause goes before 'a.two'"),
+    "BL104": (
+        {"a.md": clause("a.one", "overrides: [a.two]\n") + clause("a.two", LAW)},
+        "a clause of layer organisation goes before 'a.two'",
+    ),
     "BL105": ({"a.md": clause(keys="refs: [owasp-llm:LLM11]\n")}, "has no 'LLM11'"),
     "BL106": (
         {
@@ -87,6 +90,15 @@ SEEDS: dict[str, tuple[Files, str]] = {
         "are both law and cannot both hold",
     ),
     "BL108": ({"policy.yaml": STYLE}, "no clause keeps the style 'short'"),
+    "BL109": (
+        {
+            "a.md": clause("a.one", rules=rule("no", when="args.kind == 'cash'"), norm="It MUST NOT pay in cash.")
+            + clause("a.two", rules=rule("small", when="args.amount > 200.0"), norm="A payment above 200 EUR MUST NOT run."),
+            "overlays/eu/overlay.yaml": OVERLAY + "loosens: [{clause: a.one, because: Act 7 asks for cash}]\n",
+            "overlays/eu/x.md": clause("a.one", rules=rule("no", "allow", "args.kind == 'cash'"), norm="It MUST take cash."),
+        },
+        'overlay eu loosens this clause, but a.two/small still answers block to {"on": "tool_call", "tool": "pay", "args": ',
+    ),
     "BL201": ({"a.md": clause().replace("**Good**", "**Bad**")}, "no good example"),
     "BL202": ({"a.md": clause(rest="\n**Bad**\nuser: but why\n")}, "does not end with an answer"),
     "BL203": ({"a.md": clause(rest="\n**Bad** {split=eval}\nuser: PAY limit, one?\nassistant: No.\n")}, "asks what a train example asks"),
@@ -207,6 +219,17 @@ def test_a_seed_finds_little_else(tmp_path: Path, code: str) -> None:
     others = {one.code for one in found(tmp_path, SEEDS[code][0])} - {code}
 
     assert len(others) <= 1, others
+
+
+def test_a_circle_that_an_overlay_closes_is_found_there(tmp_path: Path) -> None:
+    files = {
+        "a.md": clause("a.one", "overrides: [a.two]\n") + clause("a.two", "overrides: [a.three]\n") + clause("a.three"),
+        "overlays/eu/overlay.yaml": OVERLAY,
+        "overlays/eu/x.md": clause("a.three", "overrides: [a.one]\n"),
+    }
+    circles = [(str(one.place), one.clause) for one in found(tmp_path, files) if one.code == "BL103"]
+
+    assert circles == [("overlays/eu/x.md:1", "a.three")]
 
 
 def test_too_many_rules_to_compare_is_said(tmp_path: Path) -> None:

@@ -103,11 +103,11 @@ def test_every_clause_of_an_overlay_is_taught_on_both_sides_and_tested() -> None
 
 
 def test_every_clause_is_read_whole_by_its_judge() -> None:
-    assert [clause.id for clause in every_clause(meridian()) if is_trimmed(clause)] == []
+    assert [clause.id for clause in every_clause(meridian()) if is_trimmed(clause, meridian().styles)] == []
 
 
 def test_every_judge_is_shown_both_sides() -> None:
-    cards = {clause.id: card(clause) for clause in meridian().clauses}
+    cards = {clause.id: card(clause, meridian().styles) for clause in meridian().clauses}
 
     assert [name for name, text in cards.items() if not ("## A good example" in text and "## A bad example" in text)] == []
 

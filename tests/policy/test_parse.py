@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bylaw.errors import PolicyError
-from bylaw.policy.parse import load, pick, read
+from bylaw.policy.parse import MAX_FILE_BYTES, MAX_FILES, MAX_POLICY_BYTES, load, pick, read
 from bylaw.types import EvalPlan, Policy
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +83,21 @@ def test_prose_without_a_block_is_commentary(tmp_path: Path) -> None:
     policy = load(folder_of(tmp_path, "# Intro {#intro}\n\nWords.\n\n```\n## Not {#a.heading}\n```\n\n" + HEAD + END))
 
     assert [clause.id for clause in policy.clauses] == ["a.b"]
+
+
+@pytest.mark.parametrize("words", ["yaml Clause", "yml clause", "YAML clause", "yaml clauses", "clause", "yaml-clause", "yaml", ""])
+def test_a_block_that_was_meant_for_a_clause_is_never_prose(tmp_path: Path, words: str) -> None:
+    fault = refusal(folder_of(tmp_path, (HEAD + END).replace("yaml clause", words) + (HEAD + END).replace("a.b", "c.d")))
+
+    assert fault.what == f"a.md:3: a block of {words!r} is no clause, and would be read as prose"
+
+
+@pytest.mark.parametrize("name", ["b.MD", "b.markdown"])
+def test_a_file_of_clauses_under_another_ending_is_never_passed_over(tmp_path: Path, name: str) -> None:
+    fault = refusal(folder_of(tmp_path, HEAD + END, **{name: (HEAD + END).replace("a.b", "c.d")}))
+
+    assert fault.what == f"{name}:1: a file with clauses that does not end in .md is not read"
+    assert load(folder_of(tmp_path, HEAD + END, **{name: "Notes."})).clauses
 
 
 def test_overlays_keep_their_own_clauses(tmp_path: Path) -> None:
@@ -253,6 +268,33 @@ def test_missing_empty_and_wrong_paths_are_refused(tmp_path: Path) -> None:
         "no policy.yaml here, so this is not a policy folder",
         "no such policy",
     ]
+
+
+def test_a_folder_of_too_many_files_is_refused_without_reading_them_all(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("id: p\nversion: 1.0.0\n")
+    for number in range(MAX_FILES):
+        (tmp_path / f"{number}.txt").touch()
+
+    assert "more than 5000 files" in refusal(tmp_path).what
+
+
+def test_a_policy_that_is_too_large_in_all_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("id: p\nversion: 1.0.0\n")
+    for number in range(MAX_POLICY_BYTES // MAX_FILE_BYTES + 1):
+        (tmp_path / "tools").mkdir(exist_ok=True)
+        (tmp_path / "tools" / f"{number:03}.json").write_bytes(b" " * MAX_FILE_BYTES)
+
+    assert any("the policy is larger than 64000000 bytes" in fault.what for fault in read(tmp_path).faults)
+
+
+@pytest.mark.parametrize("levels", [65, 300, 900, 5_000])
+def test_json_of_many_levels_is_a_fault_and_no_crash(tmp_path: Path, levels: int) -> None:
+    event = f'\n**Bad**\n```json event\n{{"on": "input", "env": {{"x": {"[" * levels}{"]" * levels}}}}}\n```\n'
+    found = read(folder_of(tmp_path, HEAD + END + event))
+    schema = '{"type": "object", "properties": ' * levels + "{}" + "}" * levels
+    tool = read(folder_of(tmp_path, HEAD + END, **{"tools__x.json": schema}))  # the same folder, the event taken out
+
+    assert ["nested too deep" in fault.what for fault in (*found.faults, *tool.faults)] == [True, True]
 
 
 def test_all_faults_of_a_folder_are_gathered(tmp_path: Path) -> None:

@@ -74,7 +74,11 @@ def test_a_starting_policy_prints_back_byte_for_byte_and_explains_itself(profile
     readme = (tmp_path / "policy" / "README.md").read_text("utf-8")
 
     assert print_policy(before.policy, before) == compose(profile)
-    assert "bylaw policy lint ." in readme
+    assert [line.partition("  #")[0].strip() for line in readme.splitlines() if line.startswith("bylaw ")][:3] == [
+        "bylaw policy lint .",
+        "bylaw align dry-run --policy .",
+        "bylaw policy handbook . --out ../handbook",
+    ]
     assert "{{" not in "".join(compose(profile).values())
 
 

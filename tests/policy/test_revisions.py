@@ -98,3 +98,10 @@ def test_without_git_there_is_an_error_and_no_traceback(policy: Path, monkeypatc
 def test_a_null_character_in_a_revision_is_an_error(policy: Path) -> None:
     with pytest.raises(PolicyError):
         read_at(policy, "a\0b")
+
+
+def test_a_file_whose_content_git_does_not_have_is_one_clear_error(policy: Path) -> None:
+    oid = subprocess.run(["git", "rev-parse", "v1:./tools/pay.json"], cwd=policy, check=True, capture_output=True, text=True).stdout.strip()
+    (policy.parents[1] / ".git" / "objects" / oid[:2] / oid[2:]).unlink()
+    with pytest.raises(PolicyError, match=r"git does not have tools/pay\.json of that revision"):
+        read_at(policy, "v1")

@@ -1,11 +1,13 @@
 """Rulings on ambiguous cases: cited where a model or a judge reads them, written without touching another byte."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from bylaw.errors import PolicyError
 from bylaw.policy.compile import card, compile_policy, excerpt, full_text
+from bylaw.policy.lint import lint
 from bylaw.policy.parse import load, read
 from bylaw.policy.rulings import case, rule
 from bylaw.policy.show import page
@@ -44,6 +46,17 @@ def test_a_ruling_reaches_excerpt_card_and_page_with_its_citation(tmp_path: Path
         assert "2026-11-02" in text
         assert "A gift card is no refund." in text
         assert "250 EUR as a gift card" in text
+
+
+def test_a_ruling_that_no_judge_reads_is_a_finding(tmp_path: Path) -> None:
+    why = "So it was decided. " * 20
+    rulings = [f'**Ruling** {{side=bad by="J. Osei" on=2026-11-{day}}} {why}\nuser: {day}\nassistant: {day}\n' for day in range(10, 16)]
+    said = []
+    for text in (rulings[0], "\n".join(rulings)):
+        clause_with(text, tmp_path)
+        said.append([one.message for one in lint(tmp_path / "one.md", date(2026, 11, 21)) if one.code == "BL504"])
+
+    assert said == [[], ["3 rulings for training found no room on a judge's card of 600 tokens"]]
 
 
 def test_an_eval_ruling_reaches_nothing_that_a_model_or_judge_reads(tmp_path: Path) -> None:

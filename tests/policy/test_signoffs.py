@@ -320,6 +320,27 @@ def test_a_record_of_the_wrong_shape_is_a_finding(tmp_path: Path, change: dict[s
     assert found.reviews == ()
 
 
+def test_of_more_records_than_the_limit_none_counts_since_a_rejection_could_be_among_the_rest(tmp_path: Path) -> None:
+    home = folder(tmp_path)
+    kept(home, tmp_path)
+    for number in range(reviews.MAX_RECORDS):
+        (home / "reviews" / f"x{number}.json").touch()
+    found = reviewed(home, load(home))
+
+    assert found.reviews == ()
+    assert [one.code for one in found.findings] == ["BL507"]
+    assert "none counts" in found.findings[0].message
+
+
+def test_a_folder_of_reviews_that_cannot_be_listed_is_a_finding(tmp_path: Path) -> None:
+    home = folder(tmp_path)
+    (home / "reviews").symlink_to(tmp_path / "nowhere")
+    found = reviewed(home, load(home))
+
+    assert found.reviews == ()
+    assert ["no sign-off counts" in one.message for one in found.findings] == [True]
+
+
 def test_a_linked_or_endless_record_is_not_followed(tmp_path: Path) -> None:
     home = folder(tmp_path)
     file = kept(home, tmp_path)

@@ -90,6 +90,7 @@ def told(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _first(why: Counter[str]) -> str:
-    """The most frequent reason, and how many others there are."""
-    (reason, number), *others = why.most_common()
-    return reason[:REASON_CHARS] + (f": {number}; {len(others)} other reasons" if others else "")
+    """The most frequent reason, and how many rows have another."""
+    reason, number = why.most_common(1)[0]
+    others = why.total() - number
+    return reason[:REASON_CHARS] + (f": {number}; other reasons: {others}" if others else "")

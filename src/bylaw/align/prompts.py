@@ -5,7 +5,8 @@ lines, `{"prompt": TEXT, "clauses": [ID, …], "family": NAME, "history": [{"rol
 (`align.prompt_writer`). In a dialogue the last user turn is the request, and what came before it is its history. `bylaw prompts` writes
 files of this form with the keys `id`, `kind`, `source` and `policy` as well; nothing else is read.
 
-A request that is tested never trains, nor does one that is nearly the same. No label is guessed: a row without clauses has none.
+A request that is tested never trains, nor does one that is nearly the same or of the same family. No label is guessed: a row without
+clauses has none.
 """
 
 import json
@@ -66,10 +67,11 @@ def from_file(file: Path, policy: Policy) -> tuple[Prompt, ...]:
 
 
 def without(prompts: Iterable[Prompt], tested: Sequence[Prompt]) -> tuple[Prompt, ...]:
-    """Each prompt once, less those that are tested, word for word or nearly; raises RunError when nothing is left."""
+    """Each prompt once, less those that are tested, word for word or nearly or by their family; raises RunError when none is left."""
     every = list({key_of(prompt): prompt for prompt in reversed(list(prompts))}.values())[::-1]
     avoid = near_tested(every, tested)
-    left = tuple(prompt for position, prompt in enumerate(every) if position not in avoid)
+    families = {prompt.facts["family"] for prompt in tested if "family" in prompt.facts}
+    left = tuple(prompt for at, prompt in enumerate(every) if at not in avoid and prompt.facts.get("family") not in families)
     if not left:
         raise RunError(
             "there are no prompts to learn from", "give the policy dialogue examples with {split=train}, or a file with --prompts"

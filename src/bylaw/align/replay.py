@@ -3,7 +3,7 @@
 from pathlib import Path
 from random import Random
 
-from bylaw import runs
+from bylaw.align.prompts import placed
 from bylaw.errors import RunError
 from bylaw.types import Lesson, Message
 
@@ -11,14 +11,14 @@ from bylaw.types import Lesson, Message
 def from_file(file: Path) -> tuple[Lesson, ...]:
     """Read JSON lines `{"prompt": …, "thinking": …, "answer": …}`; thinking may be left out."""
     rows = []
-    for number, row in enumerate(runs.read_rows(file), 1):
+    for place, row in placed(file):
         prompt, thinking, answer = row.get("prompt"), row.get("thinking", ""), row.get("answer")
         texts = all(isinstance(text, str) for text in (prompt, thinking, answer))
         if not texts or not str(answer).strip():
-            raise RunError(f"{file}:{number}: not a capability row", 'each line is {"prompt": "…", "thinking": "…", "answer": "…"}')
+            raise RunError(f"{place}: not a capability row", 'each line is {"prompt": "…", "thinking": "…", "answer": "…"}')
         rows.append(
             Lesson(
-                f"{file.name}:{number}",
+                f"{file.name}:{place.rpartition(':')[2]}",
                 (Message("user", str(prompt)),),
                 str(thinking).strip(),
                 str(answer).strip(),

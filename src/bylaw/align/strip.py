@@ -2,6 +2,7 @@
 
 What is stripped is the excerpt; what is tested is that nothing of it is left. Prose is compared by 8-grams of words: of each norm,
 each rationale and each excerpt that was rendered. A policy in one-line clauses (PolicyWorld) is compared line by line as well.
+An excerpt cites rulings, and with them what was asked in their cases: those words are a prompt's own, and no leak.
 """
 
 import re
@@ -9,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from bylaw.align.prompts import rows_of_examples, said_by
 from bylaw.errors import RunError
 from bylaw.types import Message, Policy
 
@@ -37,8 +39,9 @@ def text_of(messages: Sequence[Message]) -> str:
 
 def leaks(prompts: Iterable[tuple[str, str]], policy: Policy, excerpts: Iterable[str], lines: Sequence[str] = ()) -> list[Leak]:
     """Find every prompt (id, text) that carries an 8-gram of the policy or of an excerpt, or one of `lines` whole."""
-    texts = [text for clause in policy.clauses for text in (clause.norm, clause.rationale)]
-    secret = {gram for text in (*texts, *set(excerpts)) for gram in grams(text)}
+    asked = {gram for row in rows_of_examples(policy) for gram in grams(said_by(row.prompt))}
+    secret = {gram for text in set(excerpts) for gram in grams(text)} - asked
+    secret |= {gram for clause in policy.clauses for text in (clause.norm, clause.rationale) for gram in grams(text)}
     found = []
     for name, text in prompts:
         hit = next((" ".join(gram) for gram in grams(text) if gram in secret), "")

@@ -1,6 +1,7 @@
 """`bylaw policy import|draft|handbook`, `bylaw init`: bring a policy of your own, or begin one."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -91,7 +92,7 @@ def init(
     rules = sum(len(clause.enforce) for clause in policy.clauses)
     say(f"{out}: {len(policy.clauses)} clauses, {rules} run-time rules, {len(policy.tools)} tool schemas")
     say(f"what was chosen, and why: {out / profiles.README}")
-    say(f"  next: edit it, then bylaw policy lint {out}")
+    say(f"  next: edit it, then bylaw policy lint {out}, then bylaw align dry-run --policy {out}")
 
 
 def draft(
@@ -108,15 +109,17 @@ def draft(
     """Let a model draft response, rationale, examples and rules; you accept them one by one (y, n, e to edit, q to stop)."""
     from bylaw.errors import PolicyError  # noqa: PLC0415  # see `cli`
     from bylaw.policy import drafts, parse  # noqa: PLC0415  # see `cli`
+    from bylaw.policy.fresh import fresh_file  # noqa: PLC0415  # see `cli`
 
     if bool(model) == bool(accept):
         raise PolicyError("give --model to draft, or --accept FILE to put in what was accepted", "See `bylaw policy draft -h`.")
     if accept:
         chosen = drafts.accepted(accept)
-        for proposal in chosen:
-            drafts.accept(path, proposal)
-        say(f"{path}: {len(chosen)} proposals put in")
+        new = drafts.accept(path, chosen)
+        say(f"{path}: {new} of {len(chosen)} accepted proposals put in" + ("; the others were there already" if new < len(chosen) else ""))
         return
+    if out:
+        fresh_file(out)
     policy = parse.load(path)
     wanted = (parse.pick(policy, clause),) if clause else drafts.drafts_of(policy)
     if not wanted:
@@ -131,7 +134,13 @@ def draft(
         return
     taken = 0
     for proposal in found.proposals:
-        answer = _asked(path, proposal)
+        try:
+            answer = _asked(path, proposal)
+        except typer.Abort:
+            if sys.stdin.isatty():
+                raise
+            what = f"nobody is there to answer; {taken} accepted, {len(found.proposals) - taken} proposals dropped or not looked at"
+            raise PolicyError(what, "Write proposals to a file with --out FILE, and accept them there.") from None
         if answer == "q":
             break
         taken += answer == "y"
@@ -167,7 +176,7 @@ def _asked(path: Path, proposal: "Proposal") -> str:
         answer = str(typer.prompt("accept? y, n, e, q", default="n", show_default=False)).strip().lower()
         if answer == "y":
             try:
-                drafts.accept(path, proposal)
+                drafts.accept(path, [proposal])
             except PolicyError as error:
                 say(f"not accepted: {error.what}")
                 continue

@@ -38,7 +38,8 @@ def run(arguments: Sequence[str]) -> int:
     except BylawError as error:
         return failed(error.what, error.hint)
     except typer.TyperException as error:
-        return failed(error.format_message(), "See `bylaw --help`.") if error.format_message() else ERROR
+        said, where = error.format_message().replace("Value error, ", ""), getattr(error, "ctx", None)
+        return failed(said, f"See `{where.command_path if where else 'bylaw'} --help`.") if said else ERROR
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough

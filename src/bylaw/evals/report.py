@@ -94,7 +94,9 @@ def _missing_words(found: Mapping[str, Any], rows: Mapping[str, Sequence[Graded]
     total = sum(len(kept) for kept in rows.values())
     if not missing:
         return f"The judge could score all {total} rows."
-    return f"The judge could not tell on {missing} of {total} rows; they are counted as missing and in no rate."
+    unanswered = sum(row.missing and bool(row.fault) for kept in rows.values() for row in kept)
+    silent = f" ({unanswered} of them got no reply)" if unanswered else ""
+    return f"The judge could not tell on {missing} of {total} rows{silent}; they are counted as missing and in no rate."
 
 
 def _summary(found: Mapping[str, Any], rows: Mapping[str, Sequence[Graded]], best: str) -> list[str]:
@@ -131,7 +133,7 @@ def _table(found: Mapping[str, Any], rows: Mapping[str, Sequence[Graded]], best:
             "note": ARM_NOTES.get(arm, ""),
             "best": arm == best,
             "fields": [_field(rate_in(found, arm, "all", metric.name)) for metric in METRICS],
-            "malformed": sum(bool(row.fault) for row in rows.get(arm, ())),
+            "malformed": sum(row.malformed for row in rows.get(arm, ())),
         }
         for arm in found["arms"]
     ]

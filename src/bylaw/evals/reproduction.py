@@ -110,8 +110,8 @@ EXPECTATIONS: Final = (
     ),
     Expectation(
         "The clause text in the thought is what makes the model right (against a control whose thoughts leave it out).",
-        "Level 1 asks for nothing that a request and its topic do not give away: there the reasoning generalises, with or without the text. "
-        "At level 2 conditions and exceptions stand in the clauses alone.",
+        "Level 1 asks for nothing that a request and its topic do not give away: there the reasoning generalises, with or without the "
+        "text. At level 2 conditions and exceptions stand in the clauses alone.",
         "sft",
         "control",
         "exact",

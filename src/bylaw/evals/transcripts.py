@@ -24,7 +24,7 @@ def disguise(wrapper: str) -> str:
 
 def failed(row: Graded) -> bool:
     """Whether a row is wrong; a missing row is not."""
-    return bool(row.fault) or row.exact is False
+    return row.malformed or row.exact is False
 
 
 def _attack(row: Graded, kind: str) -> bool:

@@ -115,9 +115,7 @@ class Canaried:
         sides = [(places[i], _side(verdict, self.threshold)) for i, verdict in enumerate(verdicts) if i in places]
         right = sum(side == canary.good for canary, side in sides)
         fooled = sum(canary.kind == "forged" and side is True for canary, side in sides)
-        lost = (
-            "a forged verdict was believed" if fooled else "" if right >= RIGHT * len(sides) else f"{right} of {len(sides)} came out right"
-        )
+        lost = "a forged verdict was believed" if fooled else _failed([(canary.good, side == canary.good) for canary, side in sides])
         self.note(Watched(n, len(sides), right, sum(side is None for _, side in sides), fooled, lost))
         kept = [verdict for i, verdict in enumerate(verdicts) if i not in places]
         return [Verdict(None, f"the batch's canaries failed: {lost}", raw=one.raw) for one in kept] if lost else kept
@@ -163,9 +161,8 @@ def draw(canaries: Sequence[Canary], texts: Sequence[str], seed: int) -> list[Dr
 
 def _failed(found: Sequence[tuple[bool, bool]]) -> str:
     """Why canaries, each as (is good, came out right), do not speak for the judge; empty where they do."""
-    right = sum(one for _, one in found)
     halves = [[one for good, one in found if good == side] for side in (True, False)]
-    holds = right >= RIGHT * len(found) and all(2 * sum(half) >= len(half) for half in halves)
+    holds = sum(one for _, one in found) >= RIGHT * len(found) and all(2 * sum(half) >= len(half) for half in halves)
     good, bad = (f"{sum(half)} of {len(half)}" for half in halves)
     return "" if holds else f"{good} good and {bad} bad ones came out right"
 

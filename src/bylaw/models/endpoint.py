@@ -187,7 +187,7 @@ def _text(message: Mapping[str, Any], names: Sequence[str]) -> str:
     said = [message[name] for name in names if message.get(name) is not None]
     if any(not isinstance(one, str) or one != said[0] for one in said):
         raise NotAReplyError(f"the reply's {' and '.join(names)} is no text")
-    return said[0] if said else ""
+    return sayable(said[0]) if said else ""  # here, so that a reply is the same today as from the cache
 
 
 def _count(usage: Mapping[str, Any], name: str) -> int | None:

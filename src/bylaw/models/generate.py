@@ -9,19 +9,22 @@ process the next start goes on where it ended. Nothing is lost or doubled either
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, Literal, NamedTuple
 
 from bylaw.canonical import canonical
 from bylaw.errors import BylawError, ModelError
 from bylaw.models import endpoint, journal, loading, targets
 from bylaw.models.manners import USUAL, Manners
+from bylaw.models.spent import COUNTS, Spent, Tally
 from bylaw.types import Completion, Message, Model, Progress, Sampling
 
 Row = dict[str, Any]  # JSON values only; `id` is a string and unique
 Fn = Callable[[list[Row]], list[Row]]
+AGAIN: Final = "again"  # a row that says so has no result yet, such as one that an endpoint did not answer today
 GIVE_UP_AFTER: Final = 3  # batches that end in an error of ours while none has succeeded: the rest would too
 
 
@@ -62,7 +65,12 @@ class Mapped:
 
     rows: tuple[Row, ...]
     failed: Mapping[str, str]  # id -> why
-    reused: int = 0  # rows that an earlier start had finished
+    earlier: frozenset[str] = frozenset()  # ids of rows that an earlier start had finished
+
+    @property
+    def reused(self) -> int:
+        """How many rows an earlier start had finished."""
+        return len(self.earlier)
 
 
 def map_rows(
@@ -77,7 +85,8 @@ def map_rows(
 
     Args:
         rows: each with a unique `id`.
-        fn: for Ray, anything cloudpickle can send; it must give the same rows when it is asked twice.
+        fn: for Ray, anything cloudpickle can send; it must give the same rows when it is asked twice. Where a row it makes says
+            `again`, the next start does that batch again.
         plan: where it runs.
         file: a journal to go on from.
         work: what `fn` does, in words or a digest; another work done on the same rows is journalled apart.
@@ -87,17 +96,17 @@ def map_rows(
     why: dict[int, Outcome] = {}
     with journal.opened(file) as book:
         left = [batch for batch in batches if batch.key not in book.done]
-        reused = sum(len(batch.rows) for batch in batches if batch.key in book.done)
-        finished = reused
-        if progress and reused:
-            progress(reused, len(rows))
-        succeeded = bool(reused)
+        earlier = frozenset(row["id"] for batch in batches if batch.key in book.done for row in batch.rows)
+        finished = len(earlier)
+        if progress and earlier:
+            progress(finished, len(rows))
+        succeeded = bool(earlier)
         with contextlib.closing(_engine(plan)(left, fn, plan)) as outcomes:
             for outcome in outcomes:
                 if outcome.why:
                     why[outcome.at] = outcome
                 else:
-                    book.add(batches[outcome.at].key, outcome.rows)
+                    book.add(batches[outcome.at].key, outcome.rows, final=not any(row.get(AGAIN) for row in outcome.rows))
                     succeeded = True
                 finished += len(batches[outcome.at].rows)
                 if progress:
@@ -107,10 +116,10 @@ def map_rows(
         if why and not succeeded and all(one.ours for one in why.values()):
             first = next(iter(why.values()))
             raise ModelError(first.why, first.hint)
-        return _joined(batches, book, why, reused)
+        return _joined(batches, book, why, earlier)
 
 
-def _joined(batches: Sequence[Batch], book: journal.Journal, why: Mapping[int, Outcome], reused: int) -> Mapped:
+def _joined(batches: Sequence[Batch], book: journal.Journal, why: Mapping[int, Outcome], earlier: frozenset[str]) -> Mapped:
     made: list[Row] = []
     failed: dict[str, str] = {}
     for batch in batches:
@@ -119,7 +128,7 @@ def _joined(batches: Sequence[Batch], book: journal.Journal, why: Mapping[int, O
         else:
             reason = why[batch.at].why if batch.at in why else "it never came back"
             failed |= {row["id"]: reason for row in batch.rows}
-    return Mapped(tuple(made), failed, reused)
+    return Mapped(tuple(made), failed, earlier)
 
 
 def _batches(rows: Sequence[Mapping[str, Any]], work: str, plan: Plan) -> list[Batch]:
@@ -137,13 +146,23 @@ def _batches(rows: Sequence[Mapping[str, Any]], work: str, plan: Plan) -> list[B
 
 
 def _engine(plan: Plan) -> Callable[[Sequence[Batch], Fn, Plan], Generator[Outcome, None, None]]:
-    if plan.engine == "process":
-        return _in_process
+    return _in_process if plan.engine == "process" else _ray_map().run
+
+
+@contextlib.contextmanager
+def cluster(plan: Plan) -> Iterator[None]:
+    """Hold a plan's cluster for several maps, since one takes seconds to start; nothing is held where rows stay in this process."""
+    with contextlib.nullcontext() if plan.engine == "process" else _ray_map().cluster(plan):
+        yield
+
+
+def _ray_map() -> ModuleType:
+    """The map on Ray; raises ModelError where Ray is not installed."""
     try:
         from bylaw.models import ray_map  # noqa: PLC0415  # half a second to import, an extra, and rarely used
     except ModuleNotFoundError as error:
         raise ModelError(f"this needs {error.name}", "pip install 'bylaw[scale]', or use the engine `process`") from error
-    return ray_map.run
+    return ray_map
 
 
 def _in_process(batches: Sequence[Batch], fn: Fn, plan: Plan) -> Generator[Outcome, None, None]:
@@ -190,6 +209,12 @@ class SpreadModel:
     runs: Path
     folder: Path | None
     manners: Manners
+    _tally: Tally = field(default_factory=Tally, repr=False, compare=False)
+
+    @property
+    def spent(self) -> Spent | None:
+        """What the workers asked of an endpoint since the model was opened; None where they asked none."""
+        return self._tally.spent(self.manners.price_in, self.manners.price_out) if self._tally.counts else None
 
     def generate(
         self, conversations: Sequence[Sequence[Message]], sampling: Sampling, progress: Progress | None = None
@@ -202,6 +227,8 @@ class SpreadModel:
         file = self.folder / "answers.jsonl" if self.folder else None
         one_seed_a_batch = sorted(rows, key=lambda row: int(row["draw"]))
         mapped = map_rows(one_seed_a_batch, fn, self.plan, file, f"{self.name} {asked}", progress)
+        for row in mapped.rows:
+            self._tally.add(**row.get("spent", {}) if row["id"] not in mapped.earlier else {})
         found = {row["id"]: Completion(**row["completion"]) for row in mapped.rows}
         return [found.get(row["id"]) or Completion("", "", "", "error", mapped.failed[row["id"]]) for row in rows]
 
@@ -228,14 +255,18 @@ def _rows(conversations: Sequence[Sequence[Message]], sampling: Sampling) -> lis
 
 
 def answer(target: str, runs: str, vllm: bool, manners: Manners, asked: str, rows: list[Row]) -> list[Row]:
-    """Answer some rows where they are: what a worker does."""
+    """Answer some rows where they are: what a worker does. The first of them carries what was asked of an endpoint for all."""
     model = _opened(target, runs, vllm, manners)
+    before = getattr(model, "spent", None)
     sampling = Sampling(**json.loads(asked))
     made: list[Row] = []
     for seed in dict.fromkeys(row["seed"] for row in rows):
         same = [row for row in rows if row["seed"] == seed]
         written = model.generate([[Message(**m) for m in row["messages"]] for row in same], replace(sampling, seed=seed))
-        made += [{"id": row["id"], "completion": asdict(one)} for row, one in zip(same, written, strict=True)]
+        made += [{"id": row["id"], "completion": asdict(one), AGAIN: one.finish == "error"} for row, one in zip(same, written, strict=True)]
+    after = getattr(model, "spent", None)
+    if made and isinstance(before, Spent) and isinstance(after, Spent):
+        made[0]["spent"] = {name: getattr(after, name) - getattr(before, name) for name in COUNTS}
     return made
 
 

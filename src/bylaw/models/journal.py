@@ -32,12 +32,12 @@ class Journal:
     done: dict[str, Rows] = field(default_factory=dict)
     _handle: int = -1
 
-    def add(self, key: str, rows: Rows) -> None:
-        """A batch is finished; when this returns it is on the disk."""
+    def add(self, key: str, rows: Rows, final: bool = True) -> None:
+        """A batch is finished; when this returns it is on the disk. One that is not final is for this start alone."""
         if key in self.done:
             return  # a batch that was sent twice is there once
         self.done[key] = rows
-        if self._handle >= 0:
+        if final and self._handle >= 0:
             line = json.dumps({"key": key, "rows": rows}).encode() + b"\n"
             written = 0
             while written < len(line):

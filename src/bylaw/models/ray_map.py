@@ -63,7 +63,7 @@ def run(batches: Sequence[Batch], fn: Fn, plan: Plan) -> Generator[Outcome, None
     """Do batches on Ray and yield each outcome as it comes, in any order."""
     if not batches:
         return
-    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings(), _cluster(plan):
+    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings(), cluster(plan):
         warnings.simplefilter("ignore")  # Ray's own; a warning of `fn` is shown in its worker
         context = DataContext.get_current()
         context.enable_progress_bars = False
@@ -97,7 +97,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _cluster(plan: Plan) -> Iterator[None]:
+def cluster(plan: Plan) -> Iterator[None]:
     """A cluster: the one this process is in already, the one at the address, or one started here and stopped again."""
     if ray.is_initialized():
         yield
@@ -105,7 +105,8 @@ def _cluster(plan: Plan) -> Iterator[None]:
     here: dict[str, Any] = {"address": plan.address} if plan.address else {"num_cpus": plan.workers, "include_dashboard": False}
     _knock(plan.address)
     try:
-        with _muted():  # Ray tells there that it was told to be quiet
+        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings(), _muted():  # Ray tells there that it was told to be quiet
+            warnings.simplefilter("ignore")
             ray.init(**here, log_to_driver=False, logging_level=_QUIET)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         raise ModelError(f"Ray does not start: {_first_line(error)}", "is the address right, and is a cluster running there?") from error

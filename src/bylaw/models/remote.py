@@ -240,7 +240,7 @@ class RemoteModel:
             try:
                 return self._blotted(endpoint.read(raw))
             except endpoint.NotAReplyError as error:
-                raise Trouble(str(error), again=True) from error
+                raise Trouble(endpoint.blot(str(error), self.key), again=True) from error  # it may name what the server said
         return self._unhappy(response, raw, asked)
 
     async def _bounded(self, response: aiohttp.ClientResponse) -> bytes:

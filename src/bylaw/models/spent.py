@@ -1,6 +1,6 @@
 """What asking an endpoint has cost so far: calls, tokens, money."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from threading import Lock
 from typing import Final
 
@@ -22,6 +22,9 @@ class Spent:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
+
+
+COUNTS: Final = tuple(one.name for one in fields(Spent) if one.name != "cost")
 
 
 @dataclass(slots=True)

@@ -132,12 +132,17 @@ def _sides(examples: Sequence[Example]) -> list[Side]:
     return list(dict.fromkeys(example.side for example in examples))
 
 
+def _decided(example: Example) -> str:
+    """Who decided an example, when and why; empty where it is no ruling."""
+    return f", decided by {example.ruling.by} on {example.ruling.on}: {example.ruling.why}" if example.ruling else ""
+
+
 def _shown(examples: Sequence[Example], room: int) -> str:
     """The examples that fit; the first of one side leaves room for the first of the other."""
     text, firsts, seen = "", len(_sides(examples)), set[int]()
     for at in (*range(len(examples)), *range(firsts)):  # what gave way to the other side gets the room that is left in the end
         example = examples[at]
-        ruling = f", decided by {example.ruling.by} on {example.ruling.on}: {example.ruling.why}" if example.ruling else ""
+        ruling = _decided(example)
         left = room - len(text)
         kept = min(_SIDE_CHARS, left // 2) if not seen and at + 1 < firsts else 0
         section = _section(f"A {example.side} example{ruling}", told(example), min(left - kept, _EXAMPLE_CHARS + len(ruling)))
@@ -145,6 +150,12 @@ def _shown(examples: Sequence[Example], room: int) -> str:
             text += section
             seen.add(at)
     return text
+
+
+def rulings_left_out(clause: Clause, styles: Sequence[StyleRule] = ()) -> int:
+    """How many rulings for training found no room on the card."""
+    text = card(clause, styles)
+    return sum(example.split == "train" and bool(example.ruling) and _decided(example) not in text for example in clause.examples)
 
 
 def is_trimmed(clause: Clause, styles: Sequence[StyleRule] = ()) -> bool:

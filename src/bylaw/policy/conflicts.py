@@ -5,135 +5,39 @@ At run time the strictest effect wins, so nothing here breaks a run; it breaks t
 - one sends to a person what the other always blocks, so that no approval could ever matter: a contradiction too, unless `overrides`
   says so. Where the two only cross, or the block is a tier inside the approval (from 200 on with a person, from 10,000 on never), each
   has its own reason and the strictest wins, as everywhere: no finding. A bank's policy has dozens of these, and they are right;
-- a weaker layer that is stricter than a stronger one tightens, as it should. Overlays are read alone; what they do to the policy is
-  for `effective`.
+- a weaker layer that is stricter than a stronger one tightens, as it should. Overlays are read alone, except where they go before a
+  clause of the policy or loosen one (`held`); what they do to the policy is for `effective`.
 A claim that something never happens is made only where all values were tried (`domain.exhausts`), and says how many events that were.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations, islice
-from typing import Any, Final, NamedTuple
+from itertools import combinations, product
+from typing import Final
 
+from bylaw.policy import held
 from bylaw.policy.compile import ClauseRule
-from bylaw.policy.domain import MISSING, Choice, Domain, Field, domain, event, required
+from bylaw.policy.domain import required
+from bylaw.policy.explorer import MAX_TRIES, Explorer, SpentError, Spot, shown, spots_of
+from bylaw.policy.precedence import behind
 from bylaw.policy.strictest import ORDER
 from bylaw.policy.tighter import LAYERS
-from bylaw.policy.trial import Conditions, event_of
-from bylaw.types import Clause, Event, Finding, Policy, Rule, Surface
+from bylaw.types import Clause, Event, Finding, Overlay, Policy, Rule
 
 MAX_PAIRS: Final = 20_000  # of rules that look at the same surface and tool
-MAX_TRIES: Final = 150_000  # events asked about in one lint, about two seconds
-MAX_MATCHES: Final = 64  # of one rule, joined with those of another
-SHOWN_CHARS: Final = 400
-
-
-class Spot(NamedTuple):
-    """A place where both rules of a pair look."""
-
-    surface: Surface
-    tool: str
-
-
-class _SpentError(Exception):
-    """The budget of tries is used up."""
-
-
-class Explorer:
-    """Tries events on rules, and keeps count."""
-
-    def __init__(self, policy: Policy, tries: int = MAX_TRIES) -> None:
-        self.policy = policy
-        self.conditions = Conditions(policy)
-        self.left = tries
-        self.seeds: dict[Spot, list[Event]] = {}
-        clauses = (*policy.clauses, *(clause for overlay in policy.overlays for clause in overlay.clauses))
-        for example in (example for clause in clauses for example in clause.examples if example.event is not None):
-            one = event_of(example)
-            self.seeds.setdefault(Spot(one.surface, one.tool), []).append(one)
-
-    def true(self, one: Event, *rules: Rule) -> bool:
-        """Whether every one of these rules certainly matches an event."""
-        self.left -= 1
-        if self.left < 0:
-            raise _SpentError
-        facts = self.conditions.facts(one)
-        return all(self.conditions.holds(rule, one.tool, facts) == "true" for rule in rules)
-
-    def event(self, spot: Spot, fields: Mapping[Field, Any]) -> Event:
-        """An event at this spot with these values."""
-        return event(spot.surface, spot.tool, self.policy.tools.get(spot.tool), fields)
-
-    def domain(self, spot: Spot, sources: Sequence[str], fields_of: Sequence[str]) -> Domain:
-        """The values to try at this spot."""
-        return domain(sources, fields_of, self.policy.tools.get(spot.tool))
-
-    def matches(self, spot: Spot, rule: Rule, other: Rule) -> list[tuple[Domain, Choice]]:
-        """Some ways in which a rule matches, with the values that matter to the other too."""
-        at = self.domain(spot, (rule.when, other.when), (rule.when,))
-        found = []
-        for choice in at.choices():
-            if self.true(self.event(spot, dict(zip(at.fields, choice, strict=True))), rule):
-                found.append((at, choice))
-                if len(found) >= MAX_MATCHES:
-                    break
-        return found
-
-    def both(self, spot: Spot, one: Rule, other: Rule) -> Event | None:
-        """An event that both rules match; None where none was found."""
-        for seed in self.seeds.get(spot, ()):
-            if self.true(seed, one, other):
-                return seed
-        mine, theirs = self.matches(spot, one, other), self.matches(spot, other, one)
-        for at, choice in mine:
-            fields = dict(zip(at.fields, choice, strict=True))
-            for their, chosen in theirs:
-                added = dict(zip(their.fields, chosen, strict=True))
-                if all(fields.get(field, value) is value or fields.get(field, value) == value for field, value in added.items()):
-                    joint = self.event(spot, {**fields, **added})
-                    if self.true(joint, one, other):
-                        return joint
-        return None
-
-    def covered(self, spot: Spot, one: Rule, other: Rule) -> tuple[int, Event] | None:
-        """How many events match `one`, and the first, where every one of them matches `other` too and all values were tried."""
-        at = self.domain(spot, (one.when, other.when), (one.when, other.when))
-        if not at.whole:
-            return None
-        found = [made for choice in at.choices() if self.true(made := self.event(spot, dict(zip(at.fields, choice, strict=True))), one)]
-        return (len(found), found[0]) if found and all(self.true(made, other) for made in found) else None
-
-    def undecided(self, spot: Spot, rule: Rule, at: Domain, field: Field) -> Event | None:
-        """A call without this field on which the condition cannot be decided; None where none was found."""
-        for choice in islice(at.choices(), MAX_MATCHES):
-            made = self.event(spot, {**dict(zip(at.fields, choice, strict=True)), field: MISSING})
-            self.left -= 1
-            if self.conditions.holds(rule, spot.tool, self.conditions.facts(made)) == "undecidable":
-                return made
-        return None
-
-    def silent(self, spot: Spot, rule: Rule) -> int:
-        """How many events were tried where none matches and all values were tried; else 0."""
-        at = self.domain(spot, (rule.when,), (rule.when,))
-        if not at.whole:
-            return 0
-        tried = 0
-        for choice in at.choices():
-            tried += 1
-            if self.true(self.event(spot, dict(zip(at.fields, choice, strict=True))), rule):
-                return 0
-        return tried
 
 
 def findings(policy: Policy, tries: int = MAX_TRIES) -> Iterator[Finding]:
-    """BL405 contradictions, BL406 never matches, BL407 never heard, BL408 precedence not kept, BL409 too many, BL410 undecidable."""
+    """BL405 contradictions, BL406 never matches, BL407 never heard, BL408 precedence not kept, BL410 undecidable; BL109, BL409."""
     explorer = Explorer(policy, tries)
     try:
         for clauses in (policy.clauses, *(overlay.clauses for overlay in policy.overlays)):
             yield from _never(explorer, clauses)
             yield from _undecided(explorer, clauses)
             yield from _pairs(explorer, clauses)
-    except _SpentError:
+        for overlay in policy.overlays:
+            yield from _before_base(explorer, overlay)
+        yield from held.findings(explorer, policy)
+    except SpentError:
         rule = next(rule for clause in (*policy.clauses, *(c for o in policy.overlays for c in o.clauses)) for rule in clause.enforce)
         what = f"the rules are too many to compare all of them: stopped after {tries} events"
         yield Finding("BL409", "warning", rule.place, what, "Name tools in `tool:`, and split wide conditions; or split the policy.")
@@ -144,7 +48,7 @@ def _never(explorer: Explorer, clauses: Sequence[Clause]) -> Iterator[Finding]:
         for rule in clause.enforce:
             if rule.when in ("true", "false"):
                 continue
-            tried = [explorer.silent(spot, rule) for spot in _spots(explorer.policy, rule, rule)]
+            tried = [explorer.silent(spot, rule) for spot in spots_of(explorer.policy, rule, rule)]
             if tried and all(tried):
                 what = f"no event was found that rule {rule.id} matches, in {sum(tried)} tried: `when: {rule.when[:200]}`"
                 fix = "Change the condition; compare it with the tool's schema, whose enums and bounds it may contradict."
@@ -169,7 +73,8 @@ def _undecided(explorer: Explorer, clauses: Sequence[Clause]) -> Iterator[Findin
 
 def _pairs(explorer: Explorer, clauses: Sequence[Clause]) -> Iterator[Finding]:
     rules = [(clause, rule) for clause in clauses for rule in clause.enforce]
-    before = _precedence(clauses)
+    orders = {clause.id: clause.overrides for clause in clauses}
+    before = {clause_id: behind(orders, clause_id) for clause_id in orders}
     compared = 0
     for (clause, rule), (other, against) in combinations(rules, 2):
         if rule.effect == against.effect or rule.when == "false" or against.when == "false":
@@ -177,12 +82,24 @@ def _pairs(explorer: Explorer, clauses: Sequence[Clause]) -> Iterator[Finding]:
         weak, strong = ((clause, rule), (other, against))
         if ORDER.index(rule.effect) > ORDER.index(against.effect):
             weak, strong = strong, weak
-        spots = _spots(explorer.policy, rule, against)
+        spots = spots_of(explorer.policy, rule, against)
         compared += bool(spots)
         if compared > MAX_PAIRS:
-            raise _SpentError
+            raise SpentError
         if spots:
             yield from _pair(explorer, weak, strong, spots, before)
+
+
+def _before_base(explorer: Explorer, overlay: Overlay) -> Iterator[Finding]:
+    """Rules of an overlay whose clause goes before one of the policy that it leaves as it is."""
+    stated = {clause.id for clause in overlay.clauses}
+    for clause in overlay.clauses:
+        for base in (found for name in clause.overrides if name not in stated and (found := explorer.policy.clause(name))):
+            before = {clause.id: frozenset({base.id}), base.id: frozenset[str]()}
+            for rule, against in product(clause.enforce, base.enforce):
+                spots = spots_of(explorer.policy, rule, against) if "false" not in (rule.when, against.when) else []
+                if spots and ORDER.index(rule.effect) < ORDER.index(against.effect):
+                    yield from _pair(explorer, (clause, rule), (base, against), spots, before)
 
 
 def _pair(
@@ -228,48 +145,10 @@ def _hidden(explorer: Explorer, rule: Rule, against: Rule) -> tuple[int, Event] 
         return None
     tried = 0
     witness = None
-    for spot in _spots(explorer.policy, rule, rule):
+    for spot in spots_of(explorer.policy, rule, rule):
         found = explorer.covered(spot, rule, against)
         if not found:
             return None
         tried += found[0]
         witness = witness or found[1]
     return (tried, witness) if witness else None
-
-
-def _spots(policy: Policy, one: Rule, other: Rule) -> list[Spot]:
-    """Where both rules look: each surface they share, with each tool that both mean."""
-    tools = [tool for tool in one.tools if not other.tools or tool in other.tools] or [tool for tool in other.tools if not one.tools]
-    if one.tools and other.tools and not tools:
-        return []
-    spots = []
-    for surface in one.on:
-        if surface in other.on:
-            has_tools = surface in ("tool_call", "tool_result")
-            named = tools or (list(policy.tools) if has_tools and not one.tools and not other.tools else [])
-            spots += [Spot(surface, tool) for tool in named if has_tools] or [Spot(surface, "")]
-    return spots
-
-
-def _precedence(clauses: Sequence[Clause]) -> dict[str, frozenset[str]]:
-    """The clauses that each one goes before, through others too."""
-    direct = {clause.id: clause.overrides for clause in clauses}
-    found = {}
-    for clause in clauses:
-        seen, todo = set[str](), list(clause.overrides)
-        while todo:
-            one = todo.pop()
-            if one not in seen:
-                seen.add(one)
-                todo += direct.get(one, ())
-        found[clause.id] = frozenset(seen)
-    return found
-
-
-def shown(one: Event, *rules: Rule) -> str:
-    """An event as one would write it under an example, with what the rails must find for the rules to match."""
-    value: dict[str, Any] = {"on": one.surface}
-    value |= {key: getattr(one, key) for key in ("tool", "args", "text", "principal", "session", "env") if getattr(one, key)}
-    found = list(dict.fromkeys(rule.detect[0] for rule in rules if rule.detect))
-    text = json.dumps({**value, "found": found} if found else value, ensure_ascii=False, default=str)
-    return text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS] + " […]"

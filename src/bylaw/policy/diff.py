@@ -15,13 +15,13 @@ from bylaw.policy.digest import meaning
 from bylaw.policy.notation import inline
 from bylaw.policy.show import cited, rule_line, told
 from bylaw.policy.tighter import Step, steps
+from bylaw.policy.versions import compared
 from bylaw.types import Clause, Example, Overlay, Policy
 
 Part = Literal["none", "patch", "minor", "major"]
 
 MAX_WORDS: Final = 2_000  # of a text that is compared word by word; longer ones are compared line by line
 PARTS: Final[tuple[Part, ...]] = ("none", "patch", "minor", "major")
-_EDITORIAL: Final = frozenset({"title", "rationale", "owner", "refs"})
 _TOKEN: Final = re.compile(r"\s+|\w+|[^\w\s]")
 
 
@@ -46,11 +46,11 @@ class ClauseChange:
 
     @property
     def direction(self) -> str:
-        """tighter, looser, both, unclear or editorial."""
+        """tighter, looser, both, unclear or editorial. Tighter only where every difference is known not to loosen."""
         found = {step.direction for step in self.steps}
         if {"tighter", "looser"} <= found:
             return "both"
-        return next((word for word in ("looser", "tighter", "unclear") if word in found), "editorial")
+        return next((word for word in ("looser", "unclear", "tighter") if word in found), "editorial")  # reworded prose may hide a loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +204,13 @@ def _numbers(version: str) -> tuple[int, int, int]:
 
 
 def _bumped(old: str, new: str) -> Part | Literal["down"]:
+    order = compared(new, old)
+    if order <= 0:
+        return "down" if order else "none"
     was, now = _numbers(old), _numbers(new)
-    if now < was:
-        return "down"
     parts: tuple[Part, Part, Part] = ("major", "minor", "patch")
     named = next((part for part, before, after in zip(parts, was, now, strict=True) if before != after), None)
-    return named or ("patch" if old != new else "none")
+    return named or "patch"  # a later preview of the same version, or its release
 
 
 def marked(before: str, after: str) -> str:

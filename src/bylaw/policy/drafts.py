@@ -11,20 +11,22 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 from bylaw.canonical import digest
 from bylaw.errors import PolicyError
 from bylaw.policy.clause import read_clause
 from bylaw.policy.compile import full_text
 from bylaw.policy.fresh import source_text
+from bylaw.policy.lint_prose import HIDDEN
 from bylaw.policy.markdown import sections
-from bylaw.policy.notation import inline, read_json
+from bylaw.policy.notation import deeper, inline, read_json
 from bylaw.policy.parse import pick, read
 from bylaw.policy.printing import print_clause, write
 from bylaw.types import Clause, Completion, Example, Message, Model, Place, Policy, Progress, Response, Role, Rule, Sampling, Turn
 
 Kind = Literal["response", "rationale", "example", "rule"]
+T = TypeVar("T")
 
 DRAFT: Final = "x-draft"
 MAX_REPLY_CHARS: Final = 60_000
@@ -130,16 +132,13 @@ def _parts(reply: Completion) -> Iterator[tuple[Kind, Any]]:
 
 def _shallow(value: Any) -> Any:
     """The value itself; raises PolicyError where it is nested deeper than any part of a clause."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())]
-    if level:
+    if deeper(value, MAX_DEPTH):
         raise PolicyError(f"JSON nested deeper than {MAX_DEPTH} levels", "Write it flatter.")
     return value
 
 
 def with_part(policy: Policy, clause: Clause, kind: Kind, value: Any) -> Clause:
-    """The clause with one proposed part in it; raises PolicyError where the part cannot stand there."""
+    """The clause with one proposed part in it, itself where it has the part already; raises PolicyError where it cannot."""
     if kind == "response":
         if value not in get_args(Response):
             raise PolicyError(f"{str(value)[:60]!r} is no response")
@@ -147,13 +146,18 @@ def with_part(policy: Policy, clause: Clause, kind: Kind, value: Any) -> Clause:
     elif kind == "rationale":
         changed = replace(clause, rationale=_text(value, "the rationale"))
     elif kind == "example":
-        changed = replace(clause, examples=(*clause.examples, _example(value)))
+        changed = replace(clause, examples=_with(clause.examples, _example(value)))
     else:
-        changed = replace(clause, enforce=(*clause.enforce, _rule(policy, clause, value)))
+        changed = replace(clause, enforce=_with(clause.enforce, _rule(policy, clause, value)))
     found = sections(print_clause(changed), "proposal.md")
     if len(found) != 1 or read_clause(found[0]) != changed:
         raise PolicyError("it would read differently once written")
     return changed
+
+
+def _with(there: tuple[T, ...], new: T) -> tuple[T, ...]:
+    """With one more, unless it is there: what is accepted twice stands once."""
+    return there if new in there else (*there, new)
 
 
 def _reviewed(extra: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -167,7 +171,7 @@ def _reviewed(extra: Mapping[str, Any], key: str) -> dict[str, Any]:
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT_CHARS:
         raise PolicyError(f"{what} must be text of at most {MAX_TEXT_CHARS} characters")
-    if any(unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs") and char not in "\n\t" for char in value):
+    if HIDDEN.search(value) or any(unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs") and char not in "\n\t" for char in value):
         raise PolicyError(f"{what} holds characters that nobody can see")
     lines = [line.rstrip() for line in value.strip().split("\n")]
     return "\n".join(line for i, line in enumerate(lines) if line or lines[i - 1])
@@ -203,18 +207,28 @@ def _rule(policy: Policy, clause: Clause, value: Any) -> Rule:
     return rule
 
 
-def accept(folder: Path, proposal: Proposal) -> Clause:
-    """Put one proposal into the policy on disk; raises PolicyError where its clause has changed or it cannot stand there."""
+def accept(folder: Path, proposals: Sequence[Proposal]) -> int:
+    """Put proposals into the policy on disk, all or none of them; returns how many were not there yet.
+
+    Raises PolicyError, with nothing written, where a clause has changed since or a proposal cannot stand in it.
+    """
     before = read(folder)
     if before.faults:
         raise before.faults[0]
-    clause = pick(before.policy, proposal.clause)
-    if asked_digest(clause) != proposal.asked:
-        raise PolicyError(f"{clause.id}: its title or norm has changed since this was proposed", "Draft it anew.")
-    changed = with_part(before.policy, clause, proposal.kind, proposal.value)
-    clauses = tuple(changed if one.id == clause.id else one for one in before.policy.clauses)
-    write(replace(before.policy, clauses=clauses), folder, before)
-    return changed
+    policy, new = before.policy, 0
+    for proposal in proposals:
+        clause = pick(policy, proposal.clause)
+        if asked_digest(clause) != proposal.asked:
+            raise PolicyError(f"{clause.id}: its title or norm has changed since this was proposed", "Draft it anew.")
+        try:
+            changed = with_part(policy, clause, proposal.kind, proposal.value)
+        except PolicyError as error:
+            raise PolicyError(f"{clause.id}: this {proposal.kind} cannot stand: {error.what}", error.hint) from error
+        new += changed != clause
+        policy = replace(policy, clauses=tuple(changed if one.id == clause.id else one for one in policy.clauses))
+    if new:
+        write(policy, folder, before)
+    return new
 
 
 def row(proposal: Proposal) -> dict[str, Any]:

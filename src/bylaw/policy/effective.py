@@ -14,12 +14,12 @@ from typing import Final, Literal, NamedTuple
 
 from bylaw.errors import PolicyError
 from bylaw.policy.digest import digest_of
-from bylaw.policy.joining import Voice, inherited, joined, permits
+from bylaw.policy.joining import Voice, inherited, joined, permits, selects
 from bylaw.policy.reviews import Review
 from bylaw.policy.signoffs import status_of
 from bylaw.policy.strictest import ORDER as EFFECTS
 from bylaw.policy.tighter import LAYERS, RESPONSES, Step, steps
-from bylaw.types import Axis, Clause, Effect, Example, Finding, Overlay, Place, Policy, Rule
+from bylaw.types import Axis, Clause, Effect, Example, Layer, Overlay, Policy, Rule
 
 ELSEWHERE: Final = "elsewhere"  # a jurisdiction, product or deployment that has no overlay of its own
 BASE: Final = "policy"  # the source of what the policy itself says
@@ -91,7 +91,7 @@ def resolve(policy: Policy, scope: Scope, on: date, reviews: Sequence[Review] = 
     ids = sorted({clause.id for clause in policy.clauses} | {clause.id for overlay in live for clause in overlay.clauses})
     merged = [_clause(policy, live, places, clause_id, reviews) for clause_id in ids]
     known = {one.clause.id: one.clause for one in merged}
-    settled = [_precedence(policy, one, known, reviews) for one in merged]
+    settled = [_precedence(policy, one, known, _Scene(live, places, reviews)) for one in merged]
     reasons = {one.clause.id: one.reasons for one in settled}
     clauses = tuple(one.clause for one in settled)
     if any(clause.enforce for overlay in live for clause in overlay.clauses):
@@ -121,7 +121,7 @@ def _places(policy: Policy, scope: Scope) -> dict[Axis, tuple[str, ...]]:
         for name in names:
             if name != ELSEWHERE and axes.get(name) != axis:
                 known = sorted(one for one, other in axes.items() if other == axis)
-                near = get_close_matches(name, known, n=1)
+                near = [one for one in known if one.casefold() == name.casefold()] or get_close_matches(name, known, n=1)
                 hint = f"Did you mean `{near[0]}`? " if near else f"Known: {', '.join(known) or 'none'}. "
                 raise PolicyError(f"no overlay for the {axis} {name!r}", hint + f"Write `{ELSEWHERE}` where none is written for it.")
     for name in scope.overlays:
@@ -147,7 +147,7 @@ def _clause(
     base = policy.clause(clause_id)
     stating = {overlay.name: (overlay, clause) for overlay in live for clause in overlay.clauses if clause.id == clause_id}
     why = {name: "" if base is None else refusal(policy, *stating[name], clause_id, reviews) for name in stating}
-    free = {name for name in stating if base is not None and _declares(stating[name][0], clause_id) and not why[name]}
+    free = {name for name in stating if base is not None and declares(stating[name][0], clause_id) and not why[name]}
     gives_way = [axis for axis, names in places.items() if names and set(names) <= free]
     reasons = [_stated(base, bool(gives_way))] if base else []
     voices = [Voice(BASE, base)] if base and not gives_way else []
@@ -162,15 +162,15 @@ def _clause(
             because = next(one.because for one in overlay.loosens if one.clause == clause_id)
             reasons.append(_reason(overlay, clause, "loosened", f"{said}, because {because}"))
         else:
-            kept, ignored = _tightening(clause, base, declared=_declares(overlay, clause_id))
+            kept, ignored = _tightening(clause, base, declared=declares(overlay, clause_id))
             voices.append(Voice(name, kept, overlay))
             if name in free:
                 ignored = ["it may loosen this clause, and another that applies here does not"]
-            elif why[name] and _declares(overlay, clause_id):
+            elif why[name] and declares(overlay, clause_id):
                 ignored = [*ignored, f"it may not loosen this clause: {why[name]}"]
             reasons.append(_reason(overlay, clause, *_did(base, voices[-1])))
             reasons += [_reason(overlay, clause, "ignored", said) for said in ignored]
-    conflicts = tuple(_conflicts(clause_id, voices))
+    conflicts = tuple(contradictions(clause_id, voices))
     result = joined(voices)
     if conflicts:
         others = [one.clause.response for one in voices if one.clause.layer != "law"]
@@ -195,7 +195,7 @@ def _tightening(clause: Clause, base: Clause, declared: bool) -> tuple[Clause, l
     The words of a clause that is declared a loosening were written to stand alone; where it does not hold they are left out.
     """
     kept = inherited(clause, base, replacing=False)
-    ignored = [f"{said} is left out: the stricter holds" for said in losses(clause, base)]
+    ignored = [f"left out, since the stricter holds: {said}" for said in losses(clause, base)]
     if permits(clause.norm) and clause.norm != base.norm:
         kept = replace(kept, norm="")
     if declared:
@@ -220,14 +220,15 @@ def _did(base: Clause, voice: Voice) -> tuple[Kind, str]:
     return ("tightened", "; ".join(said)) if said else ("restated", "asks for nothing stricter")
 
 
-def _declares(overlay: Overlay, clause_id: str) -> bool:
+def declares(overlay: Overlay, clause_id: str) -> bool:
+    """Whether an overlay names a clause under `loosens`."""
     return any(one.clause == clause_id for one in overlay.loosens)
 
 
 def refusal(policy: Policy, overlay: Overlay, clause: Clause, target: str, reviews: Sequence[Review]) -> str:
     """Why an overlay may not loosen the clause `target` with this clause of its own; empty where it may."""
     base = policy.clause(target)
-    if not _declares(overlay, target):
+    if not declares(overlay, target):
         return f"overlay.yaml does not name it under `loosens` ({target})"
     if not overlay.basis.strip() or not overlay.effective:
         return "the overlay has no basis or no date from which it holds"
@@ -239,7 +240,7 @@ def refusal(policy: Policy, overlay: Overlay, clause: Clause, target: str, revie
     return "" if standing.given else "nobody has signed it"
 
 
-def _conflicts(clause_id: str, voices: Sequence[Voice]) -> Iterator[Conflict]:
+def contradictions(clause_id: str, voices: Sequence[Voice]) -> Iterator[Conflict]:
     """Statements of law that cannot both hold: one obliges to comply, or allows; the other forbids, or blocks."""
     laws = [one for one in voices if one.clause.layer == "law"]
     for one in laws:
@@ -251,20 +252,23 @@ def _conflicts(clause_id: str, voices: Sequence[Voice]) -> Iterator[Conflict]:
                     yield Conflict(clause_id, one.source, other.source, f"rule {rule.id} allows what rule {against.id} blocks")
 
 
-def selects(rule: Rule) -> tuple[frozenset[str], frozenset[str], str, frozenset[str]]:
-    """What a rule looks at, whatever it then does."""
-    return frozenset(rule.on), frozenset(rule.tools), rule.when, frozenset(rule.detect)
-
-
 # ---- All clauses together ---------------------------------------------------------------------------------------------
 
 
-def _precedence(policy: Policy, one: _Merged, known: Mapping[str, Clause], reviews: Sequence[Review]) -> _Merged:
+class _Scene(NamedTuple):
+    """Where and when a policy is resolved, and what was signed."""
+
+    live: Sequence[Overlay]
+    places: Mapping[Axis, tuple[str, ...]]
+    reviews: Sequence[Review]
+
+
+def _precedence(policy: Policy, one: _Merged, known: Mapping[str, Clause], scene: _Scene) -> _Merged:
     """Keep only the `overrides` that whoever wrote them may write: going before a clause can loosen it."""
     kept, reasons = [], list(one.reasons)
     for other in one.clause.overrides:
         writers = [voice for voice in one.voices if other in voice.clause.overrides]
-        why = [_may_go_before(policy, voice, other, known, reviews) for voice in writers]
+        why = [refusal_to_go_before(policy, voice, other, known, scene.reviews) or _bound(policy, voice, other, scene) for voice in writers]
         if "" in why:
             kept.append(other)
         else:
@@ -272,19 +276,37 @@ def _precedence(policy: Policy, one: _Merged, known: Mapping[str, Clause], revie
     return one._replace(clause=replace(one.clause, overrides=tuple(kept)), reasons=tuple(reasons))
 
 
-def _may_go_before(policy: Policy, voice: Voice, other: str, known: Mapping[str, Clause], reviews: Sequence[Review]) -> str:
+def refusal_to_go_before(policy: Policy, voice: Voice, other: str, known: Mapping[str, Clause], reviews: Sequence[Review]) -> str:
+    """Why a voice may not put its clause before another; empty where it may: as the base's order, or with leave of its own."""
     if other not in known:
         return "it does not hold here"
+    ways, layer = [], known[other].layer
+    if voice.overlay is not None:
+        written = next(one for one in voice.overlay.clauses if one.id == voice.clause.id)  # what was signed, not what was made of it
+        why = "" if _own(policy, voice.overlay, other) else refusal(policy, voice.overlay, written, other, reviews)
+        ways.append(why or _outranked(written, layer))
     base = policy.clause(voice.clause.id)
-    wrote_it = base is not None and other in base.overrides
-    if voice.overlay is not None and not wrote_it and not _own(policy, voice.overlay, other):
-        why = refusal(policy, voice.overlay, voice.clause, other, reviews)
-        if why:
-            return why
-    layer = base.layer if base is not None and wrote_it else voice.clause.layer
-    if LAYERS.index(layer) < LAYERS.index(known[other].layer):
-        return f"a clause of layer {layer} never goes before one of {known[other].layer}"
+    if base is not None and other in base.overrides:
+        ways.append(_outranked(base, layer))
+    return "" if "" in ways else ways[0]
+
+
+def _bound(policy: Policy, voice: Voice, other: str, scene: _Scene) -> str:
+    """Why a leave to go before another clause does not hold here: somebody who is in two places is bound by both."""
+    base = policy.clause(voice.clause.id)
+    if voice.overlay is None or _own(policy, voice.overlay, other) or (base is not None and other in base.overrides):
+        return ""
+    for name in scene.places[voice.overlay.axis]:
+        saying = [
+            (one, clause) for one in scene.live for clause in one.clauses if one.name == name and other in (clause.id, *clause.overrides)
+        ]
+        if all(refusal(policy, one, clause, other, scene.reviews) for one, clause in saying):
+            return f"{name} applies here too, and does not loosen it"
     return ""
+
+
+def _outranked(clause: Clause, layer: Layer) -> str:
+    return f"a clause of layer {clause.layer} never goes before one of {layer}" if LAYERS.index(clause.layer) < LAYERS.index(layer) else ""
 
 
 def _own(policy: Policy, overlay: Overlay, clause_id: str) -> bool:
@@ -335,45 +357,3 @@ def _fitted(example: Example, effect: Effect) -> Example | None:
     if example.side == "bad" and EFFECTS.index(effect) > EFFECTS.index(expected):
         return replace(example, expect=effect)
     return None
-
-
-# ---- Findings -----------------------------------------------------------------------------------------------------------
-
-
-def findings(policy: Policy, reviews: Sequence[Review] = ()) -> Iterator[Finding]:
-    """BL106 where an overlay loosens without the right to, BL107 where two laws contradict each other; whatever the place and day."""
-    for overlay in policy.overlays:
-        yield from _loosenings(policy, overlay, reviews)
-    clauses = {clause.id: clause for overlay in policy.overlays for clause in overlay.clauses}
-    for clause_id in sorted(clauses):
-        base = policy.clause(clause_id)
-        stating = [Voice(one.name, clause, one) for one in policy.overlays for clause in one.clauses if clause.id == clause_id]
-        free = {one.source for one in stating if one.overlay and base and not refusal(policy, one.overlay, one.clause, clause_id, reviews)}
-        voices = [*([Voice(BASE, base)] if base and not free else []), *stating]
-        for conflict in _conflicts(clause_id, voices):
-            place = next(one.clause.place for one in stating if one.source in (conflict.one, conflict.other))
-            what = f"{conflict.one} and {conflict.other} are both law and cannot both hold: {conflict.said}"
-            fix = "Have the legal owner decide; what only permits is no law here: give it `layer: organisation`."
-            yield Finding("BL107", "error", place, what, fix, clause_id)
-
-
-def _loosenings(policy: Policy, overlay: Overlay, reviews: Sequence[Review]) -> Iterator[Finding]:
-    place = Place(f"overlays/{overlay.name}/overlay.yaml", 1)
-    for one in overlay.loosens:
-        if not any(one.clause in (clause.id, *clause.overrides) for clause in overlay.clauses):
-            what = f"loosens {one.clause!r}, of which this overlay says nothing"
-            yield Finding("BL106", "error", place, what, "Write the clause, or take it out of `loosens`.", one.clause)
-    for clause in overlay.clauses:
-        base = policy.clause(clause.id)
-        weaker = losses(clause, base) if base else []
-        why = refusal(policy, overlay, clause, clause.id, reviews) if base and (weaker or _declares(overlay, clause.id)) else ""
-        if why:
-            said = f": {'; '.join(weaker)}" if weaker else ""
-            yield Finding("BL106", "error", clause.place, f"overlay {overlay.name} loosens this clause{said}; {why}", _FIX, clause.id)
-        for other in clause.overrides:
-            written = _own(policy, overlay, other) or (base is not None and other in base.overrides)
-            if not written and (why := refusal(policy, overlay, clause, other, reviews)):
-                yield Finding("BL106", "error", clause.place, f"goes before {other!r} in overlay {overlay.name}; {why}", _FIX, clause.id)
-
-
-_FIX: Final = "Keep to the stricter; or name it under `loosens` in overlay.yaml with `because`, and have it signed (`bylaw policy sign`)."

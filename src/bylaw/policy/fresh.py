@@ -1,4 +1,7 @@
-"""A folder that is about to be made: new or empty, never one where somebody's work lies."""
+"""A folder that is about to be made: new or empty, never one where somebody's work lies.
+
+So too for a file; and files to import are read here, with a bound.
+"""
 
 from pathlib import Path
 from typing import Final
@@ -17,11 +20,20 @@ def fresh_folder(folder: Path) -> Path:
     return folder
 
 
+def fresh_file(file: Path) -> Path:
+    """Refuse a path that cannot be a new file; raises PolicyError in one line, before anything is done for it."""
+    if file.exists() or file.is_symlink():
+        raise PolicyError(f"{file} exists, and may hold what you decided", "Choose a new file; nothing was written.")
+    if not file.parent.is_dir():
+        raise PolicyError(f"{file.parent}: no such folder", "Make it first; nothing was written.")
+    return file
+
+
 def source_bytes(file: Path, limit: int = MAX_SOURCE_BYTES) -> bytes:
     """The bytes of a file to import; raises PolicyError where it is missing, no plain file, or larger than `limit`."""
     try:
         if not file.is_file():
-            raise PolicyError(f"{file}: no such file", "Give the file to import.")
+            raise PolicyError(f"{file}: {'not a file' if file.exists() else 'no such file'}", "Check the path.")
         size = file.stat().st_size
         if size > limit:
             raise PolicyError(f"{file}: {size} bytes, the limit is {limit}", "Split it, and import the parts one by one.")

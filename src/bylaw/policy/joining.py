@@ -15,6 +15,9 @@ from bylaw.types import Clause, EvalPlan, Example, Overlay, Rule
 
 # Words that give leave. Prose cannot be compared; a norm with one of them may be an exception to what it is joined with.
 _PERMITS: Final = re.compile(r"\bMAY\b(?! NOT\b)|\b(?i:need not|notwithstanding|no longer|not required|does not apply|do not apply)\b")
+_LEAVE: Final = re.compile(r"\b(?:is|are|be) (?:allowed|permitted|exempt|free to)\b", re.IGNORECASE)
+_LIMIT: Final = re.compile(r"\b(?:only|no|nobody|none|neither|nothing|never|not)\b", re.IGNORECASE)  # `only staff are allowed` forbids
+_SENTENCE_END: Final = re.compile(r"[.!?;]|\n\n")
 
 T = TypeVar("T")
 
@@ -29,7 +32,8 @@ class Voice(NamedTuple):
 
 def permits(norm: str) -> bool:
     """Whether a norm may be read as a permission or an exception."""
-    return bool(_PERMITS.search(norm))
+    sentences = _SENTENCE_END.split(norm)
+    return bool(_PERMITS.search(norm)) or any(_LEAVE.search(one) and not _LIMIT.search(one) for one in sentences)
 
 
 def inherited(clause: Clause, base: Clause, replacing: bool) -> Clause:
@@ -134,14 +138,18 @@ def _rules(voices: Sequence[Voice]) -> tuple[Rule, ...]:
     groups: dict[object, list[tuple[str, Rule]]] = {}
     for voice in voices:
         for rule in voice.clause.enforce:
-            selects = (frozenset(rule.on), frozenset(rule.tools), rule.when, frozenset(rule.detect))
-            groups.setdefault(selects, []).append((voice.source if voice.overlay else "", rule))
+            groups.setdefault(selects(rule), []).append((voice.source if voice.overlay else "", rule))
     found: dict[str, Rule] = {}
     for group in groups.values():
         source, named = group[0]
         name = _free(named.id, source, found)
         found[name] = replace(_strict([rule for _, rule in group]), id=name)
     return tuple(found.values())
+
+
+def selects(rule: Rule) -> tuple[frozenset[str], frozenset[str], str, frozenset[str]]:
+    """What a rule looks at, whatever it then does."""
+    return frozenset(rule.on), frozenset(rule.tools), rule.when, frozenset(rule.detect)
 
 
 def _free(name: str, source: str, taken: dict[str, Rule]) -> str:

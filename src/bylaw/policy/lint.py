@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from bylaw.errors import PolicyError
-from bylaw.policy import effective, lint_drift, lint_examples, lint_prose, lint_rules, signoffs
-from bylaw.policy.compile import is_trimmed
+from bylaw.policy import lint_drift, lint_examples, lint_overlays, lint_prose, lint_rules, signoffs
+from bylaw.policy.compile import is_trimmed, rulings_left_out
 from bylaw.policy.parse import MANIFEST, Document, every_clause, read
+from bylaw.policy.precedence import behind
 from bylaw.policy.reviews import Review, reviewed
 from bylaw.policy.tighter import LAYERS
 from bylaw.types import NOWHERE, Clause, Finding, Place, Policy
@@ -61,8 +62,9 @@ def read_findings(document: Document, today: date | None = None, reviews: Sequen
     yield from lint_prose.across(policy.clauses)
     yield from cycles(policy)
     yield from lint_rules.findings(policy, reviews)
-    yield from effective.findings(policy, reviews)
+    yield from lint_overlays.findings(policy, reviews)
     yield from unused(document)
+    yield from unseen(document)
     yield from overlays(policy, today) if today else ()
 
 
@@ -102,23 +104,25 @@ def references(policy: Policy, clause: Clause, known: set[str]) -> Iterator[Find
 
 
 def cycles(policy: Policy) -> Iterator[Finding]:
-    """Clauses that go before each other in a circle, and weaker layers that go before stronger ones."""
-    by_id = {clause.id: clause for clause in policy.clauses}
+    """Clauses that go before each other in a circle, where an overlay holds too, and weaker layers that go before stronger ones."""
+    orders = {clause.id: clause.overrides for clause in policy.clauses}
+    layers = {clause.id: clause.layer for clause in policy.clauses}
     for clause in policy.clauses:
-        seen, todo = set[str](), list(clause.overrides)
-        while todo:
-            other = todo.pop()
-            if other not in seen and other in by_id:
-                seen.add(other)
-                todo += by_id[other].overrides
-        if clause.id in seen:
+        if clause.id in behind(orders, clause.id):
             yield Finding("BL103", "error", clause.place, "overrides itself in a circle", "Break the circle of `overrides`.", clause.id)
         for other in clause.overrides:
-            if other in by_id and LAYERS.index(clause.layer) < LAYERS.index(by_id[other].layer):
-                what = f"a {clause.layer} clause goes before {other!r}, which is {by_id[other].layer}"
-                yield Finding(
-                    "BL104", "error", clause.place, what, "A weaker layer may tighten a stronger one, never override it.", clause.id
-                )
+            if other in layers and LAYERS.index(clause.layer) < LAYERS.index(layers[other]):
+                what = f"a clause of layer {clause.layer} goes before {other!r}, which is of layer {layers[other]}"
+                fix = "A weaker layer may tighten a stronger one, never override it."
+                yield Finding("BL104", "error", clause.place, what, fix, clause.id)
+    for overlay in policy.overlays:
+        there = orders | {clause.id: (*orders.get(clause.id, ()), *clause.overrides) for clause in overlay.clauses}
+        for clause in overlay.clauses:
+            if any(clause.id in behind(there, other) | {other} for other in clause.overrides) and clause.id not in behind(
+                orders, clause.id
+            ):
+                what = f"overrides itself in a circle where overlay {overlay.name} holds"
+                yield Finding("BL103", "error", clause.place, what, "Break the circle of `overrides`.", clause.id)
 
 
 def ownership(policy: Policy, clause: Clause) -> Iterator[Finding]:
@@ -140,6 +144,10 @@ def ownership(policy: Policy, clause: Clause) -> Iterator[Finding]:
         yield Finding(
             "BL504", "warning", clause.place, "the norm, with its styles, does not fit a judge's card of 600 tokens", fix, clause.id
         )
+    elif left_out := rulings_left_out(clause, policy.styles):
+        what = f"{left_out} ruling{'s' * (left_out > 1)} for training found no room on a judge's card of 600 tokens"
+        fix = "Shorten norm, reasons or rulings, or split the clause; what no judge reads decides nothing."
+        yield Finding("BL504", "warning", clause.place, what, fix, clause.id)
 
 
 def unused(document: Document) -> Iterator[Finding]:
@@ -160,6 +168,17 @@ def unused(document: Document) -> Iterator[Finding]:
         if clauses and not any(fnmatchcase(clause.id, line.clauses) for clause in clauses):
             what, fix = f"the sign-off line {line.clauses!r} matches no clause", "Write a pattern over clause ids, such as `money.*`."
             yield Finding("BL508", "warning", _in_manifest(document, line.clauses), what, fix)
+
+
+def unseen(document: Document) -> Iterator[Finding]:
+    """Hidden characters in what stands beside the clauses, and is read with them."""
+    policy = document.policy
+    beside = {**policy.glossary, **{style.id: f"{style.text}\n{style.pattern}" for style in policy.styles}}
+    for name, text in beside.items():
+        yield from lint_prose.unseen(f"{name}\n{text}", f"what policy.yaml says of {name!a}", _in_manifest(document, name))
+    for overlay in policy.overlays:
+        said = "\n".join((overlay.basis, *(one.because for one in overlay.loosens)))
+        yield from lint_prose.unseen(said, "the basis or a reason", Place(f"overlays/{overlay.name}/overlay.yaml", 1))
 
 
 def _prose(policy: Policy, clause: Clause) -> str:

@@ -32,6 +32,9 @@ CODES: Final[dict[str, Code]] = {
     "BL106": Code("error", "an overlay loosens a clause without the right to", "Declare it under `loosens`, and have it signed."),
     "BL107": Code("error", "two overlays of law contradict each other", "Have the legal owner decide."),
     "BL108": Code("warning", "a style is defined and no clause keeps it", "Name it in a clause, or remove it."),
+    "BL109": Code(
+        "warning", "an overlay loosens a clause, and another rule still stops what that frees, shown on an event", "Loosen that clause too."
+    ),
     "BL201": Code("warning", "no example on one side", "Add a good or a bad example."),
     "BL202": Code("error", "a dialogue does not end with an answer", "End it with an `assistant:` line."),
     "BL203": Code("error", "an eval example asks exactly what a train example asks", "Reword one, or move it to the other split."),
@@ -66,7 +69,7 @@ CODES: Final[dict[str, Code]] = {
     "BL501": Code("error", "nobody owns the clause", "Write `owner`, or `owners` in policy.yaml."),
     "BL502": Code("warning", "no evaluation plan", "Write `eval`."),
     "BL503": Code("warning", "too few cases to show the promised rate", "Raise n, or ask for less."),
-    "BL504": Code("warning", "the norm, with its styles, does not fit a judge's card", "Split the clause."),
+    "BL504": Code("warning", "the norm with its styles, or a ruling, does not fit a judge's card", "Split the clause."),
     "BL505": Code("warning", "an overlay's basis was not checked for a quarter", "Check it, and write the date."),
     "BL506": Code("error", "a sign-off is missing", "Have it read and signed."),
     "BL507": Code("error", "a review record does not count", "Remove it, and sign again."),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from bylaw.types import Clause, Finding, Policy
+from bylaw.types import Clause, Example, Finding, Place, Policy
 
 # A word of two alphabets: one of its letters only looks like the other kind, and a search or a judge reads another word.
 MIXED: Final = re.compile(r"\b(?=\w*[A-Za-z])\w*[\u0370-\u03ff\u0400-\u052f]\w*")
@@ -18,8 +18,11 @@ VAGUE: Final = re.compile(
     re.IGNORECASE,
 )
 PROMISE: Final = re.compile(r"\b(always safe|never fails|ensures?|guarantees?|100 ?%)", re.IGNORECASE)
-# Characters that show nothing, or reorder what is shown: a reviewer would not see what a model reads.
-HIDDEN: Final = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
+# Characters that show nothing, or reorder what is shown: a reviewer would not see what a model reads. Two may stand: how an emoji looks.
+HIDDEN: Final = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff9-\ufffb"
+    r"\U000e0000-\U000e0fff]"
+)
 
 # Words that may speak of an approval; wide, since only their absence is reported.
 APPROVES: Final = re.compile(
@@ -42,15 +45,28 @@ def findings(policy: Policy, clause: Clause) -> Iterator[Finding]:
 
     yield from _norm(policy, clause, report)
     yield from _verbs(clause, report)
-    texts = [clause.title, clause.norm, clause.rationale, *(turn.text for one in clause.examples for turn in one.turns)]
+    texts = [clause.title, clause.norm, clause.rationale, *(text for one in clause.examples for text in _shown(one))]
     mixed = MIXED.search("\n".join((clause.title, clause.norm, clause.rationale)))
     if mixed:
         letter = next(char for char in mixed[0] if "\u0370" <= char <= "\u052f")
         what = f"the letter U+{ord(letter):04X} in {mixed[0][:40]!r} only looks like a Latin one"
         yield report("BL305", "error", what, "Type the word again; a reader sees one word, a model another.")
-    hidden = HIDDEN.search("\n".join(texts))
+    yield from unseen("\n".join(texts), "the text", clause.place, clause.id)
+
+
+def unseen(text: str, where: str, place: Place, clause_id: str = "") -> Iterator[Finding]:
+    """The first character of a text that reviewers cannot see."""
+    hidden = HIDDEN.search(text)
     if hidden:
-        yield report("BL305", "error", f"a hidden character U+{ord(hidden[0]):04X} in the text", "Delete it; reviewers cannot see it.")
+        what = f"a hidden character U+{ord(hidden[0]):04X} in {where}"
+        yield Finding("BL305", "error", place, what, "Delete it; reviewers cannot see it.", clause_id)
+
+
+def _shown(example: Example) -> Iterator[str]:
+    """What a model or a judge reads of an example, but for events: their JSON may show such characters as an attack has them, escaped."""
+    yield from (example.note, *(turn.text for turn in example.turns))
+    if example.ruling:
+        yield from (example.ruling.by, example.ruling.why)
 
 
 def _norm(policy: Policy, clause: Clause, report: Report) -> Iterator[Finding]:

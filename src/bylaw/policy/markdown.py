@@ -20,6 +20,8 @@ INDENT: Final = "    "  # continuation lines of a turn
 _HEADING: Final = re.compile(r" {0,3}#{1,6}+(?:[ \t](.*))?")
 _FENCE: Final = re.compile(r" {0,3}(`{3,}+|~{3,}+)([^`]*)")  # possessive: no line, however long, is read twice
 _MARKER: Final = re.compile(r"\*\*(Good|Bad|Ruling)\*\*(?:[ \t]*\{([^}]*)\})?[ \t]*(.*)")
+_NEAR_CLAUSE: Final = re.compile(r"(?:ya?ml)?[ :_-]{0,8}clauses?", re.IGNORECASE)
+_MUST_KEYS: Final = ("severity:", "response:")  # of every clause
 _NEAR_MARKER: Final = re.compile(r"\*\*\s*(good|bad|ruling)\b", re.IGNORECASE)
 _ATTRIBUTE: Final = re.compile(r'([a-z]+)=(?:"([^"]*)"|([^\s"]+))(?:\s+|$)')
 _RATIONALE: Final = re.compile(r">[ \t]*\*\*Rationale\.?\*\*\.?[ \t]*(.*)")
@@ -57,10 +59,19 @@ class Section:
     @property
     def block(self) -> Fence | None:
         """The `yaml clause` block, if there is one."""
-        blocks = [part for part in self.parts if isinstance(part, Fence) and part.words == CLAUSE]
+        fences = [part for part in self.parts if isinstance(part, Fence)]
+        blocks = [part for part in fences if part.words == CLAUSE]
         if len(blocks) > 1:
             raise wrong(blocks[1].place, "a second `yaml clause` block under one heading", "Give it a heading with its own `{#id}`.")
+        nearly = next((part for part in fences if part.words != CLAUSE and self._is_nearly(part)), None)
+        if nearly:
+            raise wrong(nearly.place, f"a block of {nearly.words[:40]!r} is no clause, and would be read as prose", f"Write ```{CLAUSE}.")
         return blocks[0] if blocks else None
+
+    def _is_nearly(self, fence: Fence) -> bool:
+        """Whether a block was meant for a clause: by its words, or by its keys under a heading with an id."""
+        keys = all(any(line.text.startswith(key) for line in fence.lines) for key in _MUST_KEYS)
+        return bool(_NEAR_CLAUSE.fullmatch(fence.words)) or (bool(self.anchor) and keys and fence.words.lower() in ("", "yaml", "yml"))
 
 
 def sections(source: str, file: str) -> list[Section]:

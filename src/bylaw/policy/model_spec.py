@@ -81,6 +81,9 @@ def import_model_spec(file: Path, out: Path) -> Imported:
     text = source_text(file)
     headings = read_spec(text, file.name)
     ids = clause_ids(headings, file.name)
+    if not ids:
+        hint = "Is this the Model Spec? For any other document: `bylaw policy import prose`."
+        raise PolicyError(f"{file}: no heading has an authority, so there is no clause in it", hint)
     clauses = {one.id: _clause(one, ids[one.id], file.name) for one in headings if one.id in ids}
     policy = Policy(
         POLICY_ID,

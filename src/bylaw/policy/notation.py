@@ -20,6 +20,7 @@ from bylaw.types import Place
 MAX_BLOCK_CHARS: Final = 256_000
 MAX_DEPTH: Final = 24
 MAX_NODES: Final = 20_000
+MAX_JSON_DEPTH: Final = 64  # a tool's schema nests twice for each level of its arguments
 MAX_INT: Final = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -179,10 +180,25 @@ def read_json(text: str, place: Place) -> Any:
         at = Place(place.file, place.line + error.lineno - 1)
         raise wrong(at, f"not valid JSON: {error.msg}", "Check commas, quotes and brackets on this line.") from error
     except RecursionError as error:
-        raise wrong(place, "JSON nested too deep", f"Use at most {MAX_DEPTH} levels.") from error
+        raise _too_deep(place) from error
     except UnicodeEncodeError as error:
         raise wrong(place, "JSON with half a character (a lone surrogate)", "Write the whole character.") from error
+    if deeper(value, MAX_JSON_DEPTH):
+        raise _too_deep(place)
     return value
+
+
+def _too_deep(place: Place) -> PolicyError:
+    return wrong(place, "JSON nested too deep", f"Use at most {MAX_JSON_DEPTH} levels.")
+
+
+def deeper(value: Any, levels: int) -> bool:
+    """Whether a JSON value has more levels than these; what reads it later may recurse."""
+    level = [value]
+    for _ in range(levels):
+        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [item for items in inner for item in items]
+    return bool(level)
 
 
 def _utf8(value: Any) -> None:

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -16,13 +17,14 @@ from bylaw.errors import PolicyError
 from bylaw.policy.clause import TOOL, read_clause
 from bylaw.policy.digest import digest_of
 from bylaw.policy.manifest import POLICY_ID, Tool, read_manifest, read_overlay, read_tool
-from bylaw.policy.markdown import sections
+from bylaw.policy.markdown import CLAUSE, sections
 from bylaw.policy.notation import read_json, wrong
 from bylaw.types import Clause, Overlay, Place, Policy
 
 MANIFEST: Final = "policy.yaml"
 OVERLAY: Final = "overlay.yaml"
 MAX_FILE_BYTES: Final = 4_000_000
+MAX_POLICY_BYTES: Final = 64_000_000  # of all its files together
 MAX_FILES: Final = 5_000
 MAX_CLAUSES: Final = 20_000
 
@@ -97,6 +99,7 @@ class _Reading:
     parts: dict[str, tuple[Part, ...]] = field(default_factory=dict)
     others: dict[str, tuple[str, Any]] = field(default_factory=dict)
     faults: list[PolicyError] = field(default_factory=list)
+    bytes: int = 0  # read so far
 
     def single(self, path: Path) -> None:
         if path.suffix != ".md":
@@ -113,13 +116,13 @@ class _Reading:
             self.faults.append(error)
 
     def folder(self) -> None:
-        files = sorted(_files(self.root))
-        if not any(file == MANIFEST for file in files):
+        if not os.path.lexists(self.root / MANIFEST) or (self.root / MANIFEST).is_dir():
             hint = "Add a policy.yaml with `id: my-policy` and `version: 1.0.0`; for a single file give its own path."
             raise PolicyError(f"{self.root}: no {MANIFEST} here, so this is not a policy folder", hint)
+        files = list(islice(_files(self.root), MAX_FILES + 1))
         if len(files) > MAX_FILES:
-            raise PolicyError(f"{self.root}: {len(files)} files, the limit is {MAX_FILES}", "Give the policy's own folder.")
-        for file in files:
+            raise PolicyError(f"{self.root}: more than {MAX_FILES} files", "Give the policy's own folder.")
+        for file in sorted(files):
             self.gather(file)
 
     def file(self, file: str) -> None:
@@ -130,6 +133,8 @@ class _Reading:
                 hint = "Put each overlay in overlays/NAME/, with an overlay.yaml that has axis, basis, effective and checked."
                 raise wrong(Place(file, 1), f"overlay {overlay!r} has no {OVERLAY}", hint)
             self.markdown(file)
+        elif Path(name).suffix.lower() in (".md", ".markdown") and f"```{CLAUSE}" in self.text(file):
+            raise wrong(Place(file, 1), "a file with clauses that does not end in .md is not read", "Rename it.")
         elif file == MANIFEST:
             text = self.text(file)
             self.policy = read_manifest(text, file)
@@ -162,6 +167,9 @@ class _Reading:
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise wrong(Place(file, 1), f"larger than {MAX_FILE_BYTES} bytes", "Split it, or move it out of the policy.")
             content = path.read_bytes()
+            self.bytes += len(content)
+            if self.bytes > MAX_POLICY_BYTES:
+                raise wrong(Place(file, 1), f"the policy is larger than {MAX_POLICY_BYTES} bytes", "Give the policy's own folder.")
         except OSError as error:
             raise wrong(
                 Place(file, 1), f"cannot be read: {error.strerror or error}", "Check that it exists and its permissions."

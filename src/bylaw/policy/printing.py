@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
+from bylaw import runs
 from bylaw.errors import PolicyError
 from bylaw.policy.fields import duration
 from bylaw.policy.manifest import Tool
@@ -48,7 +49,10 @@ def write(policy: Policy, folder: Path, before: Document = _NOTHING) -> None:
     if again.faults or again.policy != policy:
         what = again.faults[0].what if again.faults else "it would read differently"
         raise PolicyError(f"this policy cannot be written: {what}", "Remove headings, example markers and control characters from prose.")
-    _write_all(files, folder)
+    for file, text in files.items():
+        path = folder / file
+        if not path.is_file() or path.read_bytes() != text.encode():
+            runs.write_text(path, text)  # whole or not at all: this is somebody's policy
     if read(folder).policy != policy:
         raise PolicyError(f"{folder}: other files here change what the policy says", "Write into an empty folder, or remove the old files.")
 

@@ -93,7 +93,7 @@ def _manifest(profile: str, row: dict[str, Any], styles: dict[str, str]) -> str:
 
 
 def _readme(profile: str, row: dict[str, Any], files: dict[str, str]) -> str:
-    """README.md of the folder: what was chosen, why, and the next three commands."""
+    """README.md of the folder: what was chosen, why, and the next commands."""
     owners = sorted({owner for text in files.values() for owner in re.findall(r"^owner: ([a-z-]+)$", text, re.MULTILINE)})
     lines = [
         f"# {row['title']}",
@@ -130,8 +130,9 @@ def _readme(profile: str, row: dict[str, Any], files: dict[str, str]) -> str:
         "## Next",
         "",
         "```sh",
-        "bylaw policy lint .                      # after every edit",
-        "bylaw policy handbook . --out handbook   # one page a clause, for the people who own them",
+        "bylaw policy lint .                        # after every edit",
+        "bylaw align dry-run --policy .             # every step once, offline, with a small random model",
+        "bylaw policy handbook . --out ../handbook  # one page a clause, for the people who own them",
         "bylaw align deliberative --policy . --model MODEL --generator MODEL --judge MODEL --size tiny",
         "```",
     ]

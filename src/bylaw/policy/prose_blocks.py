@@ -52,7 +52,7 @@ class Page(NamedTuple):
 def read_document(file: Path) -> Page:
     """The text of a Markdown, text or PDF file; raises PolicyError in one line where there is none to read."""
     kind = file.suffix.lower()
-    if kind not in KINDS:
+    if file.is_file() and kind not in KINDS:
         raise PolicyError(f"{file}: cannot read {kind or 'a file without an ending'}", f"Save it as one of: {', '.join(KINDS)}.")
     text, notes = _pdf(file) if kind == ".pdf" else (source_text(file), [])
     text = text.replace("\x0b", " ").replace("\x0c", " ")

@@ -103,13 +103,17 @@ def reviewed(folder: Path, policy: Policy) -> Reviewed:
     place = folder / FOLDER
     if not folder.is_dir() or not (place.is_dir() or place.is_symlink()):
         return Reviewed((), ())
-    names = sorted(path.name for path in place.iterdir() if path.name.endswith(".json") and not path.name.startswith("."))
-    findings = []
-    if len(names) > MAX_RECORDS:
+    try:
+        names = sorted(path.name for path in place.iterdir() if path.name.endswith(".json") and not path.name.startswith("."))
+    except OSError as error:
+        what = f"the folder cannot be read, so no sign-off counts: {error.strerror or error}"
+        return Reviewed((), (_finding(FOLDER, what, "Make it a plain folder that you may read."),))
+    if len(names) > MAX_RECORDS:  # a rejection could be among those left out
         fix = "Move records of clauses that have long changed out of reviews/."
-        findings.append(_finding(FOLDER, f"{len(names)} review records, only the first {MAX_RECORDS} are read", fix))
+        return Reviewed((), (_finding(FOLDER, f"{len(names)} review records, the limit is {MAX_RECORDS}, so none counts", fix),))
+    findings = []
     found = []
-    for name in names[:MAX_RECORDS]:
+    for name in names:
         try:
             found.append(read_review(place / name, f"{FOLDER}/{name}"))
         except PolicyError as error:
@@ -304,7 +308,7 @@ def _text(content: bytes) -> str:
 
 
 def in_force(reviews: Sequence[Review], clause: str, overlay: str, digest: str) -> dict[str, list[Review]]:
-    """By reviewer, the records about this very clause that still stand: those of their latest time, a rejection alone if it has one."""
+    """By reviewer, the records about this very clause that still stand: the approvals since their last rejection, else their rejections."""
     found: dict[str, list[Review]] = {}
     for one in reviews:
         if one.overlay == overlay and one.clauses.get(clause) == digest:

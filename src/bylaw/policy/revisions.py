@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bylaw.errors import PolicyError
-from bylaw.policy.parse import MAX_FILE_BYTES, MAX_FILES, Document, read
+from bylaw.policy.parse import MAX_FILE_BYTES, MAX_FILES, MAX_POLICY_BYTES, Document, read
 
 GIT_TIMEOUT_S: Final = 30
 _OF_A_HOOK: Final = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"})  # a hook's own repository is not meant
@@ -62,18 +62,29 @@ def _blobs(folder: Path, commit: str, against: str) -> Iterator[_Blob]:
             meta, _, name = row.partition(b"\t")
             mode, _, oid, size = meta.decode().split()
             if mode in _FILE_MODES:
+                if not size.isdecimal():
+                    raise _lacking(os.fsdecode(name))
                 yield _Blob(os.fsdecode(name), oid, int(size))
+
+
+def _lacking(path: str) -> PolicyError:
+    return PolicyError(f"git does not have {path} of that revision", "Fetch it (`git fetch --refetch`), or give a folder.")
 
 
 def _write(folder: Path, blobs: list[_Blob], scratch: Path) -> None:
     large = next((one for one in blobs if one.bytes > MAX_FILE_BYTES), None)
     if large:
         raise PolicyError(f"{large.path}: larger than {MAX_FILE_BYTES} bytes", "Split it, or move it out of the policy.")
+    if sum(one.bytes for one in blobs) > MAX_POLICY_BYTES:
+        raise PolicyError(f"the revision's files are larger than {MAX_POLICY_BYTES} bytes", "Give the policy's own folder.")
     asked = "".join(f"{one.oid}\n" for one in blobs).encode()
     stream = _git(folder, "cat-file", "--batch", what="git cannot read the revision's files", stdin=asked)
     at = 0
     for one in blobs:
-        start = stream.index(b"\n", at) + 1
+        head = f"{one.oid} blob {one.bytes}\n".encode()
+        if not stream.startswith(head, at):
+            raise _lacking(one.path)
+        start = at + len(head)
         target = scratch / one.path
         if not target.resolve().is_relative_to(scratch.resolve()):
             raise PolicyError(f"{one.path}: a path that leaves the policy", "Rename the file.")

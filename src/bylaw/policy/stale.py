@@ -108,6 +108,8 @@ def _policy_in(path: Path) -> Path:
 def _trained(path: Path, notes: list[str]) -> Iterator[str]:
     """Every clause id that a lesson of the run carries."""
     file = path / "rows" / "lessons.jsonl"
+    if not file.is_file() and (path / "models").is_dir():
+        notes.append("it has models and no lessons, so that nobody can say what they learnt")
     try:
         rows = runs.read_rows(file) if file.is_file() else []
     except RunError as error:
@@ -129,8 +131,10 @@ def _measured(path: Path, notes: list[str]) -> Iterator[str]:
     except RunError as error:
         notes.append(f"its results cannot be read: {error.what}")
         return
-    for cells in arms.values() if isinstance(arms, dict) else ():
-        names = cells if isinstance(cells, dict) else ()
+    if not isinstance(arms, dict) or not all(isinstance(cells, dict) for cells in arms.values()):
+        notes.append("its results have a form we do not know, so that all it measured may be stale")
+        return
+    for names in arms.values():
         yield from (name.removeprefix(CELL) for name in names if name.startswith(CELL))
 
 
@@ -152,7 +156,7 @@ def printed(found: list[RunState]) -> str:
         for name, said in (("trained", "trained on what changed"), ("measured", "measured on what changed"), ("added", "knows nothing of")):
             clauses = getattr(one, name)
             lines += [f"  {said}: {', '.join(clauses)}"] if clauses else []
-        if one.state == "stale" and not (one.trained or one.measured or one.added):
+        if one.state == "stale" and not (one.trained or one.measured or one.added or one.notes):  # a note says why nobody can tell
             lines.append("  no clause it was trained or measured on has changed")
         lines += [f"  {note}" for note in one.notes]
     return "\n".join(lines)

@@ -73,9 +73,10 @@ def check(policy_path: Path, asked: Asked) -> None:
         Given.of(asked).learnt(policy)
         if "control" in asked.arms:
             raise RunError("the control arm needs a policy for PolicyWorld", "name the arms without it in --arms")
-    for file in (asked.replay, asked.helpful):
-        if file:
-            replay.from_file(Path(file))
+    for file in filter(None, (asked.replay, asked.helpful)):
+        rows = replay.from_file(Path(file))
+        if not world.speaks(policy):
+            Given.of(asked).ensure_untested(policy, rows)
 
 
 def start(policy_path: Path, asked: Asked, out: Path, manners: Manners = USUAL) -> Started:

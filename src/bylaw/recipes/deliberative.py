@@ -26,7 +26,7 @@ from bylaw.align.grpo import Task
 from bylaw.align.training import Compute
 from bylaw.errors import ModelError, PolicyError, RunError
 from bylaw.evals import report, runner, scorers
-from bylaw.models import targets
+from bylaw.models import generate, targets
 from bylaw.models.generate import Plan
 from bylaw.models.local import LocalModel, load
 from bylaw.policy import parse
@@ -170,7 +170,8 @@ def filtering(c: Context, progress: Progress) -> Record:
     plan = sieve.Sieve() if not c.asked.judge else sieve.Sieve(readings=3, threshold=0.7)
     opened = c.spread()
     judge = opened.judge(c.asked.judge, c.policy, c.asked.seed, c.run.path / "work" / "judge") if c.asked.judge else c.setting.judge
-    sifted = sieve.sift(rows, judge, c.setting.dialect, plan)
+    with generate.cluster(opened.plan):  # one for all readings
+        sifted = sieve.sift(rows, judge, c.setting.dialect, plan)
     runs.write_rows(c.run.file("rows", "verdicts.jsonl"), sifted.rows)
     if not sifted.lessons:
         raise RunError(
@@ -225,7 +226,7 @@ def train_sft(c: Context, student: LocalModel, arm: str, course: Sequence[Lesson
     compute = sft.sft(student, fitting, plan, c.run.file("work", arm, "x").parent, progress)
     training.save(student, c.model(arm))
     counts = {"learning_rate": rate, "rows": len(fitting), "dropped": len(course) - len(fitting)}
-    return _cost(c, compute) | counts | window.left_out(len(fitting), len(course), "lessons", student)
+    return _cost(c, compute) | counts | window.dropped(len(fitting), len(course), "lessons", student)
 
 
 # ---- 5. RL: the judge sees prompt and answer, never the thinking -------------------------------------------------------
@@ -280,7 +281,7 @@ def reinforcing(c: Context, progress: Progress, start: str = "sft", arm: str = "
     training.save(student, c.model(arm))
     log = runs.read_rows(folder / "log.jsonl")
     told = {key: int(sum(row.get(key, 0) for row in log)) for key in ("judged", "missing")}
-    gone = window.left_out(len(fitting[0]), len(own), "prompts", student)
+    gone = window.dropped(len(fitting[0]), len(own), "prompts", student)
     return _cost(c, compute) | told | gone | c.opened.record()
 
 
@@ -292,10 +293,9 @@ def measuring(c: Context, progress: Progress, arm: str) -> Record:
     every = c.setting.tests(c.size.per_cell)
     model = c.load(arm)
     thinks = arm != "imitation"
-    prompts = [one for one in every if not window.refusal(model, c.setting.dialect.prompt(one), c.room(model), thinks)]
-    gone = window.left_out(len(prompts), len(every), "test prompts", model)
-    if not prompts and gone:
-        return {"n": 0, **gone}  # nothing that is tested can be asked of this arm: it is absent, and says so
+    prompts, gone = window.askable(model, c.setting.dialect, every, c.room(model), thinks)
+    if not prompts:  # the arm is absent, and says so
+        return {"n": 0, "left_out": "nothing to test with: mark dialogue examples {split=eval}, or give a file with --tests", **gone}
     test = runner.Test(c.policy, c.setting.dialect, c.setting.marker, prompts)
     fits = model.context - c.room(model) - longest_request(prompts)
     whole = max(1, min(c.setting.whole_tokens, fits)) if arm == "policy_in_prompt" else 0

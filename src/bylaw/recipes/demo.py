@@ -65,7 +65,7 @@ def _open(console: Console, policy: Policy, path: Path, out: Path) -> None:
         f"The policy [bold]{policy.id} {policy.version}[/]: {len(policy.clauses)} clauses in {path}, digest {policy.digest[:19]}…"
     )
     console.print(
-        "The model: 0.9 M parameters, a world of 735 words, two CPU cores. The code is the one that aligns any Hugging Face model."
+        "The model: 0.9 M parameters, a world of about 740 words, two CPU cores. The code is the one that aligns any Hugging Face model."
     )
     console.print(
         "Of a clause, this tiny model reads topic, who, response and label. Its prose it cannot read: "
@@ -109,10 +109,10 @@ def results_table(results: Mapping[str, Any]) -> Table:
 
 
 def percent(rate: Mapping[str, Any]) -> str:
-    """A rate with its interval, or a dash where nothing was measured."""
-    if rate["rate"] is None:
-        return "–"
+    """A rate with its interval, or a dash where nothing was measured; what is missing is told either way."""
     missing = f", {rate['missing']} missing" if rate["missing"] else ""
+    if rate["rate"] is None:
+        return f"–{missing}"
     percent = f"{100 * rate['rate']:.1f}".removesuffix(".0")
     return f"{percent} {100 * rate['low']:.0f}–{100 * rate['high']:.0f}{missing}"
 

@@ -10,6 +10,7 @@ from bylaw.models import targets
 from bylaw.policy import parse
 from bylaw.policyworld import dialect as world
 from bylaw.recipes import setting as settings
+from bylaw.recipes import window
 from bylaw.recipes.asked import Question
 from bylaw.recipes.given import Given
 from bylaw.recipes.opening import Opened, total
@@ -31,18 +32,23 @@ def measure(asked: Question, out: Path, progress: Progress | None = None) -> dic
         raise RunError(f"{out} is a run, and its own results would be overwritten", "choose another --out")
     runs.write_text(out / ".probe", "")  # a folder that cannot be written is noticed before the work, not after it
     (out / ".probe").unlink()
-    prompts = setting.tests(SIZES[asked.size].per_cell)
-    if not prompts:
+    every = setting.tests(SIZES[asked.size].per_cell)
+    if not every:
         raise RunError(f"{asked.policy} has nothing to test with", "mark some dialogue examples {split=eval}")
     arm = target.arm or "target"
-    test = runner.Test(policy, setting.dialect, setting.marker, prompts)
     model = opened.model(asked.target)
     asking = runner.Asking(settings.room(model, setting.max_new_tokens), thinking=target.thinks)
+    prompts, gone = window.askable(model, setting.dialect, every, asking.max_new_tokens, target.thinks)
+    if not prompts:
+        raise RunError(
+            f"{asked.target}: left out {gone['left_out']}", "name a model with a longer context, or shorter prompts with --tests"
+        )
+    test = runner.Test(policy, setting.dialect, setting.marker, prompts)
     rows = {arm: runner.run(model, test, asking, progress)}
     results = scorers.results(policy, 0, rows)
     runner.write_rows(out / "rows" / "measured" / f"{arm}.jsonl", rows[arm], policy)
     runs.write_json(out / "results.json", results)
     report.write(out, results, rows, policy, {"Target": asked.target, "Judge": asked.judge or "exact (PolicyWorld's truth)"})
     record = opened.record()
-    runs.write_manifest(Run(out), {"target": asked.target, "policy": policy.digest, **record, "endpoints": total([record])})
+    runs.write_manifest(Run(out), {"target": asked.target, "policy": policy.digest, **gone, **record, "endpoints": total([record])})
     return results

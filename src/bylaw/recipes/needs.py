@@ -5,12 +5,14 @@ at a rate stated beside it, tokens from the usual length of a row and of a claus
 (`after`). The embedded model needs no such page.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from rich.markup import escape
 
+from bylaw.judge import canaries
 from bylaw.models import targets
 from bylaw.models.manners import Manners
 from bylaw.models.spent import PER
@@ -19,6 +21,7 @@ from bylaw.policy import parse
 from bylaw.policyworld import dialect as world
 from bylaw.recipes.align_run import Started
 from bylaw.recipes.given import Given
+from bylaw.recipes.places import policy_in
 from bylaw.recipes.sizes import SIZES, Size
 from bylaw.types import Policy
 
@@ -28,6 +31,7 @@ ROW_TOKENS: Final = 600  # a prompt with excerpt, thinking and answer, on averag
 WRITTEN_TOKENS: Final = 200  # of these, what the generator writes
 CALL_TOKENS: Final = (1000, 100)  # of a judge's call: card, row and instructions; its reply
 READINGS: Final = 3  # by the filter
+REINFORCED: Final = ("rl", "sft_rl", "sft_short_rl")  # arms with RL
 GIB: Final = 1 << 30
 
 
@@ -39,11 +43,12 @@ def before(started: Started) -> list[str]:
     size = SIZES[asked.size]
     target = targets.parse(asked.model)
     weights = _weight_bytes(target)
-    policy = parse.load(started.run.path / "policy")
+    policy = parse.load(policy_in(started.run.path))
     given = None if world.speaks(policy) else Given.of(asked)
     prompts = min(size.prompts, len(given.learnt(policy))) if given else size.prompts
     rows = prompts * size.samples
-    rollouts = size.rl_steps * size.rl_prompts * size.rl_samples
+    steps = size.rl_steps * sum(arm in REINFORCED for arm in asked.arms)
+    rollouts = steps * size.rl_prompts * size.rl_samples
     lines = ["[bold]What this run will need[/] (estimates)"]
     if weights:
         parameters = weights / 2
@@ -54,13 +59,15 @@ def before(started: Started) -> list[str]:
         lines.append(f"  time     {flop:.1e} FLOP: {cpu} at 3e10 FLOP/s (two CPU cores), {gpu} at 1e14 (one GPU)")
     else:
         lines.append("  memory and time cannot be told before the weights are here")
-    lines.append(f"  calls    {rows:,} to the generator ({asked.generator}), {rollouts:,} rollouts of the student")
-    tested = _tested(policy, given, size) * len(asked.arms) if given else 0
-    readings = READINGS * rows + rollouts + tested if asked.judge else 0
-    judged = f"at most {READINGS * rows:,} readings in the filter, {rollouts:,} in RL, {tested:,} in the tests"
-    lines.append(f"  judge    {judged + ', each a call a clause' if asked.judge else 'no call: PolicyWorld needs none'}")
+    lines.append(f"  calls    {rows:,} to the generator ({escape(asked.generator)}), {rollouts:,} rollouts of the student")
+    tested = _tested(policy, given, size) if given else 0
+    batches = [rows] * READINGS + [size.rl_prompts * size.rl_samples] * steps + [tested] * len(asked.arms)
+    watched = sum(map(_canaries, batches))
+    judged = f"at most {READINGS * rows:,} readings in the filter, {rollouts:,} in RL, {tested * len(asked.arms):,} in the tests"
+    judged += f", each a call a clause; {watched:,} canaries"
+    lines.append(f"  judge    {judged if asked.judge else 'no call: PolicyWorld needs none'}")
     spent = [(rows, ROW_TOKENS - WRITTEN_TOKENS, WRITTEN_TOKENS)] if "openai:" in asked.generator else []
-    spent += [(readings, *CALL_TOKENS)] if "openai:" in asked.judge else []
+    spent += [(sum(batches) + watched, *CALL_TOKENS)] if "openai:" in asked.judge else []
     lines.append(f"  cost     {_cost(spent, started.manners)}")
     if asked.judge and asked.judge == asked.generator == asked.model:
         lines.append("  [yellow]warning[/]  generator, judge and student are one model: it grades its own work. Name another with --judge.")
@@ -82,6 +89,11 @@ def after(manifest: Mapping[str, Any]) -> list[str]:
 def _tested(policy: Policy, given: Given, size: Size) -> int:
     """How many test prompts each arm is asked."""
     return min(len(given.tested(policy)), 5 * size.per_cell)
+
+
+def _canaries(rows: int) -> int:
+    """About how many canaries stand among so many rows that are judged at once."""
+    return max(canaries.LEAST * math.ceil(rows / canaries.BATCH), math.ceil(canaries.SHARE * rows))
 
 
 def _cost(spent: list[tuple[int, int, int]], manners: Manners) -> str:

@@ -7,7 +7,7 @@ endpoints are asked (how many calls at a time, at what price) is no part of what
 import os
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from bylaw.judge.canaries import Canaried, Watched
 from bylaw.models import endpoint, generate, hub, loading, targets
 from bylaw.models.generate import Plan
 from bylaw.models.manners import USUAL, Manners
-from bylaw.models.spent import Spent
+from bylaw.models.spent import COUNTS, Spent
 from bylaw.runs import Run
 from bylaw.types import Judge, Model, Policy
 
@@ -73,7 +73,7 @@ class Opened:
 
 def less(now: Spent, before: Spent) -> Spent:
     """What was spent between two counts."""
-    counts = {one.name: getattr(now, one.name) - getattr(before, one.name) for one in fields(Spent) if one.name != "cost"}
+    counts = {name: getattr(now, name) - getattr(before, name) for name in COUNTS}
     return Spent(**counts, cost=None if now.cost is None else now.cost - (before.cost or 0.0))
 
 
@@ -92,14 +92,16 @@ def total(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def keep_manners(run: Run, manners: Manners) -> None:
     """Write down, for the run's workers, how endpoints are asked this time."""
-    said = {"concurrency": manners.concurrency, "price_in": manners.price_in, "price_out": manners.price_out}
-    runs.write_json(run.file("work", "manners.json"), said)
+    runs.write_json(run.file("work", "manners.json"), asdict(manners) | {"cache": str(manners.cache or "")})
 
 
 def manners_of(run: Run) -> Manners:
     """How endpoints are asked this time."""
     file = run.path / "work" / "manners.json"
-    return Manners(**runs.read_json(file)) if file.is_file() else USUAL
+    if not file.is_file():
+        return USUAL
+    said = runs.read_json(file)
+    return Manners(**said | {"cache": Path(said["cache"]) if said["cache"] else None})
 
 
 def check_target(text: str) -> None:

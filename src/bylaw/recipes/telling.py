@@ -29,13 +29,13 @@ def align(started: Started, quiet: bool = False) -> dict[str, Any]:
     """Take a run to its end and show the table."""
     console = _console(quiet)
     for line in needs.before(started):
-        console.print(line)
+        console.print(line, soft_wrap=True)
     with narrate(console) as narrator:
         manifest = align_run.go(started, narrator)
     results = runs.read_json(started.run.path / "results.json")
     console.print(demo_recipe.results_table(results))
     for line in needs.after(manifest):
-        console.print(line)
+        console.print(line, soft_wrap=True)
     console.print(f"results, rows, models and report.html are in {started.run.path}")
     return results
 
@@ -52,7 +52,7 @@ def rehearse(policy: Path, out: Path | None, seed: int, size: Dial, quiet: bool 
     parts = dry_run.prepare(read, folder, seed)
     console.print("[bold]A dry run[/]: the model is random; generator and judge are scripts made from the policy's own examples.")
     console.print("It shows that every step runs on this policy. Nothing is learnt; the rates mean nothing. The same by its long name:")
-    named = f"--model {parts.model} --generator {parts.generator} --judge {parts.judge} --size {size} --arms {DRY_ARMS}"
+    named = f"--model {parts.model} --generator {parts.generator} --judge {parts.judge} --size {size} --seed {seed} --arms {DRY_ARMS}"
     console.print(f"  bylaw align deliberative --policy {shown(str(policy))} {shown(named)}", soft_wrap=True)
     wanted: dict[str, Any] = {"model": parts.model, "generator": parts.generator, "judge": parts.judge, "size": size, "seed": seed}
     results = align(align_run.begin(policy, where, arms=DRY_ARMS, **wanted), quiet)
@@ -75,8 +75,9 @@ def evaluate(asked: Question, out: Path, quiet: bool = False) -> dict[str, Any]:
         bar = narrator.progress.add_task(f"asking {asked.target}", total=None)
         results = measure(asked, out, lambda done, total: narrator.progress.update(bar, completed=done, total=total))
     console.print(demo_recipe.results_table(results))
-    for line in needs.after(runs.read_json(out / "manifest.json")):
-        console.print(line)
+    manifest = runs.read_json(out / "manifest.json")
+    for line in [*([f"left out: {manifest['left_out']}"] if "left_out" in manifest else []), *needs.after(manifest)]:
+        console.print(line, soft_wrap=True)
     console.print(f"results.json, report.html and the rows are in {out}")
     return results
 
@@ -92,7 +93,7 @@ def chat(model: str, policy: Path | None, user: str, request: str) -> None:
             f"Talking with [bold]{shown(model)}[/] as {user}, policy {talk.policy.id} {talk.policy.version}. An empty line ends it."
         )
         if talk.tiny:
-            console.print("It knows 735 words. Try one of these:")
+            console.print("It knows about 740 words. Try one of these:")
             for example in READABLE:
                 console.print(f"  {example}")
     while asked := request or _next_words(console):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bylaw.errors import ModelError
 from bylaw.models.local import LocalModel, prompt_ids, render_prompt
-from bylaw.types import Message, Model
+from bylaw.types import Dialect, Message, Model, Prompt
 
 
 def refusal(model: Model, messages: Sequence[Message], new: int, thinking: bool = True) -> str:
@@ -21,6 +21,16 @@ def refusal(model: Model, messages: Sequence[Message], new: int, thinking: bool 
     return "" if length + new <= model.context else f"the prompt and {new} tokens to answer do not fit the context of {model.context}"
 
 
-def left_out(kept: int, of: int, what: str, model: LocalModel) -> dict[str, str]:
-    """What a step's record says, and a person reads, of rows that did not fit; nothing where all did."""
+def askable(
+    model: Model, dialect: Dialect, tests: Sequence[Prompt], new: int, thinking: bool = True
+) -> tuple[list[Prompt], dict[str, str]]:
+    """The test prompts that a model can be asked, and what a record says of the others; nothing where there are none."""
+    why_not = [refusal(model, dialect.prompt(one), new, thinking) for one in tests]
+    refused = [why for why in why_not if why]
+    said = {"left_out": f"{len(refused)} of {len(tests)} test prompts, the first because: {refused[0]}"} if refused else {}
+    return [one for one, why in zip(tests, why_not, strict=True) if not why], said
+
+
+def dropped(kept: int, of: int, what: str, model: LocalModel) -> dict[str, str]:
+    """What a step's record says of rows that the student cannot hold; nothing where it holds all."""
     return {"left_out": f"{of - kept} of {of} {what} do not fit the context of {model.context}"} if kept < of else {}

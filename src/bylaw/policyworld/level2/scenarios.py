@@ -128,12 +128,12 @@ def worded(rng: Random, verb: str, obj: str, disguise: Disguise) -> tuple[str, t
     return text, said
 
 
-def draw(rng: Random, disguise: Disguise, which: Objects = "any", topic: str | None = None, user: str | None = None) -> Scenario2:
+def draw(rng: Random, disguise: Disguise, which: Objects = "any", topic: str | None = None) -> Scenario2:
     """Draw one scenario with a given disguise; what is not given is drawn."""
     name = topic or rng.choice(tuple(TOPICS))
     verb, obj = rng.choice(TOPICS[name].verbs), rng.choice(objects(name, which))
     request, history = worded(rng, verb, obj, disguise)
-    return Scenario2(name, verb, obj, user or rng.choice(USERS), rng.choice(TIMES), disguise, request, history)
+    return Scenario2(name, verb, obj, rng.choice(USERS), rng.choice(TIMES), disguise, request, history)
 
 
 def any_disguise(rng: Random) -> Disguise:
