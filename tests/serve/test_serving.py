@@ -127,6 +127,20 @@ def test_an_over_limit_refund_waits_and_an_approver_releases_it(served: Served) 
     assert (again.headers["x-bylaw-decision"], b"640.0" in again.body, len(served.speaker.asked)) == ("block", False, 1)
 
 
+def test_what_waits_is_read_by_who_asked_and_who_may_answer_and_by_no_other_key_of_the_tenant(served: Served) -> None:
+    agent, other, lead = served.key(principal="agent"), served.key(principal="other"), served.key("support-lead", principal="lead")
+    served.speaker.replies.append(refunding(640.0))
+    until(lambda: served.get("/api/approvals", **agent).status == 200)
+    first = orjson.loads(served.ask(**agent).body)["bylaw"]["approval"]
+    until(lambda: served.get(f"/api/approvals/{first}", **lead).status == 202)
+    listed = {name: orjson.loads(served.get("/api/approvals", **key).body)["approvals"] for name, key in (("other", other), ("lead", lead))}
+
+    assert served.get(f"/api/approvals/{first}", **agent).status == 202
+    assert served.get(f"/api/approvals/{first}", **other).status == 404
+    assert [one["id"] for one in listed["lead"]] == [first]
+    assert listed["other"] == []
+
+
 def test_a_stop_is_in_force_within_a_second_and_can_be_lifted(served: Served) -> None:
     served.speaker.replies += [saying("Yes.")] * 40
     stops.stop(served.store, served.ledger.append, "global", "tester", "drill")

@@ -80,3 +80,4 @@ class Gate:
     sessions: Sessions
     approvals: Approvals | None = None
     ways: Ways = Ways()
+    stops_now: Stops | None = None  # asked of the store, right before something is released; without it, memory

@@ -26,7 +26,8 @@ async def release(exchange: Exchange, approval: str) -> Done | None:
 
     def stops() -> Any:
         tools = [str(call.get("tool", "")) for what in [found.what()] for call in (what or {}).get("calls", ())] if found else []
-        return {reason for tool in ("", *tools) for reason in exchange.stops(tool)}
+        asked = exchange.gate.stops_now or exchange.gate.stops
+        return {reason for tool in ("", *tools) for reason in asked(who.principal, tool)}
 
     loop = asyncio.get_running_loop()
     found = await loop.run_in_executor(None, approvals.get, approval)

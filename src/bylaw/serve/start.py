@@ -152,7 +152,7 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     gc.collect()
     gc.freeze()  # what is loaded stays; to look through it again and again costs more than a request
     gc.set_threshold(GARBAGE)
-    gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(), approvals, setting.ways)
+    gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(), approvals, setting.ways, stops.applies_now)
     door = Door(ring, setting.local, setting.workers)
 
     def other() -> App:
