@@ -54,9 +54,8 @@ class Trial:
         found = set((example.event or {}).get("found", ()))
         rules = [*self.rules.get((event.surface, event.tool), ()), *(self.rules.get((event.surface, ""), ()) if event.tool else ())]
         effects = [effect for one in rules if (effect := self._one(one.rule, event.tool, facts, found))]
-        if effects:
-            return strictest(effects)
-        return "require_approval" if event.surface == "tool_call" and event.tool not in self.tools else "allow"
+        unlisted = event.surface == "tool_call" and event.tool not in self.tools
+        return strictest([*effects, "require_approval" if unlisted else "allow"])  # no rule for any tool lets a strange one through
 
     def _one(self, rule: Rule, tool: str, facts: Any | None, found: set[str]) -> Effect | None:
         if rule.detect and not found & set(rule.detect):
