@@ -64,8 +64,8 @@ def test_the_version_and_a_help_that_fits_a_screen() -> None:
     texts = [bylaw(*words, "--help").stdout for words in ((), ("policy",), ("policy", "lint"), ("policy", "show"), ("policy", "compile"))]
 
     assert bylaw("--version").stdout.startswith("bylaw ")
-    assert 0 < texts[0].count("\n") <= 30  # sixteen commands
-    assert all(0 < text.count("\n") <= 24 for text in texts[1:])
+    assert all(0 < text.count("\n") <= 30 for text in texts[:2])  # lists of commands
+    assert all(0 < text.count("\n") <= 24 for text in texts[2:])
 
 
 def test_show_and_compile_print_json_for_machines() -> None:
