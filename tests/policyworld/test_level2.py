@@ -6,8 +6,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from bylaw.errors import PolicyError
 from bylaw.models import transcript
@@ -17,6 +19,7 @@ from bylaw.policyworld.language import LEVEL2_WORDS, SYNONYMS, answer_to, vocabu
 from bylaw.policyworld.level2 import dialect as world2
 from bylaw.policyworld.level2 import replay, scenarios, stage0
 from bylaw.policyworld.level2.language import Clause2, deciding_label, rule, rule_for, thought
+from bylaw.policyworld.level2.pretrain import average
 from bylaw.policyworld.level2.truth import ExactJudge2
 from bylaw.policyworld.noise import NoisyJudge
 from bylaw.policyworld.scenarios import TOPICS, USERS
@@ -65,6 +68,16 @@ def test_every_word_of_level_2_is_known_to_the_tokenizer_and_stands_after_level_
     assert not any(words["<unk>"] in ids for ids in encoded)
     assert vocabulary()[-len(LEVEL2_WORDS) :] == LEVEL2_WORDS
     assert max(map(len, encoded)) <= tokenizer.CONTEXT
+
+
+def test_weights_are_averaged_and_new_words_keep_their_rows(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    for folder, rows, value in ((before, 2, 1.0), (after, 3, 2.0)):
+        folder.mkdir()
+        save_file({"words": torch.full((rows, 2), value)}, folder / "model.safetensors")
+    average(before, after, 0.25)
+
+    assert load_file(after / "model.safetensors")["words"].tolist() == [[1.75, 1.75], [1.75, 1.75], [2.0, 2.0]]
 
 
 def test_the_test_set_is_fixed_and_training_never_meets_it() -> None:
