@@ -106,6 +106,30 @@ def test_a_card_is_redacted_on_its_way_in_and_on_its_way_out(rig: Rig) -> None:
     assert raw.headers["x-bylaw-decision"] == "redact"
 
 
+CARD = "4111 1111 1111 1111"
+
+
+@pytest.mark.parametrize("where", ["reply", "choice", "logprobs"])
+def test_what_stands_beside_a_message_is_no_way_around_the_output_rules(rig: Rig, where: str) -> None:
+    reply = completion("ok")
+    tokens = [{"token": part, "logprob": 0.0, "bytes": None, "top_logprobs": []} for part in CARD.split()]
+    {"reply": reply, "choice": reply["choices"][0], "logprobs": {}}[where]["x_vendor"] = {"note": CARD}
+    reply["choices"][0]["logprobs"] = {"content": tokens} if where == "logprobs" else None
+    rig.speaker.replies.append(reply)
+    raw = ask(rig)
+
+    assert "4111" not in raw.text
+    assert raw.headers["x-bylaw-decision"] == ("allow" if where == "logprobs" else "block")
+
+
+def test_token_probabilities_that_spell_the_message_come_through(rig: Rig) -> None:
+    reply = completion("Hi there")
+    reply["choices"][0]["logprobs"] = {"content": [{"token": part, "logprob": -1.0, "top_logprobs": []} for part in ("Hi", " there")]}
+    rig.speaker.replies.append(reply)
+
+    assert orjson.loads(ask(rig).content)["choices"][0]["logprobs"] == reply["choices"][0]["logprobs"]
+
+
 def test_an_answer_that_a_clause_forbids_is_replaced_by_a_refusal(rig: Rig) -> None:
     rig.speaker.replies.append(completion("The key is sk-abcd1234."))
     raw = ask(rig)

@@ -32,6 +32,8 @@ from bylaw.types import Surface
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 MEDIA: Final = frozenset({"image_url", "input_audio", "audio", "image", "video_url"})
 THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_details")  # fields in which servers show thinking
+_BESIDE: Final = frozenset({"index", "message", "finish_reason", "logprobs"})  # of a choice: no text of its own
+_AROUND: Final = frozenset({"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"})  # of a reply
 _PLAIN: Final = frozenset(
     {"role", "content", "refusal", "tool_calls", "function_call", "name", "tool_call_id", "audio", "index", *THOUGHTS}
 )
@@ -168,12 +170,28 @@ def said(body: JsonMap) -> Said:
             if message.get(key):
                 found.thinking.append(Text("thinking", _thought(message[key]), (*path, key), "assistant"))
         rest = {key: value for key, value in message.items() if key not in _PLAIN and value}
-        if rest:
-            found.loose("output", rest, "assistant")
+        beside = {key: value for key, value in choice.items() if key not in _BESIDE and value}
+        around = {key: value for key, value in body.items() if key not in _AROUND and value} if at == 0 else {}
+        for unknown in (rest, beside, around):
+            if unknown:
+                found.loose("output", unknown, "assistant")
+        if choice.get("logprobs") and not _same_words(choice["logprobs"], message):
+            choice.pop("logprobs")
         taken.append(found.choice(at))
     if not taken:
         raise BadBody("the reply has no choices", "choices")
     return Said(body, tuple(taken))
+
+
+def _same_words(logprobs: Any, message: JsonMap) -> bool:
+    """Whether the token probabilities spell what the message says and no more: what is judged is the message."""
+    said_text = {key: message.get(key) or "" for key in ("content", "refusal")}
+    for key, text in said_text.items():
+        rows = (logprobs.get(key) if isinstance(logprobs, dict) else [{}]) or []
+        tokens = [row.get("token") if isinstance(row, dict) else None for row in rows] if isinstance(rows, list) else [None]
+        if not all(isinstance(token, str) for token in tokens) or (tokens and "".join(map(str, tokens)) != text):
+            return False
+    return True
 
 
 def _thought(value: Any) -> str:
@@ -188,11 +206,11 @@ def _thought(value: Any) -> str:
 
 
 def speak(body: JsonMap, choice: Choice, text: str, finish: str = "content_filter") -> None:
-    """Let one choice of a reply say something else: our text, no tool calls, no thinking, no token probabilities."""
-    one = body["choices"][choice.index]
-    one["message"] = {"role": "assistant", "content": text, "refusal": None}
-    one["finish_reason"] = finish
-    one.pop("logprobs", None)
+    """Let one choice of a reply say something else: our text, and nothing else that the upstream wrote beside it."""
+    message = {"role": "assistant", "content": text, "refusal": None}
+    body["choices"][choice.index] = {"index": body["choices"][choice.index].get("index", 0), "message": message, "finish_reason": finish}
+    for unknown in [key for key in body if key not in _AROUND]:
+        del body[unknown]
 
 
 def without_thinking(body: JsonMap) -> None:
