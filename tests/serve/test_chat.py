@@ -112,7 +112,7 @@ CARD = "4111 1111 1111 1111"
 @pytest.mark.parametrize("where", ["reply", "choice", "logprobs"])
 def test_what_stands_beside_a_message_is_no_way_around_the_output_rules(rig: Rig, where: str) -> None:
     reply = completion("ok")
-    tokens = [{"token": part, "logprob": 0.0, "bytes": None, "top_logprobs": []} for part in CARD.split()]
+    tokens: list[dict[str, Any]] = [{"token": part, "logprob": 0.0, "bytes": None, "top_logprobs": []} for part in CARD.split()]
     {"reply": reply, "choice": reply["choices"][0], "logprobs": {}}[where]["x_vendor"] = {"note": CARD}
     reply["choices"][0]["logprobs"] = {"content": tokens} if where == "logprobs" else None
     rig.speaker.replies.append(reply)
