@@ -18,10 +18,23 @@ from sqlalchemy.sql import column, table
 from sqlalchemy.sql.dml import Insert
 
 from bylaw.errors import StoreError
-from bylaw.store import approval_tables, key_tables, process_tables, stop_tables
+from bylaw.store import (
+    appeal_tables,
+    approval_tables,
+    key_tables,
+    policy_tables,
+    process_tables,
+    session_tables,
+    stop_tables,
+    usage_tables,
+)
 
 DEFAULT: Final = Path(".bylaw/store.sqlite")
-REVISIONS: Final = ("v0001",)  # oldest first; the last one is what this program needs. The files are in migrations/versions/
+REVISIONS: Final = (
+    "v0001",
+    "v0002",
+    "v0003",
+)  # oldest first; the last one is what this program needs. The files are in migrations/versions/
 VERSION_TABLE: Final = "bylaw_schema"
 BUSY_TIMEOUT_S: Final = 5  # how long a write waits for another writer before it is an error
 CONNECT_TIMEOUT_S: Final = 5
@@ -31,11 +44,16 @@ MIGRATION_LOCK: Final = 0x62796C6177  # PostgreSQL's advisory lock: one process 
 OURS: Final = (  # the tables of this database; a ledger is a file of its own
     approval_tables.APPROVALS,
     approval_tables.ANSWERS,
+    appeal_tables.APPEALS,
     key_tables.KEYS,
+    usage_tables.USAGE,
     stop_tables.STOPS,
     process_tables.PROCESSES,
     process_tables.TIME_SEEN,
     process_tables.VERSIONS,
+    session_tables.SESSIONS,
+    policy_tables.POLICIES,
+    policy_tables.ACTIVATIONS,
 )
 
 _version = table(VERSION_TABLE, column("version_num"))

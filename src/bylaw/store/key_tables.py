@@ -21,4 +21,7 @@ KEYS: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Column("tokens_per_day", BigInteger),
+    Column("tokens_total", BigInteger),
+    Column("price", Text, nullable=False, server_default=""),  # of a million tokens, IN/OUT; empty: not set
 )
