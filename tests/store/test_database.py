@@ -196,3 +196,19 @@ def test_linting_a_policy_loads_no_database() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
 
     assert done.stdout.strip().endswith("False")
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date_and_keeps_what_it_has(tmp_path: Path) -> None:
+    old = database._sqlite(tmp_path / "store.sqlite")
+    with old.writing() as connection:
+        database.upgrade(connection, "v0001")
+        versions.raised(connection, "stops")
+    old.close()
+    store = database.open(tmp_path / "store.sqlite")
+    with store.reading() as connection:
+        found = versions.read(connection)["stops"]
+    store.close()
+    database.open(tmp_path / "made.sqlite").close()
+
+    assert found == 1
+    assert schema(tmp_path / "store.sqlite") == schema(tmp_path / "made.sqlite")
