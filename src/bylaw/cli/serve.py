@@ -7,14 +7,17 @@ from typing import Annotated, Literal
 import typer
 
 from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_and_ledger
-from bylaw.cli.saying import AsJson, PolicyOption, say, say_json
+from bylaw.cli.saying import A_MODEL, AsJson, PolicyOption, say, say_json
 
 By = Annotated[str, typer.Option("--as", metavar="PERSON", help="Who you are, for the record.", show_default="your login")]
 
 
 def serve(
     policy: PolicyOption,
-    upstream: Annotated[str, typer.Option(metavar="URL", help="The model's server, e.g. https://api.openai.com/v1", show_default=False)],
+    upstream: Annotated[
+        str, typer.Option(metavar="URL", help="The model's server, e.g. https://api.openai.com/v1", show_default=False)
+    ] = "",
+    model: Annotated[str, typer.Option(metavar="RUN", help=f"Or a model to run here: {A_MODEL}.", show_default=False)] = "",
     upstream_key_env: Annotated[str, typer.Option(metavar="NAME", help="The variable with the upstream's key.", show_default=False)] = "",
     host: Annotated[str, typer.Option(help="Where to listen; beyond this machine only with keys.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535)] = 8000,
@@ -24,17 +27,18 @@ def serve(
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Stand between clients and a model: any OpenAI or Anthropic client works by changing its base URL."""
-    from bylaw.serve import start  # noqa: PLC0415  # see `cli`
+    from bylaw.serve import local_model, start  # noqa: PLC0415  # see `cli`
     from bylaw.serve.gate import Ways  # noqa: PLC0415  # see `cli`
 
     setting = start.Setting(upstream, upstream_key_env, host, port, workers, store, data_dir, Ways(media=media))
-    made = start.prepare(setting, policy, _login())
-    say(f"policy {made.places.policy.id} {made.places.policy.version} {made.digest}")
-    for clause, where in made.places.book({}).standing().items():
-        say(f"  {clause}: {where}")
-    for missing in made.unsigned:
-        say(f"  not signed off: {missing}")
-    start.serve(setting, say)
+    with local_model.behind(setting, model) as behind:
+        made = start.prepare(behind.setting, policy, _login())
+        say(f"policy {made.places.policy.id} {made.places.policy.version} {made.digest}")
+        for clause, where in made.places.book({}).standing().items():
+            say(f"  {clause}: {where}")
+        for missing in made.unsigned:
+            say(f"  not signed off: {missing}")
+        start.serve(behind.ready(made.digest, say), say)
 
 
 def activate(

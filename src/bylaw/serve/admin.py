@@ -30,11 +30,13 @@ from bylaw.serve.door import Door, NotIn
 from bylaw.serve.gate import Gate
 from bylaw.serve.live import Live
 from bylaw.serve.openapi import DOCUMENT
+from bylaw.serve.upstream import UpstreamTrouble
 from bylaw.store.approval_rows import STATES, Approval
 from bylaw.store.database import Store
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_LISTED: Final = 500
+MODEL_S: Final = 2.0  # until a local model that says nothing counts as gone
 STATUS: Final = {"unknown_id": 404, "not_entitled": 403, "self_approval": 403, "other_tenant": 403}  # of a refused step; else 409
 HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
@@ -50,6 +52,7 @@ class Desk:
     ledger: Ledger
     stops: Stops
     data_dir: Path
+    local_model: bool = False  # the upstream must answer for this gateway to be ready
 
     @property
     def approvals(self) -> Approvals:
@@ -151,9 +154,18 @@ async def readyz(desk: Desk, request: Request) -> Response:
     wrong = [
         *(["the ledger does not take entries"] if not desk.gate.recorder.healthy else []),
         *(["the store cannot be read"] if unreadable else []),
+        *(["the local model does not answer"] if desk.local_model and not await _model_answers(desk) else []),
     ]
     said = {"ready": not wrong, "policy": desk.live.now.digest, "wrong": wrong}
     return _json(said | ({"refused_policy": desk.live.refused} if desk.live.refused else {}), 503 if wrong else 200)
+
+
+async def _model_answers(desk: Desk) -> bool:
+    try:
+        async with asyncio.timeout(MODEL_S), desk.gate.upstream.stream("/healthz", b"", {}, "GET") as live:
+            return live.status == 200
+    except (UpstreamTrouble, TimeoutError):
+        return False
 
 
 async def openapi(desk: Desk, request: Request) -> Response:

@@ -49,6 +49,7 @@ class Setting:
     store: str = ""
     data_dir: Path = Path(".bylaw")
     ways: Ways = field(default_factory=Ways)
+    local_model: bool = False  # the upstream is a process that was started with the gateway
 
     @property
     def local(self) -> bool:
@@ -158,7 +159,7 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     def other() -> App:
         from bylaw.serve.admin import Desk, admin  # noqa: PLC0415  # Starlette loads when somebody first asks for these routes
 
-        return admin(Desk(gate, door, live, store, ledger, stops, setting.data_dir))
+        return admin(Desk(gate, door, live, store, ledger, stops, setting.data_dir, setting.local_model))
 
     return Gateway(gate, door, other)
 
