@@ -16,7 +16,9 @@ The envelope has no floats, and ASCII keys: so `orjson` with sorted keys gives t
 """
 
 import hashlib
+import os
 import re
+from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -28,6 +30,7 @@ from bylaw.errors import LedgerError
 
 VERSION: Final = 1
 SALT_BYTES: Final = 32
+SALTS: Final = 64  # made at once
 SLACK_US: Final = 1_000_000  # entries of several threads may change places by so much
 MAX_INT: Final = 2**53 - 1  # RFC 8785: what every reader can hold
 MAX_TIME_US: Final = MAX_INT  # in the year 2255
@@ -120,6 +123,23 @@ def check_contents(contents: Any) -> dict[str, bytes]:
     if sum(map(len, found.values())) > MAX_CONTENT_BYTES:
         raise LedgerError(f"an entry's contents are larger than {MAX_CONTENT_BYTES} bytes", _HINT)
     return found
+
+
+class Salts:
+    """Random bytes for contents, asked of the system for many at once: each question hands the interpreter to another thread and back."""
+
+    def __init__(self) -> None:
+        self._ready: deque[bytes] = deque()
+
+    def next(self) -> bytes:
+        """A salt that nobody has had; safe from many threads."""
+        try:
+            return self._ready.popleft()
+        except IndexError:
+            fresh = os.urandom(SALTS * SALT_BYTES)
+            first, *others = (fresh[at : at + SALT_BYTES] for at in range(0, len(fresh), SALT_BYTES))
+            self._ready.extend(others)
+            return first
 
 
 def commitment(salt: bytes, content: bytes) -> str:

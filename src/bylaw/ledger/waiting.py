@@ -1,14 +1,17 @@
-"""An entry between its caller and the disk, and how its caller is told: a thread at a gate, or a task at a future."""
+"""An entry between its caller and the disk; how its caller is told (a thread at a gate, a task at a future); when the writer is woken."""
 
 import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Final
 
 from bylaw.errors import LedgerError
 
+GATHER_S: Final = 0.002  # how long entries of a busy loop gather at most before the writer is woken
+BUSY_S: Final = 0.000_05  # a turn of the loop that takes longer has done something
 STOP: Final = "Nothing may be released without its record. Mend the cause, then start again; the log goes on where it was."
 
 
@@ -49,10 +52,17 @@ class Waiting:
 
 
 class Watch:
-    """Tells the tasks of one loop when they have waited too long: one timer for all of them, not one each."""
+    """The tasks of one loop. They are told when they have waited too long, by one timer for all of them.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeout_s: float, late: Callable[[], LedgerError]) -> None:
-        self._loop, self._timeout_s, self._late = loop, timeout_s, late
+    And the writer is woken for them when the loop has a quiet moment: while it is busy, its next entries are near, and one commit for
+    all costs less than several, of processor time too. A loop at rest has its quiet moment at once.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, timeout_s: float, late: Callable[[], LedgerError], wake: Callable[[], None]
+    ) -> None:
+        self._loop, self._timeout_s, self._late, self._wake = loop, timeout_s, late, wake
+        self._since = self._turned = 0.0  # when the entry that has waited longest came, and the loop's last turn; 0: none waits
         self._futures: deque[tuple[float, asyncio.Future[Receipt]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -63,6 +73,18 @@ class Watch:
         self._futures.append((self._loop.time() + self._timeout_s, future))
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout_s, self._look)
+        if not self._since:
+            self._since = self._turned = perf_counter()
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        now = perf_counter()
+        if now - self._turned > BUSY_S and now - self._since < GATHER_S:
+            self._turned = now
+            self._loop.call_soon(self._turn)
+        else:
+            self._since = 0.0
+            self._wake()
 
     def _look(self) -> None:
         now = self._loop.time()

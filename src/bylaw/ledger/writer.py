@@ -25,7 +25,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from bylaw.errors import LedgerError
-from bylaw.ledger import entries, place
+from bylaw.ledger import entries, place, rows
 from bylaw.ledger.keyfile import signing_key
 from bylaw.ledger.merkle import leaf_hash
 from bylaw.ledger.notes import Checkpoint
@@ -71,6 +71,8 @@ class Ledger:
         self._waiting: deque[Waiting] = deque()
         self._writing = 0  # entries in the group at the disk
         self._weight = 0  # bytes of both
+        self._salts = entries.Salts()
+        self._ripe = False  # whether the writer is to take what waits
         self._oldest = 0.0  # since when the group at the disk is being written; 0: none is
         self._sessions: OrderedDict[str, int] = OrderedDict()  # the last number handed out
         self._watches: WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = WeakKeyDictionary()
@@ -133,7 +135,7 @@ class Ledger:
             await asyncio.sleep(0.001)
         watch = self._watches.get(loop)
         if watch is None:
-            watch = self._watches[loop] = Watch(loop, self._settings.timeout_s, self._late)
+            watch = self._watches[loop] = Watch(loop, self._settings.timeout_s, self._late, self._ripen)
         watch.add(future)
         return await future
 
@@ -209,7 +211,7 @@ class Ledger:
             raise LedgerError("an entry's seq must be a whole number from 1", "Leave it out, and the ledger counts.")
         contents = []
         if given := entry.get("contents"):
-            contents = [(name, os.urandom(entries.SALT_BYTES), content) for name, content in entries.check_contents(given).items()]
+            contents = [(name, self._salts.next(), content) for name, content in entries.check_contents(given).items()]
         said["contents"] = {name: entries.commitment(salt, content) for name, salt, content in contents}
         return said, time_us, seq, contents
 
@@ -240,11 +242,19 @@ class Ledger:
         self._sessions.move_to_end(session)
         if len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)
-        if not self._waiting:
-            self._wake.notify()
         self._waiting.append(waiting)
         self._weight += waiting.weight
+        if gate is not None and not self._ripe:
+            self._ripe = True
+            self._wake.notify()
         return waiting
+
+    def _ripen(self) -> None:
+        """Wake the writer for what asyncio's callers have handed in."""
+        with self._lock:
+            if self._waiting and not self._ripe:
+                self._ripe = True
+                self._wake.notify()
 
     def _seq(self, session: str) -> int:
         known = self._sessions.get(session)
@@ -289,10 +299,11 @@ class Ledger:
         """Wait for entries or for a checkpoint that is due, and take what is there; False at the close, when all is done."""
         group.clear()
         with self._lock:
-            while not self._waiting and not self._closing and not self._due():
+            while not self._ripe and not self._closing and not self._due():
                 self._wake.wait(self._published_at + self._settings.checkpoint_s - time.monotonic() if self._unpublished else None)
             while self._waiting and len(group) < MAX_GROUP:
                 group.append(self._waiting.popleft())
+            self._ripe = bool(self._waiting)
             self._writing = len(group)
             self._oldest = time.monotonic()
         return bool(group or self._unpublished)
@@ -306,13 +317,12 @@ class Ledger:
         db, erased = self._db, []
         db.execute("BEGIN IMMEDIATE")
         if group:
-            db.executemany("INSERT INTO ledger_leaves VALUES (?,?,?)", [(self.log, one.index, one.leaf) for one in group])
-            rows = [(self.log, one.index, *content, one.time_us, one.session) for one in group for content in one.contents]
-            if rows:
-                db.executemany("INSERT INTO ledger_contents VALUES (?,?,?,?,?,?,?)", rows)
+            rows.insert(db, "ledger_leaves", [(self.log, one.index, one.leaf) for one in group])
+            contents = [(self.log, one.index, *content, one.time_us, one.session) for one in group for content in one.contents]
+            rows.insert(db, "ledger_contents", contents)
             erased = [one for one in group if one.erase]
             for one in erased:
-                one.erased = self._erase(one)
+                one.erased = rows.erase(db, self.log, one.index, *(one.erase or (0, "")))
         for one in group:
             hashed = leaf_hash(one.leaf)
             self._frontier.add(hashed)
@@ -335,23 +345,8 @@ class Ledger:
             self._unsaved.update((one.session, one.seq) for one in group)
         self.groups += 1
         if erased or (publish and self._scrub):
-            self._scrub = self._unscrubbed()
+            self._scrub = rows.unscrubbed(db, self._settings.busy_s)
         return publish
-
-    def _unscrubbed(self) -> bool:
-        """Clear the write-ahead log, where erased contents still stand. A reader can be in the way: then again at the next checkpoint."""
-        self._db.execute("PRAGMA busy_timeout=100").fetchall()
-        (busy, _, _) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        self._db.execute(f"PRAGMA busy_timeout={int(self._settings.busy_s * 1000)}").fetchall()
-        return bool(busy)
-
-    def _erase(self, one: Waiting) -> int:
-        before, session = one.erase or (0, "")
-        which, values = (" AND session=?", [session]) if session else ("", [])
-        found = self._db.execute(
-            f"DELETE FROM ledger_contents WHERE log=? AND at<? AND time_us<?{which}", [self.log, one.index, before, *values]
-        )
-        return found.rowcount
 
     def _still_there(self) -> None:
         """SQLite writes on into a file that was deleted or replaced; an acknowledgement of that would be worth nothing."""

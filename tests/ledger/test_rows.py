@@ -1,0 +1,83 @@
+"""Groups: what a busy loop hands in goes to the disk together, in few statements, and nobody waits for a loop that never rests."""
+
+import asyncio
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from bylaw.ledger import rows
+from bylaw.ledger.entries import SALTS, Salts
+from bylaw.ledger.writer import Ledger
+
+DECISION = {"kind": "decision", "decision": "allow"}
+TURN_S = 0.000_2  # of a busy loop
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 63, 64, 65, 200])
+def test_any_number_of_rows_goes_in_whole(count: int) -> None:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    db.execute("CREATE TABLE things (at INTEGER PRIMARY KEY, name TEXT)")
+    given = [(at, f"thing {at}") for at in range(count)]
+    rows.insert(db, "things", given)
+    found = db.execute("SELECT at, name FROM things ORDER BY at").fetchall()
+    db.close()
+
+    assert found == given
+
+
+def test_no_salt_is_given_twice_to_many_threads() -> None:
+    salts, wanted = Salts(), 20 * SALTS
+    with ThreadPoolExecutor(8) as pool:
+        given = list(pool.map(lambda _: salts.next(), range(wanted)))
+
+    assert len(set(given)) == wanted
+    assert {len(salt) for salt in given} == {32}
+
+
+def test_what_a_busy_loop_hands_in_turn_by_turn_shares_groups(tmp_path: Path) -> None:
+    async def one(ledger: Ledger, turn: int) -> None:
+        for _ in range(turn):
+            await asyncio.sleep(0)
+        time.sleep(TURN_S)  # this is what a busy loop does
+        await ledger.record({**DECISION, "session": f"s{turn}"})
+
+    async def many(ledger: Ledger) -> None:
+        await asyncio.gather(*(one(ledger, turn) for turn in range(40)))
+
+    with Ledger(tmp_path) as ledger:
+        asyncio.run(many(ledger))
+        groups = ledger.groups
+
+    assert groups <= 20  # one for each 2 ms of 8, were the disk and this machine at their best
+
+
+def test_a_loop_that_never_rests_keeps_nobody_waiting(tmp_path: Path) -> None:
+    async def restless(ledger: Ledger) -> float:
+        record = asyncio.ensure_future(ledger.record(DECISION))
+        began = time.monotonic()
+        while not record.done():
+            time.sleep(TURN_S)  # it never rests
+            await asyncio.sleep(0)
+        return time.monotonic() - began
+
+    with Ledger(tmp_path) as ledger:
+        took = asyncio.run(restless(ledger))
+
+    assert took < 5
+
+
+def test_a_thread_need_not_wait_for_what_a_loop_has_handed_in(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+
+        async def both() -> tuple[int, int]:
+            record = asyncio.ensure_future(ledger.record(DECISION))
+            await asyncio.sleep(0)
+            appended = ledger.append(DECISION)  # blocks the loop: nothing but this call can wake the writer
+            return (await record).index, appended.index
+
+        indices = asyncio.run(both())
+
+    assert indices == (0, 1)
