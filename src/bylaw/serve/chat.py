@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from bylaw.serve.beside import gather, left, said_beside, spelled, unsealed, without
 from bylaw.serve.thoughts import OPEN, parted
 from bylaw.serve.wire import (
     MAX_CHOICES,
@@ -27,13 +28,12 @@ from bylaw.serve.wire import (
     arguments,
     kind_of,
 )
-from bylaw.types import Surface
+from bylaw.types import EMPTY, Surface
 
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 MEDIA: Final = frozenset({"image_url", "input_audio", "audio", "image", "video_url"})
 THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_details")  # fields in which servers show thinking
-_BESIDE: Final = frozenset({"index", "message", "finish_reason", "logprobs"})  # of a choice: no text of its own
-_AROUND: Final = frozenset({"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"})  # of a reply
+AROUND: Final = ("id", "object", "created", "model", "system_fingerprint", "service_tier")  # of a reply; marks
 _PLAIN: Final = frozenset(
     {"role", "content", "refusal", "tool_calls", "function_call", "name", "tool_call_id", "audio", "index", *THOUGHTS}
 )
@@ -149,8 +149,8 @@ def calls_of(message: Mapping[str, Any], path: Path) -> Iterator[Call]:
         yield Call("", str(old.get("name") or ""), arguments(old.get("arguments", "")), (*path, "function_call"))
 
 
-def said(body: JsonMap) -> Said:
-    """Take a reply apart; raises BadBody."""
+def said(body: JsonMap, sent: Mapping[str, Any] = EMPTY) -> Said:
+    """Take a reply apart; raises BadBody. `sent` is the request: what it says itself is nothing new in the reply."""
     choices = a_list(body, "choices", MAX_CHOICES)
     taken = []
     for at, one in enumerate(choices):
@@ -169,29 +169,44 @@ def said(body: JsonMap) -> Said:
         for key in THOUGHTS:
             if message.get(key):
                 found.thinking.append(Text("thinking", _thought(message[key]), (*path, key), "assistant"))
-        rest = {key: value for key, value in message.items() if key not in _PLAIN and value}
-        beside = {key: value for key, value in choice.items() if key not in _BESIDE and value}
-        around = {key: value for key, value in body.items() if key not in _AROUND and value} if at == 0 else {}
-        for unknown in (rest, beside, around):
-            if unknown:
-                found.loose("output", unknown, "assistant")
-        if choice.get("logprobs") and not _same_words(choice["logprobs"], message):
+        if choice.get("logprobs") and not _same_words(choice["logprobs"], message, found):
             choice.pop("logprobs")
+        rest = [without(choice, "message", "logprobs"), *_around_message(message)]
+        gather(found, [without(body, "choices"), *rest] if at == 0 else rest, sent)
         taken.append(found.choice(at))
     if not taken:
         raise BadBody("the reply has no choices", "choices")
     return Said(body, tuple(taken))
 
 
-def _same_words(logprobs: Any, message: JsonMap) -> bool:
+def _around_message(message: JsonMap) -> Iterator[Any]:
+    """What stands in a message beside its texts, its thinking, and what its calls are given."""
+    yield without(message, "content", "refusal", "tool_calls", "function_call", "audio", *THOUGHTS)
+    yield from calls_beside(message)
+    if isinstance(audio := message.get("audio"), dict):
+        yield without(audio, "data", "transcript")
+    for part in message["content"] if isinstance(message.get("content"), list) else ():
+        yield unsealed(part) if part.get("type") in MEDIA else [part.get("annotations"), part.get("cache_control")]
+
+
+def calls_beside(message: JsonMap) -> Iterator[Any]:
+    """What stands in calls beside a name and arguments."""
+    for call in a_list(message, "tool_calls"):
+        kind = kind_of(call, "function")
+        if kind in ("function", "custom") and isinstance(inner := call.get(kind), dict):
+            yield [without(call, kind), without(inner, "name", "arguments" if kind == "function" else "input")]
+        else:
+            yield {"id": call.get("id")}
+    if isinstance(old := message.get("function_call"), dict):
+        yield without(old, "name", "arguments")
+
+
+def _same_words(logprobs: Any, message: JsonMap, found: Gathering) -> bool:
     """Whether the token probabilities spell what the message says and no more: what is judged is the message."""
-    said_text = {key: message.get(key) or "" for key in ("content", "refusal")}
-    for key, text in said_text.items():
-        rows = (logprobs.get(key) if isinstance(logprobs, dict) else [{}]) or []
-        tokens = [row.get("token") if isinstance(row, dict) else None for row in rows] if isinstance(rows, list) else [None]
-        if not all(isinstance(token, str) for token in tokens) or (tokens and "".join(map(str, tokens)) != text):
-            return False
-    return True
+    if not isinstance(logprobs, dict) or logprobs.keys() - {"content", "refusal"}:
+        return False
+    texts = {key: message.get(key) or "" for key in ("content", "refusal")}
+    return all(isinstance(text, str) and spelled(logprobs.get(key) or [], text, found) for key, text in texts.items())
 
 
 def _thought(value: Any) -> str:
@@ -208,9 +223,22 @@ def _thought(value: Any) -> str:
 def speak(body: JsonMap, choice: Choice, text: str, finish: str = "content_filter") -> None:
     """Let one choice of a reply say something else: our text, and nothing else that the upstream wrote beside it."""
     message = {"role": "assistant", "content": text, "refusal": None}
-    body["choices"][choice.index] = {"index": body["choices"][choice.index].get("index", 0), "message": message, "finish_reason": finish}
-    for unknown in [key for key in body if key not in _AROUND]:
-        del body[unknown]
+    body["choices"][choice.index] = {"index": _place(body, choice), "message": message, "finish_reason": finish}
+    _strip(body)
+
+
+def _place(body: JsonMap, choice: Choice) -> int:
+    at = body["choices"][choice.index].get("index")
+    return at if isinstance(at, int) and 0 <= at < MAX_CHOICES else choice.index
+
+
+def _strip(body: JsonMap) -> None:
+    """Leave of what stands around the choices only what says nothing."""
+    for key in [key for key in body if key not in ("choices", "usage", *AROUND)]:
+        del body[key]
+    for key in body.keys() - {"choices"}:
+        if said_beside({key: body[key]}):
+            body[key] = left(body[key]) if key == "usage" else None
 
 
 def without_thinking(body: JsonMap) -> None:
@@ -233,7 +261,8 @@ def solo(body: JsonMap, choice: Choice) -> JsonMap:
 
 def adopt(body: JsonMap, choice: Choice, other: JsonMap) -> JsonMap:
     """A reply in which the only choice of another reply stands for this one."""
-    body["choices"][choice.index] = {**other["choices"][0], "index": body["choices"][choice.index].get("index", choice.index)}
+    body["choices"][choice.index] = {**other["choices"][0], "index": _place(body, choice)}
+    _strip(body)  # it was judged with the answer that is gone
     return body
 
 

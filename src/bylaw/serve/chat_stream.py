@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bylaw.serve.chat import THOUGHTS, calls_of
+from bylaw.serve.beside import gather, left, word
+from bylaw.serve.chat import AROUND, THOUGHTS, calls_beside, calls_of
 from bylaw.serve.lanes import Lane, Stopped
 from bylaw.serve.route import Finished, Gates, Halt, Step
 from bylaw.serve.sse import DONE, Sent, sent
-from bylaw.serve.wire import MAX_CALLS, MAX_CHOICES, Asked, BadBody, JsonMap, a_list, a_map, dump, load
+from bylaw.serve.wire import MAX_CALLS, MAX_CHOICES, Asked, BadBody, Gathering, JsonMap, a_list, a_map, dump, load
 
 TEXTS: Final = ("content", "refusal")
 _DONE: Final = sent(DONE)
@@ -61,9 +62,9 @@ class ChatStream:
         choices = a_list(chunk, "choices", MAX_CHOICES)
         if not choices:
             if chunk.get("usage") is not None:
-                self._tail.append(sent(dump({**self._head, "choices": [], "usage": chunk["usage"]})))
+                self._tail.append(sent(dump({**self._head, "choices": [], "usage": left(chunk["usage"])})))
             return ()
-        self._head |= {key: value for key, value in chunk.items() if key not in ("choices", "usage", "obfuscation")}
+        self._head |= left({key: chunk[key] for key in AROUND if key in chunk})
         steps: list[Step] = []
         for one in choices:
             choice = a_map(one, "a choice")
@@ -82,7 +83,7 @@ class ChatStream:
     def _choice(self, voice: Voice, choice: JsonMap, chunk: JsonMap) -> Iterator[Step]:
         delta = a_map(choice.get("delta") or {}, "delta")
         self._gather(voice, delta)
-        voice.finish = str(choice["finish_reason"]) if choice.get("finish_reason") else None
+        voice.finish = word(choice["finish_reason"], "stop") if choice.get("finish_reason") else None
         try:
             out = _shown(voice, delta)
         except Stopped as stop:
@@ -93,12 +94,14 @@ class ChatStream:
             return
         if out:
             plain = not self._searched and not voice.lane.thinking
-            extra = {"usage": chunk["usage"]} if chunk.get("usage") else {}
+            extra = {"usage": left(chunk["usage"])} if chunk.get("usage") else {}
             yield self._chunk(voice, out, None, choice.get("logprobs") if plain else None, extra)
         if voice.finish:
             voice.closed = True
-            calls = tuple(calls_of(voice.message(), ("choices", 0, "message")))
-            yield Finished(voice.index, calls, "".join(voice.lane.out), voice.lane.met)
+            message, beside = voice.message(), Gathering()
+            gather(beside, list(calls_beside(message)))
+            calls = tuple(calls_of(message, ("choices", 0, "message")))
+            yield Finished(voice.index, calls, "".join(voice.lane.out), voice.lane.met, tuple(beside.texts))
 
     def _gather(self, voice: Voice, delta: JsonMap) -> None:
         """Keep the pieces of thinking and of tool calls."""
@@ -167,7 +170,7 @@ class ChatStream:
 
 def _shown(voice: Voice, delta: JsonMap) -> JsonMap:
     """What of a delta may leave; raises Stopped."""
-    out: JsonMap = {"role": delta["role"]} if isinstance(delta.get("role"), str) else {}
+    out: JsonMap = {"role": word(delta["role"], "assistant")} if isinstance(delta.get("role"), str) else {}
     for key in TEXTS:
         if isinstance(piece := delta.get(key), str):
             shown = voice.lane.text(key, piece)

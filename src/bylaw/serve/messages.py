@@ -7,6 +7,7 @@ Thinking stays a block, empty, with its signature: so a conversation with tools 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bylaw.serve.beside import gather, left, said_beside, unsealed, without
 from bylaw.serve.thoughts import OPEN, parted
 from bylaw.serve.wire import (
     Asked,
@@ -25,9 +26,10 @@ from bylaw.serve.wire import (
     arguments,
     kind_of,
 )
-from bylaw.types import Surface
+from bylaw.types import EMPTY, Surface
 
 _OPENING: Final = 2
+AROUND: Final = ("id", "type", "role", "model", "container", "usage")  # of a reply; marks and numbers
 _PLAIN: Final = frozenset({"type", "text", "cache_control", "citations"})
 
 
@@ -123,14 +125,15 @@ def _document(block: JsonMap, path: Path, found: Gathering, who: tuple[str, str]
     ) else None
 
 
-def said(body: JsonMap) -> Said:
-    """Take a reply apart; raises BadBody."""
+def said(body: JsonMap, sent: Mapping[str, Any] = EMPTY) -> Said:
+    """Take a reply apart; raises BadBody. `sent` is the request: what it says itself is nothing new in the reply."""
     content = a_list(body, "content")
     if body.get("type") != "message" or not isinstance(body.get("content"), list):
         raise BadBody("the reply is no message", "type")
-    found = Gathering()
+    found, beside = Gathering(), list[Any]([without(body, "content")])
     for at, one in enumerate(content):
         block, path = a_map(one, f"content[{at}]"), ("content", at)
+        beside.append(_around(block))
         kind = kind_of(block)
         if kind == "thinking":
             found.thinking.append(Text("thinking", str(block.get("thinking") or ""), (*path, "thinking"), "assistant"))
@@ -142,10 +145,23 @@ def said(body: JsonMap) -> Said:
                 thought, block["text"] = parted(block["text"])
                 if thought:
                     found.thinking.append(Text("thinking", thought, (), "assistant"))
-            _block(block, path, "output", found, ("assistant", ""), {})
-        elif kind != "redacted_thinking":
-            found.loose("output", {key: value for key, value in block.items() if key not in ("type", "id", "tool_use_id")}, "assistant")
+            if not isinstance(block.get("text"), str):
+                raise BadBody("a text block has no `text`", f"content[{at}]")
+            found.text("output", block["text"], (*path, "text"), "assistant")
+    gather(found, beside, sent)
     return Said(body, (found.choice(0),))
+
+
+def _around(block: JsonMap) -> Any:
+    """What stands in a block beside its text, its thinking, and what a tool is given."""
+    kind = kind_of(block)
+    if kind == "image":
+        return unsealed(block)
+    if isinstance(block.get("name"), str) and "input" in block:
+        return without(block, "name", "input")
+    if kind == "redacted_thinking":
+        return [without(block, "data"), {"encrypted_content": block.get("data")}]
+    return without(block, kind) if kind in ("text", "thinking") else block
 
 
 # ---- Put together ----------------------------------------------------------------------------------------------------
@@ -157,6 +173,11 @@ def speak(body: JsonMap, choice: Choice, text: str, finish: str = "content_filte
     body["content"] = [{"type": "text", "text": text}]
     body["stop_reason"] = reason(finish)
     body["stop_sequence"] = None
+    for key in body.keys() - {"content", "stop_reason", "stop_sequence"}:
+        if key not in AROUND:
+            del body[key]
+        elif said_beside({key: body[key]}):
+            body[key] = left(body[key]) if isinstance(body[key], dict) else None
 
 
 def reason(finish: str) -> str:

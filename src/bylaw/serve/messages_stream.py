@@ -6,13 +6,15 @@ Blocks keep their order. Blocks of a kind we do not know wait as well, and are j
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from bylaw.serve.beside import is_mark, left, word
 from bylaw.serve.lanes import Lane, Stopped
-from bylaw.serve.messages import reason, said
+from bylaw.serve.messages import AROUND, reason, said
 from bylaw.serve.route import Finished, Gates, Halt, Step
 from bylaw.serve.sse import Sent, sent
 from bylaw.serve.wire import MAX_CALLS, Asked, BadBody, JsonMap, a_map, arguments, dump, kind_of, load
 
 MAX_BLOCKS: Final = 4 * MAX_CALLS
+_PING: Final = sent(dump({"type": "ping"}), "ping")
 _END: Final = sent(dump({"type": "message_stop"}), "message_stop")
 
 
@@ -20,7 +22,7 @@ class MessagesStream:
     """One stream."""
 
     def __init__(self, asked: Asked, gates: Gates) -> None:
-        self._lane = Lane(gates, gates.text() is not None)
+        self._lane, self._asked = Lane(gates, gates.text() is not None), asked.body
         self._message: JsonMap = {"id": "msg_bylaw", "type": "message", "role": "assistant", "model": asked.model, "usage": {}}
         self._blocks: dict[int, JsonMap] = {}  # as they are to the client
         self._json: dict[int, list[str]] = {}  # inputs of calls, in pieces
@@ -45,7 +47,7 @@ class MessagesStream:
         if kind == "error":
             raise BadBody("the model's server broke off")
         if kind == "ping":
-            return (sent(event.content, "ping"),)
+            return (_PING,)
         if self._closed:
             return ()
         try:
@@ -58,8 +60,10 @@ class MessagesStream:
     def _event(self, kind: Any, content: JsonMap) -> Iterator[Step]:
         if kind == "message_start":
             self._begun = True
-            self._message = {**a_map(content.get("message"), "message"), "content": []}
-            yield sent(dump({**content, "message": self._message}), "message_start")
+            message = a_map(content.get("message"), "message")
+            fixed: JsonMap = {"content": [], "stop_reason": None, "stop_sequence": None}
+            self._message = {**left({key: message[key] for key in AROUND if key in message}), **fixed}
+            yield sent(dump({"type": "message_start", "message": self._message}), "message_start")
         elif not self._begun:
             raise BadBody("the model's server sent no message_start")
         elif kind == "content_block_start":
@@ -69,7 +73,7 @@ class MessagesStream:
         elif kind == "content_block_stop":
             yield from self._stop(_index(content))
         elif kind == "message_delta":
-            self._delta = content
+            self._delta = self._ending(content)
         elif kind == "message_stop":
             yield self._finished()
 
@@ -78,7 +82,14 @@ class MessagesStream:
             raise BadBody("a block begins twice")
         kind = kind_of(block)
         block = {**block, "type": kind}
-        if kind == "text":
+        if kind in ("thinking", "redacted_thinking"):
+            if kind == "thinking":
+                self._lane.think(str(block.get("thinking") or ""))
+            self._blocks[at] = _sealed(block)
+            yield from self._out(
+                at, sent(dump({"type": "content_block_start", "index": at, "content_block": self._blocks[at]}), "content_block_start")
+            )
+        elif kind == "text":
             text = block.get("text") or ""
             self._blocks[at] = {"type": "text", "text": ""}
             yield from self._out(
@@ -87,14 +98,6 @@ class MessagesStream:
             self._open = at
             if text:
                 yield from self._piece(at, {"type": "text_delta", "text": text})
-        elif kind in ("thinking", "redacted_thinking"):
-            if kind == "thinking":
-                self._lane.think(str(block.get("thinking") or ""))
-                block = {**block, "thinking": ""}
-            self._blocks[at] = block
-            yield from self._out(
-                at, sent(dump({"type": "content_block_start", "index": at, "content_block": block}), "content_block_start")
-            )
         else:
             self._holding = True
             self._blocks[at] = dict(block)
@@ -108,8 +111,9 @@ class MessagesStream:
                 yield from self._out(at, self._text(at, shown))
         elif kind == "thinking_delta":
             self._lane.think(str(delta.get("thinking") or ""))
-        elif kind == "signature_delta" and block["type"] == "thinking":
+        elif kind == "signature_delta" and block["type"] == "thinking" and is_mark("signature", str(delta.get("signature") or "")):
             block["signature"] = str(block.get("signature") or "") + str(delta.get("signature") or "")
+            delta = {"type": kind, "signature": str(delta.get("signature") or "")}
             yield from self._out(at, sent(dump({"type": "content_block_delta", "index": at, "delta": delta}), "content_block_delta"))
         elif kind == "input_json_delta" and at in self._json:
             piece = str(delta.get("partial_json") or "")
@@ -137,9 +141,19 @@ class MessagesStream:
         self._closed = self._ended = True
         if self._done != self._blocks.keys():
             raise BadBody("the model's message is not complete")
-        choice = said(self._reply()).choices[0]
+        choice = said(self._reply(), self._asked).choices[0]
         loose = tuple(text for text in choice.texts if not text.path)
         return Finished(0, choice.calls, "".join(self._lane.out), self._lane.met, loose)
+
+    def _ending(self, content: JsonMap) -> JsonMap:
+        """Why the message ended, and what it cost."""
+        delta = a_map(content.get("delta") or {}, "delta")
+        stopped, stops = delta.get("stop_sequence"), self._asked.get("stop_sequences")
+        why = {
+            "stop_reason": word(delta["stop_reason"], "end_turn") if delta.get("stop_reason") else None,
+            "stop_sequence": stopped if isinstance(stops, list) and stopped in stops else None,
+        }
+        return {"type": "message_delta", "delta": why, "usage": left(a_map(content.get("usage") or {}, "usage"))}
 
     def _block(self, at: int) -> JsonMap:
         if at not in self._blocks:
@@ -215,6 +229,14 @@ def _input(pieces: str) -> Any:
     """A call's input: the object, or the text itself where it cannot be read, which no rule can then be decided on."""
     read = arguments(pieces)
     return pieces if read is None else dict(read)
+
+
+def _sealed(block: JsonMap) -> JsonMap:
+    """Thinking without its words: what is sealed stays."""
+    if block["type"] == "thinking":
+        return {"type": "thinking", "thinking": "", "signature": left({"signature": block.get("signature") or ""})["signature"] or ""}
+    sealed = block.get("data")
+    return {"type": "redacted_thinking", "data": sealed if isinstance(sealed, str) and is_mark("signature", sealed) else ""}
 
 
 def _whole(at: int, block: JsonMap) -> list[bytes]:

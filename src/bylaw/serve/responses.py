@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bylaw.serve.beside import gather, is_mark, said_beside, spelled, without
 from bylaw.serve.thoughts import OPEN, parted
 from bylaw.serve.wire import (
     Asked,
@@ -27,10 +28,11 @@ from bylaw.serve.wire import (
     arguments,
     kind_of,
 )
-from bylaw.types import Surface
+from bylaw.types import EMPTY, Surface
 
 MEDIA: Final = frozenset({"input_image", "input_audio", "output_image", "output_audio"})
 SEALED: Final = frozenset({"encrypted_content", "id", "status", "type"})  # what the upstream alone can read, and what says nothing
+EMPTIED: Final = frozenset({"id", "object", "model", "metadata", "tools", "usage", "instructions", "error"})  # fields that clients expect
 _OPENING: Final = 2
 _READ: Final = ("tools", "prompt")  # what else of a request reaches the model
 
@@ -134,11 +136,12 @@ def call_of(item: JsonMap, path: Path) -> Call:
     return Call(call_id, tool, {key: value for key, value in item.items() if key not in ("call_id", *SEALED)}, path)
 
 
-def said(body: JsonMap) -> Said:
-    """Take a reply apart; raises BadBody."""
+def said(body: JsonMap, sent: Mapping[str, Any] = EMPTY) -> Said:
+    """Take a reply apart; raises BadBody. `sent` is the request: what it says itself is nothing new in the reply."""
     if not isinstance(body.get("output"), list) or body.get("status") in ("queued", "in_progress"):
         raise BadBody("the reply has no output", "output")
-    found = Gathering()
+    body.pop("output_text", None)  # some servers repeat the text here
+    found, beside = Gathering(), list[Any]([without(body, "output")])
     for at, one in enumerate(body["output"]):
         item, path = a_map(one, f"output[{at}]"), ("output", at)
         kind = kind_of(item)
@@ -146,7 +149,10 @@ def said(body: JsonMap) -> Said:
             if not found.texts:
                 _part_thinking(item, found)
             _content(item.get("content"), (*path, "content"), "output", found, ("assistant", ""))
+            _tokens(item, found)
+            beside.append(without(item, "content"))
         elif kind == "reasoning":
+            beside.append(without(item, "summary", "content"))
             thought = Gathering()
             for key in ("summary", "content"):
                 if item.get(key):
@@ -154,7 +160,17 @@ def said(body: JsonMap) -> Said:
             found.thinking += [Text("thinking", text.text, (), "assistant") for text in thought.texts]
         else:
             found.call(call_of(item, path))
+            given = {"function_call": ("name", "arguments"), "custom_tool_call": ("name", "input")}.get(kind)
+            beside.append(without(item, *given) if given else {key: item[key] for key in ("call_id", *SEALED) if key in item})
+    gather(found, beside, sent)
     return Said(body, (found.choice(0),))
+
+
+def _tokens(item: JsonMap, found: Gathering) -> None:
+    """Drop token probabilities that do not spell the text beside them."""
+    for part in item["content"] if isinstance(item.get("content"), list) else ():
+        if part.get("logprobs") and not spelled(part["logprobs"], str(part.get("text") or ""), found):
+            part["logprobs"] = []
 
 
 def _part_thinking(item: JsonMap, found: Gathering) -> None:
@@ -181,10 +197,15 @@ def spoken(item_id: str, text: str) -> JsonMap:
 def speak(body: JsonMap, choice: Choice, text: str, finish: str = "content_filter") -> None:
     """Let the reply say something else: our text alone."""
     del choice, finish  # a response has one choice, and is complete
-    body["output"] = [spoken(str(body.get("id") or "bylaw"), text)]
+    name = str(body.get("id") or "")
+    body["output"] = [spoken(name if is_mark("id", name) else "bylaw", text)]
     body["status"] = "completed"
     body["incomplete_details"] = None
-    body.pop("output_text", None)
+    for key in [key for key in body if key != "output" and said_beside({key: body[key]})]:
+        if key in EMPTIED:
+            body[key] = type(body[key])() if key in ("metadata", "tools") and isinstance(body[key], dict | list) else None
+        else:
+            del body[key]
 
 
 def without_thinking(body: JsonMap) -> None:
@@ -193,13 +214,11 @@ def without_thinking(body: JsonMap) -> None:
         if item.get("type") == "reasoning":
             item["summary"] = []
             item.pop("content", None)
-    body.pop("output_text", None)  # some servers repeat the text here
 
 
 def without_tokens(body: JsonMap, choice: Choice) -> None:
     """Take out the tokens: they would spell what was cut."""
     del choice  # a response has one
-    body.pop("output_text", None)
     for item in body["output"]:
         content = item.get("content") if item.get("type") == "message" else None
         for part in content if isinstance(content, list) else ():

@@ -7,6 +7,7 @@ are read; what ends them is made anew from what has left. Events of a kind we do
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from bylaw.serve.beside import left, word
 from bylaw.serve.lanes import Lane, Stopped
 from bylaw.serve.responses import said, spoken
 from bylaw.serve.route import Finished, Gates, Halt, Step
@@ -23,7 +24,7 @@ class ResponsesStream:
     """One stream."""
 
     def __init__(self, asked: Asked, gates: Gates) -> None:
-        self._lane = Lane(gates, gates.text() is not None)
+        self._lane, self._asked = Lane(gates, gates.text() is not None), asked.body
         self._response: JsonMap = {"id": "resp_bylaw", "object": "response", "model": asked.model, "status": "in_progress", "output": []}
         self._items: dict[int, JsonMap] = {}  # as they are to the client
         self._done: set[int] = set()
@@ -55,7 +56,7 @@ class ResponsesStream:
 
     def _event(self, kind: str, content: JsonMap) -> Iterator[Step]:
         if kind in _BEGIN:
-            self._response = {**a_map(content.get("response"), "response"), "output": []}
+            self._response = self._around(content)
             yield self._event_bytes({"type": kind, "response": self._response})
         elif kind == "response.output_item.added":
             yield from self._added(_index(content, "output_index"), a_map(content.get("item"), "item"))
@@ -74,9 +75,14 @@ class ResponsesStream:
             yield from self._item_done(_index(content, "output_index"), a_map(content.get("item"), "item"))
         elif kind in _END:
             self._end = kind
-            response = a_map(content.get("response"), "response")
-            self._response = {**response, "output": [], **({"output_text": None} if "output_text" in response else {})}
+            self._response = self._around(content)
             yield self._finished()
+
+    def _around(self, content: JsonMap) -> JsonMap:
+        """A response without its output: what of it says nothing, and what the request says."""
+        response = a_map(content.get("response"), "response")
+        around: JsonMap = left({key: value for key, value in response.items() if key not in ("output", "output_text")}, self._asked)
+        return {**around, "output": []}
 
     def _added(self, at: int, item: JsonMap) -> Iterator[Step]:
         if at in self._items:
@@ -84,7 +90,7 @@ class ResponsesStream:
         kind = kind_of(item)
         item = {**item, "type": kind}
         if kind == "message":
-            self._items[at] = {**item, "content": []}
+            self._items[at] = {**left({key: item[key] for key in ("type", "id", "role", "status", "phase") if key in item}), "content": []}
         elif kind == "reasoning":
             self._items[at] = _sealed(item)
         else:
@@ -125,7 +131,7 @@ class ResponsesStream:
         if known["type"] == "message":
             if self._open and self._open[0] == at:  # its text did not end by itself
                 yield from self._part_done(self._open)
-            known["status"] = item.get("status", "completed")
+            known["status"] = word(item.get("status"), "completed")
             yield from self._out({"type": "response.output_item.done", "output_index": at, "item": known})
         elif known["type"] == "reasoning":
             item = {**item, "type": "reasoning"}
@@ -145,7 +151,9 @@ class ResponsesStream:
         self._closed = True
         if self._done != self._items.keys():
             raise BadBody("the model's response is not complete")
-        return Finished(0, said(self._reply()).choices[0].calls, "".join(self._lane.out), self._lane.met)
+        choice = said(self._reply(), self._asked).choices[0]
+        loose = tuple(text for text in choice.texts if not text.path)
+        return Finished(0, choice.calls, "".join(self._lane.out), self._lane.met, loose)
 
     def _item(self, at: int) -> JsonMap:
         if at not in self._items:
@@ -247,7 +255,7 @@ def _index(content: JsonMap, key: str) -> int:
 
 def _sealed(item: JsonMap) -> JsonMap:
     """Thinking without its words."""
-    return {**{key: value for key, value in item.items() if key not in ("summary", "content")}, "summary": []}
+    return {**left({key: item[key] for key in ("type", "id", "status", "encrypted_content") if key in item}), "summary": []}
 
 
 def _words(item: JsonMap) -> Iterator[str]:

@@ -1,13 +1,13 @@
 """What a model route must be able to do; each is a module (`chat`, `responses`, `messages`), and its stream a class beside it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from bylaw.serve.sse import Sent
 from bylaw.serve.streaming import HoldBack
 from bylaw.serve.wire import Asked, Call, Choice, JsonMap, Said, Text
-from bylaw.types import Decision
+from bylaw.types import EMPTY, Decision
 
 
 class Shape(Protocol):
@@ -16,8 +16,9 @@ class Shape(Protocol):
     def asked(self, body: JsonMap) -> Asked:
         """Take a request apart; raises BadBody."""
 
-    def said(self, body: JsonMap) -> Said:
-        """Take a reply apart; raises BadBody. Thinking that stands in the text is taken out of it."""
+    def said(self, body: JsonMap, sent: Mapping[str, Any] = EMPTY) -> Said:
+        """Take a reply apart; raises BadBody. Thinking that stands in the text is taken out of it. `sent` is the request: what it says
+        itself is nothing new in the reply."""
 
     def speak(self, body: JsonMap, choice: Choice, text: str, finish: str = "content_filter") -> None:
         """Let one choice of a reply say something else."""
