@@ -79,10 +79,10 @@ REFUND = {
 LOOKUP = {"type": "object", "properties": {"order": {"type": "integer"}}, "additionalProperties": False}
 
 
-def written(folder: Path, clauses: Sequence[str] = STREAMABLE) -> Path:
+def written(folder: Path, clauses: Sequence[str] = STREAMABLE, more: str = "") -> Path:
     """A policy of some of the clauses above."""
     (folder / "tools").mkdir(parents=True, exist_ok=True)
-    (folder / "policy.yaml").write_text("id: tried\nversion: 1.0.0\nowners: [desk]\n")
+    (folder / "policy.yaml").write_text("id: tried\nversion: 1.0.0\nowners: [desk]\n" + more)
     (folder / "rules.md").write_text(
         "# Rules\n\n" + "\n".join(CLAUSE.format(id=one, title=CLAUSES[one][0], rule=CLAUSES[one][1]) for one in clauses)
     )
@@ -260,7 +260,9 @@ def speaking() -> Iterator[Speaker]:
 
 
 @contextmanager
-def rigged(tmp_path: Path, clauses: Sequence[str] = STREAMABLE, ways: Ways | None = None, door: Any = None) -> Iterator[Rig]:
+def rigged(
+    tmp_path: Path, clauses: Sequence[str] = STREAMABLE, ways: Ways | None = None, door: Any = None, more: str = ""
+) -> Iterator[Rig]:
     """A gateway in front of an upstream, under a policy of some clauses."""
     book, stopped, store = Book(), set[str](), database.open(tmp_path / "store.sqlite")
     approvals = Approvals(store, book.append)
@@ -268,7 +270,7 @@ def rigged(tmp_path: Path, clauses: Sequence[str] = STREAMABLE, ways: Ways | Non
     def stops(who: Mapping[str, Any], tool: str) -> Collection[str]:
         return tuple(stopped)
 
-    holding = law(written(tmp_path / "policy", clauses))
+    holding = law(written(tmp_path / "policy", clauses, more))
     with speaking() as speaker:
         gate = Gate(lambda who: holding, Upstream(speaker.url), book, stops, Sessions(), approvals, ways or Ways())
 
