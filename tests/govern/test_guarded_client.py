@@ -194,4 +194,4 @@ def test_a_required_check_that_there_is_not_lets_no_answer_out() -> None:
 
     decision = guard.check(Event("output", text="Hello, how can I help?"))
 
-    assert (decision.effect, decision.undecided) == ("block", ("honesty.sources/requires",))
+    assert (decision.effect, decision.undecided) == ("block", ("honesty.sources/requires:no-such-check",))

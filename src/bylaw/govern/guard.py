@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from bylaw.errors import PolicyError
 from bylaw.govern.engine import decide
-from bylaw.govern.outcomes import Blocked, named
+from bylaw.govern.outcomes import Blocked, both, named
 from bylaw.govern.places import Calendar, Places
 from bylaw.govern.rulebook import Rulebook
 from bylaw.govern.session import Sessions, Turn
@@ -90,6 +90,7 @@ class Judged:
     decision: Decision
     book: Rulebook
     placed: tuple[Any, ...] = ()  # hits with their places in the arguments
+    votes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # of the checks that clauses require, by clause
 
 
 class Standing:
@@ -208,7 +209,7 @@ class Guard:
         """Ask the rails and decide; nothing is recorded. An answer must also pass every check that a clause requires."""
         book = self.places.book(event.principal)
         names = book.rails_for(event.surface, event.tool)
-        requiring = [clause for clause in book.policy.clauses if clause.requires] if event.surface == "output" else []
+        requiring = event.surface == "output" and any(clause.requires for clause in book.policy.clauses)
         stops = self.stopped(event.principal, event.tool)
         if not names and not requiring:
             return Judged(event, decide(event, book, EMPTY, (), stops), book)
@@ -216,17 +217,19 @@ class Guard:
         from bylaw.govern.rails.asking import Answer, ask  # noqa: PLC0415  # the same
         from bylaw.govern.rails.rail import NO_FACTS  # noqa: PLC0415  # the same
 
-        wanted = {*names, *(ensemble.rail_of(check) for clause in requiring for check in clause.requires)}
+        agreeing = ensemble.ensembles(book.policy) if requiring else ()
+        wanted = {*names, *(rail for one in agreeing for rail in one.rails)}
         try:
             answer = ask(event, wanted, self.rails, facts or NO_FACTS)
         except Exception:  # noqa: BLE001  # rails are asked about hostile text: whatever they throw, none of them was asked
             answer = Answer({}, frozenset(wanted))
-        decision = decide(event, book, answer.found, answer.failed, stops)
-        for clause in requiring:
-            agreement = ensemble.agree(clause.requires, answer)
-            if agreement.outcome != "release":
-                decision = _disagreed(decision, clause.id, agreement)
-        return Judged(event, decision, book, answer.placed)
+        decision, votes = decide(event, book, answer.found, answer.failed, stops), {}
+        for one in agreeing:
+            agreement = ensemble.agree(one.checks, answer, one.clause)
+            votes[one.clause] = dict(agreement.votes)
+            if further := one.decided(agreement, book.digest):
+                decision = both(decision, further)
+        return Judged(event, decision, book, answer.placed, votes)
 
     def stopped(self, principal: Mapping[str, Any], tool: str = "", now: bool = False) -> tuple[str, ...]:
         """Why an emergency stop applies; `now` asks the store and not the memory."""
@@ -241,6 +244,7 @@ class Guard:
         """The decision once it is recorded; a block where it cannot be."""
         event, decision = judged.event, judged.decision
         contents: dict[str, Any] = {"text": event.text} if isinstance(event.text, str) and event.text else {}
+        checks = {"checks": dict(judged.votes)} if judged.votes else {}
         entry = {
             "kind": "decision",
             "session": self.acting_as.session,
@@ -253,7 +257,7 @@ class Guard:
             "policy": decision.policy,
             "approval": approval,
             "contents": contents | ({"args": _shown(event.args)} if event.args else {}),
-            "facts": {"route": "guard"} | ({"undecided": list(decision.undecided)} if decision.undecided else {}),
+            "facts": {"route": "guard", **({"undecided": list(decision.undecided)} if decision.undecided else {}), **checks},
         }
         return decision if self.record(entry) else unrecorded(decision)
 
@@ -266,20 +270,6 @@ class Guard:
         except Exception:  # noqa: BLE001  # whatever keeps a record from being written, nothing happens without one
             return False
         return True
-
-
-def _disagreed(decision: Decision, clause: str, agreement: Any) -> Decision:
-    """The decision on an answer that not every required check has passed: it does not leave."""
-    rule, votes = f"{clause}/requires", ", ".join(f"{check}: {vote}" for check, vote in agreement.votes.items())
-    return replace(
-        decision,
-        effect="stop" if decision.effect == "stop" else "block",
-        clauses=tuple(dict.fromkeys((*decision.clauses, clause))),
-        rules=(*decision.rules, rule),
-        undecided=(*decision.undecided, rule) if agreement.outcome == "undecided" else decision.undecided,
-        reason=decision.reason if decision.effect in ("stop", "block") else f"no result: {votes}",
-        needs=(),
-    )
 
 
 def unrecorded(decision: Decision) -> Decision:

@@ -1,7 +1,12 @@
 """How a guarded call can end without its result: blocked, or waiting for a person. Both carry the decision and name its clauses."""
 
+from typing import Final
+
 from bylaw.errors import BylawError
+from bylaw.policy.strictest import ORDER
 from bylaw.types import Decision
+
+_RANKS: Final = {effect: rank for rank, effect in enumerate((*ORDER, "stop"))}
 
 
 class Blocked(BylawError):  # noqa: N818  # a verdict, and read as one: `except Blocked`
@@ -32,3 +37,18 @@ class Pending(BylawError):  # noqa: N818  # the same
 def named(decision: Decision) -> str:
     """The clauses that a decision rests on, as one says them."""
     return ", ".join(decision.clauses) or decision.reason or "the policy"
+
+
+def both(left: Decision, right: Decision) -> Decision:
+    """Two decisions on one event as one: the stricter effect with its reason, and everything that led to either."""
+    stricter = right if _RANKS[right.effect] > _RANKS[left.effect] else left
+    return Decision(
+        stricter.effect,
+        tuple(dict.fromkeys((*left.clauses, *right.clauses))),
+        tuple(dict.fromkeys((*left.rules, *right.rules))),
+        left.policy,
+        tuple(dict.fromkeys((*left.undecided, *right.undecided))),
+        stricter.reason,
+        tuple(dict.fromkeys((*left.needs, *right.needs))) if stricter.effect == "require_approval" else (),
+        left.hits or right.hits,
+    )

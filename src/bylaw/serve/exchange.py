@@ -10,11 +10,12 @@ is; the client is told so in a normal completion, and gets exactly the stored on
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import gmtime
 from typing import Any, Final
 
 from bylaw.govern.quorum import Refused as NotNow
+from bylaw.govern.rails.ensemble import FACT
 from bylaw.govern.rails.rail import NO_FACTS, RailFacts
 from bylaw.govern.session import History
 from bylaw.serve import refusals
@@ -48,6 +49,7 @@ class Exchange:
     approved: bool = False  # people have approved this very request
     pending: dict[str, Any] | None = None  # the record of the input, while it has not been handed in
     input_record: str = ""
+    votes: dict[str, Any] = field(default_factory=dict)  # of the checks on the answer that was judged last, by clause
     _rail_facts: RailFacts | None = None
 
     # ---- What goes in -------------------------------------------------------------------------------------------------
@@ -136,7 +138,7 @@ class Exchange:
 
     async def weigh(self, body: JsonMap, choice: Choice) -> tuple[Decision, list[tuple[Call, Decision]]]:
         """What is decided on all of a choice. Redactions are made; calls that may leave are counted at once, so that no other slips by."""
-        facts, decisions = self.rail_facts(), []
+        facts, decisions, self.votes = self.rail_facts(), [], {}
         for text in choice.thinking:
             decision = await self.law.judge(self.event("thinking", text.text), facts, self.stops(""))
             if decision.effect == "redact" and text.path:
@@ -151,7 +153,9 @@ class Exchange:
             decisions.append(await self.law.judge(self.event("output", ""), facts, self.stops("")))
         if self.law.required and (said := "\n".join(text.text for text in choice.texts)):
             loop = asyncio.get_running_loop()
-            decisions += await loop.run_in_executor(None, self.law.agreed, self.event("output", said), facts)
+            agreed = await loop.run_in_executor(None, self.law.agreed, self.event("output", said), facts)
+            decisions += agreed.decisions
+            self.votes = {clause: dict(votes) for clause, votes in agreed.votes.items()}
         judged = await self.weigh_calls(choice.calls, together(decisions))
         return together([*decisions, *(decision for _, decision in judged)]), judged
 
@@ -266,7 +270,8 @@ class Exchange:
         self, decision: Decision, body: JsonMap, choice: Choice, calls: Sequence[tuple[Call, Decision]], facts: Mapping[str, Any] = EMPTY
     ) -> str:
         """Record what was decided on a choice and on each of its calls; where several, in one group."""
-        more = {**facts, "choice": choice.index} if choice.index else dict(facts)
+        more = {**facts, **({"choice": choice.index} if choice.index else {}), **({FACT: self.votes} if self.votes else {})}
+        self.votes = {}
         contents = {"reply": dump(body)}
         waiting, entries = self.pending, []
         if waiting is not None:
@@ -340,7 +345,7 @@ class Exchange:
 
     def rail_facts(self) -> RailFacts:
         """What rails may know of the request."""
-        if not self.law.book.rails:
+        if not self.law.book.rails and not self.law.required:
             return NO_FACTS
         if self._rail_facts is None:
             self._rail_facts = self._gather_facts()

@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from bylaw.govern.engine import decide
 from bylaw.govern.rails.asking import Answer
-from bylaw.govern.rails.ensemble import agree, rail_of
+from bylaw.govern.rails.ensemble import Ensemble, Vote, agree, ensembles
 from bylaw.govern.rails.rail import NO_FACTS, RailFacts
 from bylaw.govern.rulebook import Rulebook
 from bylaw.policy.strictest import ORDER
@@ -32,6 +32,13 @@ class RailFailed(Exception):  # noqa: N818  # becomes a decision, never an answe
     """A rail could not be asked while an answer was streaming: what depends on it is undecidable."""
 
 
+class Agreed(NamedTuple):
+    """What the checks that clauses require said of one answer."""
+
+    decisions: list[Decision]  # of the clauses whose checks did not all pass
+    votes: Mapping[str, Mapping[str, Vote]]  # by clause and check
+
+
 @dataclass(frozen=True)
 class Law:
     """One policy in force."""
@@ -40,6 +47,10 @@ class Law:
     ask: Ask
     spans: Mapping[str, int | None] = field(default_factory=dict)  # rail -> the longest span it can match
     slow: frozenset[str] = frozenset()  # rails that ask a model: never on the event loop
+
+    def __post_init__(self) -> None:
+        """A policy that asks for an agreement and does not say clearly what then is refused where it is made ready."""
+        ensembles(self.book.policy)
 
     @property
     def digest(self) -> str:
@@ -71,21 +82,20 @@ class Law:
         return self.now(event, facts, stops)
 
     @cached_property
-    def required(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """Clauses that want several checks to agree before an answer leaves, and which."""
-        return tuple((clause.id, clause.requires) for clause in self.book.policy.clauses if clause.requires)
+    def required(self) -> tuple[Ensemble, ...]:
+        """What clauses want to be agreed on before an answer leaves."""
+        return ensembles(self.book.policy)
 
-    def agreed(self, event: Event, facts: RailFacts) -> list[Decision]:
+    def agreed(self, event: Event, facts: RailFacts) -> Agreed:
         """What the checks that clauses require say of a whole answer. Where they do not all pass, it does not leave."""
-        decisions = []
-        for clause, checks in self.required:
-            found, failed = self.ask(event, [rail_of(check) for check in checks], facts)
-            agreement = agree(checks, Answer({name: tuple(hits) for name, hits in found.items()}, frozenset(failed)))
-            if agreement.outcome != "release":
-                votes = ", ".join(f"{check}: {vote}" for check, vote in agreement.votes.items())
-                undecided = (f"{clause}/requires",) if agreement.outcome == "undecided" else ()
-                decisions.append(Decision("block", (clause,), (f"{clause}/requires",), self.digest, undecided, votes))
-        return decisions
+        decisions, votes = [], {}
+        for one in self.required:
+            found, failed = self.ask(event, one.rails, facts)
+            agreement = agree(one.checks, Answer({name: tuple(hits) for name, hits in found.items()}, frozenset(failed)), one.clause)
+            votes[one.clause] = agreement.votes
+            if decision := one.decided(agreement, self.digest):
+                decisions.append(decision)
+        return Agreed(decisions, votes)
 
     # ---- Streams ------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Rules, conditions and findings stay inside; the clauses are the company's own pu
 
 from typing import Any, Final
 
+from bylaw.govern.rails.ensemble import no_result
 from bylaw.types import Decision, Policy
 
 SHOWN: Final = 3  # clauses named in a sentence
@@ -15,6 +16,8 @@ def told(decision: Decision, record: str = "", approval: str = "", retry_after_s
     said: dict[str, Any] = {"decision": decision.effect, "clauses": list(decision.clauses), "policy": decision.policy, "record": record}
     if decision.undecided:
         said["undecided"] = True
+    if decision.effect == "block" and no_result(decision):
+        said["outcome"] = "no_result"
     if approval:
         said |= {"approval": approval, "retry_after": retry_after_s}
     return said
@@ -31,6 +34,9 @@ def refusal(decision: Decision, policy: Policy, whose: str = "answer") -> str:
     because = cited(decision, policy)
     if decision.effect == "stop":
         return f"This service has been stopped for now ({decision.reason}). Nothing was done. Please try again later."
+    if decision.effect == "block" and no_result(decision):
+        rule = f", as {because} asks" if because else ""
+        return f"No result: the sources at hand do not support an answer{rule}. Nothing was made up in its place."
     if decision.undecided:
         rule = f" under {because}" if because else ""
         return f"I can't go on with this {whose}: it could not be checked{rule}, and what cannot be checked is not let through."

@@ -85,6 +85,8 @@ def _reply(exchange: Exchange, approval: str, said: Said) -> Decision:
         for at in range(len(choice.calls)):  # judged again, they do not count against themselves
             history = history.given_back(held(approval, at))
         decisions += [law.now(exchange.event(text.surface, text.text), exchange.rail_facts()) for text in choice.texts]
+        if law.required and (whole := "\n".join(text.text for text in choice.texts)):
+            decisions += law.agreed(exchange.event("output", whole), exchange.rail_facts()).decisions
         for call in choice.calls:
             event = exchange.call_event(call, history)
             decisions.append(law.now(event) if readable(call) else blocked(law, "a tool call that cannot be read", "args"))
