@@ -47,6 +47,7 @@ class ChatStream:
         self._gates = gates
         self._voices: dict[int, Voice] = {}
         self._head: JsonMap = {"id": "chatcmpl-bylaw", "object": "chat.completion.chunk", "created": 0, "model": asked.model}
+        self._around: JsonMap = {}  # as the upstream says it
         self._tail: list[bytes] = []  # usage
         self._searched = gates.text() is not None
 
@@ -64,7 +65,10 @@ class ChatStream:
             if chunk.get("usage") is not None:
                 self._tail.append(sent(dump({**self._head, "choices": [], "usage": left(chunk["usage"])})))
             return ()
-        self._head |= left({key: chunk[key] for key in AROUND if key in chunk})
+        around: JsonMap = {key: chunk[key] for key in AROUND if key in chunk}
+        if around != self._around:
+            self._around = around  # the same in every chunk, as a rule
+            self._head |= left(around)
         steps: list[Step] = []
         for one in choices:
             choice = a_map(one, "a choice")
