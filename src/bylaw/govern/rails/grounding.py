@@ -5,7 +5,7 @@ where one sentence of a document, or one record of a JSON document, holds
 
 1. every number of it with the same unit, beside no word that belongs to another number there;
 2. every name, whole; and what stands first in the claim;
-3. the same denial, the same conditions (only, unless, if), and every degree (at least, more than, before, must) of it;
+3. the same denials and the same conditions (only, unless, if), none left away, and every degree (at least, more than, before, must) of it;
 4. `SHARE` of its other words by their first letters (`ROW_SHARE` of a record, whose fields have names of their own).
 
 A sentence that begins with `it` or `this` is read together with the one before it. Where words are not enough an entailment model may be
@@ -50,7 +50,9 @@ _TALK: Final = re.compile(
     r"|shall i|would you|do you|can i|may i|i can|i could|i will|i'll|i would|i'd|i hope|i cannot|i can't|i don't|i do not|feel free"
     r"|in short|good (?:morning|day|evening|luck)|no problem|great|happy to help)\b"
 )
-_VERB: Final = re.compile(r"(?i)\b(?:is|are|was|were|has|have|had|can|could|may|might|must|shall|will|would|does|do|did|ist|sind|hat)\b")
+_VERB: Final = re.compile(
+    r"(?i)\b(?:is|are|was|were|has|have|had|can|could|may|might|must|shall|will|would|does|do|did|ist|sind|hat)\b|\w: +\w"
+)
 
 
 class Claim(NamedTuple):
@@ -148,8 +150,7 @@ def _passages(document: str) -> tuple[Sentence, ...]:
     text = bounded(document).text
     value = _json(text)
     if value is not None:
-        rows = [read(row, row=True) for row in _rows(value)]
-        return (*rows, *(passage for said in _texts(value) for passage in _passages_of(said)))
+        return (*_rows(value), *(passage for said in _texts(value) for passage in _passages_of(said)))
     return tuple(_passages_of(text))
 
 
@@ -169,9 +170,7 @@ def _passages_of(text: str) -> Iterator[Sentence]:
 def _supports(passage: Sentence, claim: Sentence, text: str) -> bool:
     if not _numbered(passage, claim) or not claim.names <= passage.words:
         return False
-    if not passage.row and (claim.denies != passage.denies or claim.conditions != passage.conditions):
-        return False
-    if not claim.degrees <= passage.degrees or (passage.row and (claim.denies or claim.conditions)):
+    if claim.denials != passage.denials or claim.conditions != passage.conditions or not claim.degrees <= passage.degrees:
         return False
     wanted = claim.plain | {stem(name) for name in claim.names}
     there = passage.plain | {stem(word) for word in passage.words}
@@ -186,11 +185,14 @@ def _numbered(passage: Sentence, claim: Sentence) -> bool:
         return False
     if not passage.row and not claim.pairs <= passage.pairs:
         return False
-    for number, beside in claim.nearest.items():
-        others = {word for other, words in passage.around.items() if other != number for word in words}
-        if beside & others - passage.around[number]:
-            return False
-    return True
+    return not any(
+        beside & _of_others(passage, number) - passage.around.get(number, frozenset()) for number, beside in claim.nearest.items()
+    )
+
+
+def _of_others(passage: Sentence, number: str) -> frozenset[str]:
+    """The words that stand around the other numbers."""
+    return frozenset(word for other, words in passage.around.items() if other != number for word in words)
 
 
 def _first(text: str) -> str:
@@ -212,14 +214,18 @@ def _json(text: str) -> Any:
         return None
 
 
-def _rows(value: Any, depth: int = 0) -> Iterator[str]:
-    """Every object's own fields, as one text."""
+def _rows(value: Any, depth: int = 0) -> Iterator[Sentence]:
+    """Every object's own fields, as one sentence in which a number belongs to the words of its key."""
     if depth > MOST_DEPTH:
         raise RailError(f"a document is more than {MOST_DEPTH} levels deep", "flatten it")
     if isinstance(value, dict):
-        own = [f"{key} {item}" for key, item in value.items() if isinstance(item, str | int | float) and not isinstance(item, bool)]
+        own = {str(key): str(item) for key, item in value.items() if isinstance(item, str | int | float) and not isinstance(item, bool)}
+        around: dict[str, frozenset[str]] = {}
+        for key, item in own.items():
+            words = read(key.replace("_", " ")).plain
+            around |= {number: around.get(number, frozenset()) | words for number in read(item).numbers}
         if own:
-            yield " ; ".join(own)
+            yield read(" ; ".join(f"{key.replace('_', ' ')} {item}" for key, item in own.items()), row=True)._replace(around=around)
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from _rows(item, depth + 1)
 

@@ -74,7 +74,7 @@ class Sentence(NamedTuple):
     names: frozenset[str]  # words with a capital inside a sentence, and what stands first: never by their first letters alone
     degrees: frozenset[str]  # at least, more, before, must: another one is another statement
     conditions: frozenset[str]  # only, unless, if: to leave one away is another statement
-    denies: bool
+    denials: frozenset[str]  # not, never, without: `don't` is `not`
     nearest: Mapping[str, frozenset[str]]  # of each number: the word before it and the word after it
     around: Mapping[str, frozenset[str]]  # of each number: all words up to the numbers beside it
     row: bool = False  # the fields of one record, of which any unit may belong to any number
@@ -87,14 +87,14 @@ class _Token(NamedTuple):
 
 def read(text: str, row: bool = False) -> Sentence:
     """Take a sentence apart."""
-    tokens, names, words, degrees, conditions, denies = list[_Token](), set[str](), set[str](), set[str](), set[str](), False
+    tokens, names, words, degrees, conditions, denials = list[_Token](), set[str](), set[str](), set[str](), set[str](), set[str]()
     first = True
     for match in _TOKEN.finditer(unicodedata.normalize("NFKC", text)):
         word = match[0]
         low = word.casefold().replace("’", "'")
         words.add(low.removesuffix("'s"))
         if low in _NO or low.endswith("n't"):
-            denies = True
+            denials.add("not" if low.endswith("n't") or low == "cannot" else low)
         elif low in _WHEN:
             conditions.add(low)
         elif low in _DEGREE:
@@ -118,7 +118,7 @@ def read(text: str, row: bool = False) -> Sentence:
         frozenset(names),
         frozenset(degrees),
         frozenset(conditions),
-        denies,
+        frozenset(denials),
         nearest,
         around,
         row,
