@@ -274,11 +274,6 @@ def test_beyond_this_machine_it_listens_with_keys_only(tmp_path: Path) -> None:
         prepare(setting, REFUNDS, "tester")
 
 
-def test_a_policy_that_reads_the_session_runs_in_one_process(tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match=r"money\.refund-limit/over-limit"):
-        prepare(Setting("http://127.0.0.1:9", workers=2, data_dir=tmp_path), REFUNDS, "tester")
-
-
 @pytest.mark.parametrize("setting", [Setting("ftp://x"), Setting("http://127.0.0.1:9", upstream_key_env="BYLAW_NO_SUCH_VARIABLE")])
 def test_what_cannot_work_is_said_before_it_listens(tmp_path: Path, setting: Setting) -> None:
     from dataclasses import replace

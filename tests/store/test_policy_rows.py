@@ -43,7 +43,7 @@ def test_files_that_were_never_kept_are_refused(store: Store, content: str) -> N
 
 
 def test_files_over_their_bound_are_refused(store: Store) -> None:
-    with pytest.raises(StoreError, match="leave out what is no part"):
+    with pytest.raises(StoreError, match="bytes packed"):
         rows.keep(store, ONE, bytes(rows.MAX_BYTES + 1), 1)
 
 

@@ -74,10 +74,12 @@ class History:
             return self.tainted(UNTRUSTED)
         return self
 
-    def kept(self, ref: str) -> "History":
-        """A call that waited may run: it counts for good."""
+    def kept(self, ref: str, event: Event | None = None) -> "History":
+        """A call that waited may run: it counts for good. `event` is the call itself, for a session that has forgotten that it waits."""
         one = self.held.get(ref)
-        return self if one is None else self.given_back(ref)._ran(one.tool, one.amounts)
+        if one is not None:
+            return self.given_back(ref)._ran(one.tool, one.amounts)
+        return self if event is None else self._ran(event.tool, _amounts(event))
 
     def given_back(self, ref: str) -> "History":
         """A call that waited was refused, or ran out: it does not count."""
@@ -86,6 +88,14 @@ class History:
     def tainted(self, *labels: str) -> "History":
         """The session with these labels."""
         return replace(self, taint=tuple(sorted({*self.taint, *labels})))._bounded()
+
+    def joined(self, other: "History") -> "History":
+        """Two parts of one session that were counted apart."""
+        sums = dict(self.sums)
+        for name, amount in other.sums.items():
+            sums[name] = sums.get(name, 0.0) + amount
+        calls, held = (*self.calls, *other.calls), {**self.held, **other.held}
+        return History(self.id, calls, sums, tuple(sorted({*self.taint, *other.taint})), held, self.full or other.full)._bounded()
 
     def _ran(self, tool: str, amounts: Mapping[str, float] | None) -> "History":
         sums = dict(self.sums)

@@ -11,6 +11,7 @@ is; the client is told so in a normal completion, and gets exactly the stored on
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import gmtime
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from bylaw.serve.wire import Asked, BadBody, Call, Choice, JsonMap, Said, Text, 
 from bylaw.types import EMPTY, Decision, Event
 
 MAX_TOOL_CHARS: Final = 200  # of a tool's name, as in the ledger
-TRIES: Final = 5  # to judge calls in a session that others change meanwhile
+TRIES: Final = 12  # to judge calls in a session that others change meanwhile
 OPEN: Final = ("allow", "redact")  # effects under which something leaves
 
 
@@ -58,6 +59,7 @@ class Exchange:
         """Judge the request, take out of it what must not reach the model, and begin its record; raises Refused."""
         decisions = [self.media()] if self.asked.media else []
         facts, known, stops = self.rail_facts(), None, self.stops("")
+        await self.session.known(self.law.session_wanted)
         for text in self.asked.texts:
             if text.role == "assistant" and self.session.said(text.text):
                 continue  # left here, and was judged then
@@ -69,7 +71,8 @@ class Exchange:
             decisions.append(decision)
             if text.surface == "input":
                 continue
-            self.session.history = self.session.history.after(event, decision, trusted=self.law.book.trusted)
+            after = partial(_after, event, decision, self.law.book.trusted)
+            await self.session.change(after, self.law.reads_session)
         if not decisions:
             decisions.append(await self.law.judge(self.event("input", ""), facts, self.stops("")))
         decision = self.admitted = together(decisions)
@@ -163,16 +166,15 @@ class Exchange:
         """What is decided on each call, each of them after those before it; counted where all of them may leave."""
         if not calls:
             return []
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
             judged: list[tuple[Call, Decision]] = []
-            begun = history = self.session.history
+            begun = history = await self.session.known(self.law.reads_session, attempt)
             for call in calls:
                 event = self.call_event(call, history)
                 judged.append((call, await self.judge_call(call, event)))
                 history = history.after(event, self.passed)
-            if self.session.history is begun:
-                if before.effect in OPEN and all(decision.effect == "allow" for _, decision in judged):
-                    self.session.history = history
+            leave = before.effect in OPEN and all(decision.effect == "allow" for _, decision in judged)
+            if await self.session.swap(begun, history if leave else begun, self.law.reads_session):
                 return judged
         return [(call, blocked(self.law, "its session changes too fast", "session")) for call in calls]
 
@@ -250,7 +252,7 @@ class Exchange:
         for at, call in enumerate(calls if approval else ()):  # a call that waits counts: two halves of one refund are not both small
             event = self.call_event(call, self.session.history)
             waits = replace(self.passed, effect="require_approval")
-            self.session.history = self.session.history.after(event, waits, held(approval, at))
+            await self.session.change(partial(_waiting, event, waits, held(approval, at)), self.law.reads_session)
         return approval, words
 
     async def wait_for(self, what: Mapping[str, Any], decision: Decision) -> tuple[str, str]:
@@ -367,6 +369,14 @@ def readable(call: Call) -> bool:
 def held(approval: str, at: int) -> str:
     """How a session names a call that waits."""
     return f"{approval}/{at}"
+
+
+def _after(event: Event, decision: Decision, trusted: frozenset[str], history: History) -> History:
+    return history.after(event, decision, trusted=trusted)
+
+
+def _waiting(event: Event, waits: Decision, ref: str, history: History) -> History:
+    return history.after(event, waits, ref)
 
 
 def _spoken(choice: Choice) -> str:

@@ -75,6 +75,17 @@ class Law:
         """What is decided where no rule stands."""
         return Decision("allow", (), (), self.digest, reason="nothing matched")
 
+    @cached_property
+    def reads_session(self) -> bool:
+        """Whether some condition reads what a session has done: then the store has it, for all processes."""
+        return any("session" in rule.when for clause in self.book.policy.clauses for rule in clause.enforce)
+
+    @cached_property
+    def session_wanted(self) -> bool:
+        """Whether one does that is not about calls: then it is read before anything is judged. Calls read it themselves."""
+        rules = (rule for clause in self.book.policy.clauses for rule in clause.enforce if "session" in rule.when)
+        return any(set(rule.on) - {"tool_call"} for rule in rules)
+
     async def judge(self, event: Event, facts: RailFacts = NO_FACTS, stops: Collection[str] = ()) -> Decision:
         """Decide; where a rail asks a model, in a thread."""
         if self.slow and self.slow.intersection(self.book.rails_for(event.surface, event.tool)):
@@ -141,6 +152,11 @@ class Law:
         rules = ((f"{clause.id}/{rule.id}", rule.when) for clause in self.book.policy.clauses for rule in clause.enforce)
         return frozenset(name for name, when in rules if _TEXT.search(_QUOTED.sub('""', when)))
 
+    @cached_property
+    def _finders(self) -> dict[str, set[str]]:
+        """Which rails have found what has this name: a group's hits have the names of its members, those of `pii.card.plain` `pii.card`."""
+        return {}
+
     def look(self, event: Event, facts: RailFacts) -> Look:
         """The rails on answers, for a stream; `event` says who and in which session."""
         names = self.book.rails_for("output", "")
@@ -149,6 +165,9 @@ class Law:
             found, failed = self.ask(Event("output", "", EMPTY, text, event.principal, event.session, event.env), names, facts)
             if failed:
                 raise RailFailed(", ".join(sorted(failed)))
+            for name, hits in found.items():
+                for hit in hits:
+                    self._finders.setdefault(hit.rail, set()).add(name)
             return [hit for hits in found.values() for hit in hits]
 
         return find
@@ -160,7 +179,8 @@ class Law:
         def say(text: str, hits: Sequence[Hit]) -> Decision:
             found: dict[str, list[Hit]] = {name: [] for name in names}
             for hit in hits:
-                found[hit.rail].append(hit)
+                for name in self._finders[hit.rail]:
+                    found[name].append(hit)
             return decide(Event("output", "", EMPTY, text, event.principal, event.session, event.env), self.book, found)
 
         return say

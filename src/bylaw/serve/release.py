@@ -1,10 +1,12 @@
 """What was withheld is given out: exactly as it was stored, once, judged again under the law of today, and recorded first."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from bylaw.govern.quorum import Refused as NotNow
+from bylaw.govern.session import History
 from bylaw.serve import refusals
 from bylaw.serve.ends import Done, Refused
 from bylaw.serve.exchange import Exchange, held, readable
@@ -33,11 +35,12 @@ async def release(exchange: Exchange, approval: str) -> Done | None:
     found = await loop.run_in_executor(None, approvals.get, approval)
     if found is not None and found.requester == who.id and isinstance(stored := found.what(), dict):
         exchange.session = exchange.gate.sessions.of(who.id, str(stored.get("session", "")))
+        await exchange.session.known(law.reads_session)
     given = await loop.run_in_executor(None, lambda: approvals.release(approval, who.principal, law.digest, rejudge, stops))
     if isinstance(given, NotNow):
         if found is not None and found.requester == who.id and found.state in ("denied", "expired"):
-            for at in range(MAX_CALLS):
-                exchange.session.history = exchange.session.history.given_back(held(approval, at))
+            refs = [held(approval, at) for at in range(MAX_CALLS)]
+            await exchange.session.change(lambda history: _given_back(history, refs), law.reads_session)
         effect: Effect = "require_approval" if given.why == "not_approved" and found is not None and found.state == "pending" else "block"
         decision = Decision(effect, tuple(found.clauses) if found else (), (), law.digest, reason=given.text)
         text = (
@@ -54,10 +57,24 @@ async def release(exchange: Exchange, approval: str) -> Done | None:
         return None
     body = load(what["reply"].encode())
     choice = exchange.route.shape.said(body).choices[0]
-    for at in range(len(choice.calls)):
-        exchange.session.history = exchange.session.history.kept(held(approval, at))
+    calls = [(held(approval, at), exchange.call_event(call, exchange.session.history)) for at, call in enumerate(choice.calls)]
+    await exchange.session.change(lambda history: _ran(history, calls), law.reads_session)
     record = await exchange.record(decision, "output", {"reply": what["reply"].encode()}, kind="release", facts={"approval": approval[:64]})
     return Done(body, decision, record)
+
+
+def _given_back(history: History, refs: Sequence[str]) -> History:
+    """A session in which what waited under these names does not count any more."""
+    for ref in refs:
+        history = history.given_back(ref) if ref in history.held else history
+    return history
+
+
+def _ran(history: History, calls: Sequence[tuple[str, Event]]) -> History:
+    """A session in which calls that waited have left."""
+    for ref, event in calls:
+        history = history.kept(ref, event)
+    return history
 
 
 def _rejudged(exchange: Exchange, approval: str, what: Any) -> Decision:

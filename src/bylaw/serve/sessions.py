@@ -1,22 +1,55 @@
-"""Which sessions there are, for a while: what each of them has done (`govern.session`), and which answers left in it.
+"""Which sessions there are: what each of them has done (`govern.session`), and which answers left in it.
 
-Kept in this process. A session is a principal's own: the same name under two keys is two sessions. Only what this gateway itself let
-through counts: a client could write into its messages that a payee was verified, or that a refund was negative.
+A session is a principal's own: the same name under two keys is two sessions. Only what this gateway itself let through counts: a client
+could write into its messages that a payee was verified, or that a refund was negative.
+
+Where a condition of the law reads the session, what it has done is in the store: one for all processes, and no restart forgets it. It is
+read before a call is judged, and swapped for the next before the call leaves; where another process was faster, the call is judged anew.
+Where no condition reads it, it is counted in memory alone, and joins what the store has when a law comes that does. Which answers left is
+known in memory: another process judges a text that comes back as history once more.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final
+from typing import Final, TypeVar
 
 from bylaw.errors import StoreError
+from bylaw.govern.histories import TRIES, Histories, Kept, crowded, pause_s
 from bylaw.govern.session import History
 
 MAX_SESSIONS: Final = 100_000
 IDLE_S: Final = 3_600.0  # a session that rested for so long may make room for a new one
 MAX_ANSWERS: Final = 200  # remembered in one session
+THREADS: Final = 4  # that wait for the store
+T = TypeVar("T")
+
+
+class Keeper:
+    """The store's histories, asked in threads of their own: a judge that hangs keeps no session waiting."""
+
+    def __init__(self, histories: Histories) -> None:
+        self._histories = histories
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bylaw-sessions")
+
+    async def read(self, principal: str, name: str) -> Kept:
+        """What a session has done."""
+        return await self._later(lambda: self._histories.read(principal, name))
+
+    async def swap(self, principal: str, name: str, kept: Kept, history: History) -> Kept | None:
+        """Put a history in the place of the one that was read; None where another was faster."""
+        return await self._later(lambda: self._histories.swap(principal, name, kept, history))
+
+    def close(self) -> None:
+        """End what is being written, and stop."""
+        self._threads.shutdown()
+
+    async def _later(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 @dataclass(slots=True)
@@ -26,7 +59,64 @@ class Session:
     id: str
     history: History
     used_at: float
+    principal: str = ""
+    keeper: Keeper | None = None
     answers: "OrderedDict[bytes, None]" = field(default_factory=OrderedDict)  # digests of texts that have left
+    _version: int | None = None  # of the row that `history` is; None: memory alone knows it
+
+    # ---- What it has done ---------------------------------------------------------------------------------------------
+
+    async def known(self, wanted: bool, attempt: int = 0) -> History:
+        """What the session has done, as the store has it where that is `wanted`. A further attempt waits a little first."""
+        if attempt:
+            await asyncio.sleep(pause_s(attempt))
+        if self.keeper is not None and wanted:
+            await self._read(self.keeper)
+        return self.history
+
+    async def swap(self, judged: History, after: History, stored: bool) -> bool:
+        """Let `after` be what the session has done, if it is still as it was judged. Raises StoreError where that cannot be kept."""
+        if self.history is not judged:
+            return False
+        if self.keeper is None or not (stored or self._version is not None):
+            self.history = after
+            return True
+        if after == judged:
+            return True
+        if self._version is None:
+            await self._read(self.keeper)
+            return False  # judged on what memory alone knew
+        kept = await self.keeper.swap(self.principal, self.id, Kept(judged, self._version), after)
+        if kept is None:
+            await self._read(self.keeper)
+            return False
+        if kept.version > self._version:
+            self.history, self._version = kept.history, kept.version
+        return True
+
+    async def change(self, work: Callable[[History], History], stored: bool) -> None:
+        """A change that is right whatever the session has done meanwhile; raises StoreError."""
+        for attempt in range(TRIES):
+            begun = await self.known(bool(attempt) and stored, attempt)
+            if await self.swap(begun, work(begun), stored):
+                return
+        raise crowded()
+
+    async def _read(self, keeper: Keeper) -> None:
+        found, mine = await keeper.read(self.principal, self.id), self.history
+        if self._version is None:
+            if mine == History(self.id):
+                self.history, self._version = found.history, found.version
+                return
+            kept = await keeper.swap(self.principal, self.id, found, found.history.joined(mine))
+            if kept is not None and self.history is mine and self._version is None:
+                self.history, self._version = kept.history, kept.version
+        elif found.version > self._version:
+            self.history, self._version = found.history, found.version
+        elif found.version == 0:
+            self._version = 0  # its row was forgotten; what is known here is not
+
+    # ---- What it has said ---------------------------------------------------------------------------------------------
 
     def answered(self, text: str) -> None:
         """Remember a text that has left, so that it is known when it comes back as history."""
@@ -42,9 +132,10 @@ class Session:
 class Sessions:
     """The latest sessions; the one that rested longest is first."""
 
-    def __init__(self, steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, steady: Callable[[], float] = time.monotonic, keeper: Keeper | None = None) -> None:
         self._known: OrderedDict[tuple[str, str], Session] = OrderedDict()
         self._steady = steady
+        self._keeper = keeper
 
     def of(self, principal: str, name: str) -> Session:
         """This principal's session of that name; a new one, where there is none. Raises StoreError where there is no room."""
@@ -59,7 +150,7 @@ class Sessions:
             if now - oldest.used_at < IDLE_S:
                 raise StoreError(f"{MAX_SESSIONS} sessions are in use", "Nothing was let through; come again later.")
             self._known.popitem(last=False)
-        session = self._known[key] = Session(name, History(name), now)
+        session = self._known[key] = Session(name, History(name), now, principal, self._keeper)
         return session
 
 

@@ -17,6 +17,7 @@ from typing import Final
 from bylaw.errors import BylawError, PolicyError, StoreError
 from bylaw.govern import keys
 from bylaw.govern.approvals import Approvals
+from bylaw.govern.histories import Histories
 from bylaw.govern.keys import KeyRing
 from bylaw.govern.stops import Stops
 from bylaw.ledger.writer import Ledger
@@ -25,7 +26,7 @@ from bylaw.serve.door import LOOPBACK, Door
 from bylaw.serve.gate import Gate, Ways
 from bylaw.serve.gateway import App, Gateway, Receive, Scope, Send
 from bylaw.serve.live import InForce, Live
-from bylaw.serve.sessions import Sessions
+from bylaw.serve.sessions import Keeper, Sessions
 from bylaw.serve.upstream import Upstream
 from bylaw.store import database
 from bylaw.store.watching import Watch
@@ -91,15 +92,7 @@ def prepare(setting: Setting, policy: Path, by: str) -> InForce:
             made = lives.ready(lives.folder_of(setting.data_dir, past[-1]))
     finally:
         store.close()
-    if setting.workers > 1 and (reads := session_rules(made)):
-        raise PolicyError(f"{reads[0]} reads the session, and sessions are known to one process only", "Use --workers 1 with this policy.")
     return made
-
-
-def session_rules(made: InForce) -> list[str]:
-    """Rules whose condition reads what a session has done."""
-    clauses = [clause for book in made.places.books.values() for clause in book.policy.clauses]
-    return sorted({f"{clause.id}/{rule.id}" for clause in clauses for rule in clause.enforce if "session" in rule.when})
 
 
 @dataclass(slots=True)
@@ -148,12 +141,14 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     stack.callback(watch.close)
     approvals = Approvals(store, ledger.append)
     stack.callback(approvals.close)
+    keeper = Keeper(Histories(store))
+    stack.callback(keeper.close)
     upstream = Upstream(setting.upstream, setting.upstream_key())
     stack.push_async_callback(upstream.close)
     gc.collect()
     gc.freeze()  # what is loaded stays; to look through it again and again costs more than a request
     gc.set_threshold(GARBAGE)
-    gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(), approvals, setting.ways, stops.applies_now)
+    gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(keeper=keeper), approvals, setting.ways, stops.applies_now)
     door = Door(ring, setting.local, setting.workers)
 
     def other() -> App:

@@ -37,17 +37,20 @@ def read(connection: Connection, row: str) -> Row | None:
     return Row(int(found.version), bytes(found.body)) if found else None
 
 
-def swap(store: Store, row: str, principal: str, version: int, body: bytes, now_ms: int) -> bool:
-    """Put a body in the place of that version (0: there is no row yet), as the next version; false where another was faster."""
+def swap(store: Store, row: str, principal: str, version: int, body: bytes, now_ms: int) -> int:
+    """Put a body in the place of that version (0: there is no row yet); the version it now is, or 0 where another was faster.
+
+    A row's first version is the time it was made: so one that was forgotten and made anew is never taken for the older one.
+    """
     if len(body) > MAX_BYTES:
         raise StoreError(f"a session of {len(body)} bytes is too large to keep", f"At most {MAX_BYTES}.")
     if version == 0:
-        return store.inserted(
-            insert(SESSIONS).values(id=row, principal=_plain(principal), version=1, body=body, used_at=now_ms)
-        )  # a row that came meanwhile has the same id
+        new = insert(SESSIONS).values(id=row, principal=_plain(principal), version=now_ms, body=body, used_at=now_ms)
+        return now_ms if store.inserted(new) else 0  # a row that came meanwhile has the same id
     change = update(SESSIONS).where(SESSIONS.c.id == row, SESSIONS.c.version == version)
     with store.writing() as connection:
-        return connection.execute(change.values(version=version + 1, body=body, used_at=now_ms)).rowcount == 1
+        won = connection.execute(change.values(version=version + 1, body=body, used_at=now_ms)).rowcount == 1
+    return version + 1 if won else 0
 
 
 def prune(store: Store, now_ms: int, kept_ms: int = KEPT_MS) -> int:

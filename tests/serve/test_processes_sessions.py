@@ -1,0 +1,257 @@
+"""Sessions across processes: a refund split over two gateways, two workers or a restart is seen; where nothing reads it, nothing is stored."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bylaw.errors import StoreError
+from bylaw.govern.histories import Histories
+from bylaw.govern.session import History
+from bylaw.serve.sessions import Keeper, Session, Sessions
+from bylaw.serve.start import Process, Setting, prepare
+from bylaw.store import database, session_rows
+from bylaw.store.database import Store
+from bylaw.types import Decision, Event
+from tests.serve.rig import STREAMABLE, Speaker, post, serving, speaking, written
+from tests.serve.test_serving import saying, until
+from tests.store import postgres
+
+ALLOW = Decision("allow", (), (), "")
+
+
+def refund(amount: float, tool: str = "refund") -> dict[str, Any]:
+    reply = saying("")
+    arguments = orjson.dumps({"order": 81, "amount": amount}).decode()
+    reply["choices"][0]["message"]["tool_calls"] = [{"id": "c1", "type": "function", "function": {"name": tool, "arguments": arguments}}]
+    return reply
+
+
+def asked(url: str, session: str = "s1") -> str:
+    """What is decided on the next reply of the upstream."""
+    body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Refund order 81."}]})
+    reply = post(f"{url}/v1/chat/completions", body, headers={"x-bylaw-session": session})
+    assert reply.status == 200, reply.body
+    return reply.headers["x-bylaw-decision"]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    if why := postgres.missing():
+        pytest.skip(why)
+    with postgres.cluster() as folder:
+        yield folder
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "store.sqlite") if request.param == "sqlite" else postgres.database(request.getfixturevalue("cluster"))
+
+
+@contextmanager
+def gateways(tmp_path: Path, url: str, number: int = 2, clauses: Any = STREAMABLE) -> Iterator[tuple[list[str], Speaker]]:
+    """Gateways with a data directory each, on one store."""
+    policy = written(tmp_path / "policy", clauses)
+    with ExitStack() as stack:
+        speaker = stack.enter_context(speaking())
+        urls = []
+        for at in range(number):
+            setting = Setting(f"{speaker.url}/v1", store=url, data_dir=tmp_path / f"data{at}")
+            prepare(setting, policy, "tester")
+            urls.append(stack.enter_context(serving(Process(setting))))
+        yield urls, speaker
+
+
+# ---- A session in a process ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with ExitStack() as stack:
+        opened = database.open(tmp_path / "store.sqlite")
+        stack.callback(opened.close)
+        yield opened
+
+
+@contextmanager
+def two(store: Store) -> Iterator[tuple[Session, Session]]:
+    """One session in two processes."""
+    with ExitStack() as stack:
+        keepers = [Keeper(Histories(store)) for _ in range(2)]
+        for keeper in keepers:
+            stack.callback(keeper.close)
+        first, second = (Sessions(keeper=keeper).of("kim", "s") for keeper in keepers)
+        yield first, second
+
+
+def ran(amount: float) -> Callable[[History], History]:
+    return lambda history: history.after(Event("tool_call", "refund", {"amount": amount}), ALLOW)
+
+
+def test_a_swap_on_what_another_process_has_changed_is_refused_and_then_seen(store: Store) -> None:
+    async def go(first: Session, second: Session) -> tuple[list[bool], float]:
+        judged = [await one.known(True) for one in (first, second)]
+        won = [await one.swap(was, ran(60.0)(was), True) for one, was in zip((first, second), judged, strict=True)]
+        again = await second.known(True)
+        won.append(await second.swap(again, ran(60.0)(again), True))
+        return won, (await first.known(True)).sums["refund.amount"]
+
+    with two(store) as (first, second):
+        won, total = asyncio.run(go(first, second))
+
+    assert (won, total) == ([True, False, True], 120.0)
+
+
+def test_changes_by_two_processes_at_once_are_all_kept(store: Store) -> None:
+    async def go(first: Session, second: Session) -> float:
+        await asyncio.gather(*(one.change(ran(1.0), True) for one in (first, second) * 10))
+        return (await first.known(True)).sums["refund.amount"]
+
+    with two(store) as (first, second):
+        total = asyncio.run(go(first, second))
+
+    assert total == 20.0
+
+
+def test_what_was_counted_in_memory_joins_what_the_store_has_once(store: Store) -> None:
+    async def go(first: Session, second: Session) -> dict[str, Any]:
+        await first.change(ran(50.0), False)
+        await second.change(ran(30.0), True)
+        await first.known(True)
+        await first.known(True)
+        return (await second.known(True)).facts()
+
+    with two(store) as (first, second):
+        facts = asyncio.run(go(first, second))
+
+    assert (facts["sums"], facts["n_calls"]) == ({"refund.amount": 80.0}, 2)
+
+
+def test_a_session_whose_row_was_forgotten_is_still_known_where_it_was_used(store: Store) -> None:
+    async def go(first: Session, second: Session) -> float:
+        await first.change(ran(50.0), True)
+        session_rows.forget(store, "kim")
+        await first.known(True)
+        await first.change(ran(1.0), True)
+        return (await second.known(True)).sums["refund.amount"]
+
+    with two(store) as (first, second):
+        total = asyncio.run(go(first, second))
+
+    assert total == 51.0
+
+
+def test_a_session_that_cannot_be_read_is_no_empty_one(store: Store) -> None:
+    with two(store) as (first, _):
+        asyncio.run(first.change(ran(50.0), True))
+        (Path(store.name)).unlink()
+        with pytest.raises(StoreError):
+            asyncio.run(first.known(True))
+
+
+# ---- Gateways --------------------------------------------------------------------------------------------------------
+
+
+def test_a_refund_split_over_two_gateways_is_seen(tmp_path: Path, url: str) -> None:
+    with gateways(tmp_path, url) as (urls, speaker):
+        speaker.replies += [refund(90.0)] * 4
+        effects = [asked(urls[at % 2]) for at in range(3)]
+        other = asked(urls[1], "s2")
+
+    assert (effects, other) == (["allow", "allow", "require_approval"], "allow")
+
+
+def test_a_refund_that_waits_at_one_gateway_counts_at_the_other(tmp_path: Path, url: str) -> None:
+    with gateways(tmp_path, url) as (urls, speaker):
+        speaker.replies += [refund(250.0), refund(20.0)]
+        effects = [asked(urls[0]), asked(urls[1])]
+
+    assert effects == ["require_approval", "require_approval"]
+
+
+def test_a_restart_forgets_no_sum(tmp_path: Path, url: str) -> None:
+    effects = []
+    for _ in range(3):
+        with gateways(tmp_path, url, 1) as (urls, speaker):
+            speaker.replies += [refund(90.0)]
+            effects.append(asked(urls[0]))
+
+    assert effects == ["allow", "allow", "require_approval"]
+
+
+def test_where_no_condition_reads_the_session_no_row_is_written(tmp_path: Path, url: str) -> None:
+    with gateways(tmp_path, url, 1, ("privacy.cards", "money.never")) as (urls, speaker):
+        speaker.replies += [refund(90.0, "lookup"), refund(90.0), saying("Yes.")]
+        for _ in range(3):
+            asked(urls[0])
+        store = database.open(url)
+        rows = session_rows.count(store)
+        store.close()
+
+    assert rows == 0
+
+
+# ---- Real processes --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def started(tmp_path: Path, upstream: str, *options: str, policy: Path | None = None) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """`bylaw serve` in processes of its own."""
+    policy = policy or written(tmp_path / "policy")
+    line = [sys.executable, "-m", "bylaw", "serve", "--policy", str(policy), "--upstream", f"{upstream}/v1", "--port", "0"]
+    with subprocess.Popen(
+        [*line, "--data-dir", str(tmp_path / "data"), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = next(text.rpartition(" ")[2].strip() for text in process.stdout if text.startswith("listening on "))
+            until(lambda: ready(url), 3.0)
+            yield url, process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait(30)
+            process.stdout.close()
+
+
+def ready(url: str) -> bool:
+    try:
+        return post(f"{url}/healthz", method="GET").status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_two_workers_see_one_session(tmp_path: Path) -> None:
+    with speaking() as speaker:
+        speaker.replies += [refund(15.0)] * 40
+        with started(tmp_path, speaker.url, "--workers", "2") as (url, _):
+            effects = [asked(url) for _ in range(20)]
+
+    assert effects == ["allow"] * 13 + ["require_approval"] * 7
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_forgets_no_sum(tmp_path: Path) -> None:
+    effects = []
+    with speaking() as speaker:
+        speaker.replies += [refund(90.0)] * 3
+        for _ in range(3):
+            with started(tmp_path, speaker.url) as (url, process):
+                effects.append(asked(url))
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(30)
+
+    assert effects == ["allow", "allow", "require_approval"]
