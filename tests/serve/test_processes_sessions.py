@@ -1,4 +1,4 @@
-"""Sessions across processes: a refund split over two gateways, two workers or a restart is seen; where nothing reads it, nothing is stored."""
+"""Sessions across processes: a refund split over two gateways, two workers or a restart is seen; what nothing reads is not stored."""
 
 import asyncio
 import os

@@ -3,7 +3,7 @@
     kept = histories.read(principal, name)                      # what the session has done, and which version of it that is
     after = histories.swap(principal, name, kept, history)      # None: another process was faster; read again and judge again
     histories.change(principal, name, lambda history: ...)      # for what does not depend on a judgement: a taint, a call given back
-    answer = histories.judged(principal, name, judge)           # `judge(history) -> (next history, answer)`, called anew if another was faster
+    answer = histories.judged(principal, name, judge)           # judge(history) -> (next history, answer); anew if another was faster
 
 A call that may run is swapped in before it runs: what was judged on a history that is no longer the session's own does not count, and does
 not run. Every failure is a StoreError, after which nothing may run. A session is remembered until it has rested for a week.
@@ -16,11 +16,11 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from bylaw.errors import StoreError
-from bylaw.govern.session import Held, History
+from bylaw.govern.session import Held, History, Kept, crowded
 from bylaw.store import session_rows as rows
 from bylaw.store.clock import Clock
 from bylaw.store.database import Store
@@ -31,18 +31,6 @@ LONGEST_WAIT_S: Final = 0.1
 PRUNE_EVERY_S: Final = 60.0
 LOG: Final = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-class Crowded(StoreError):
-    """Others change this session faster than it can be judged: what was to be counted is undecidable."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A history as it stands in the store."""
-
-    history: History
-    version: int = 0  # 0: it is not there yet
 
 
 class Histories:
@@ -106,14 +94,9 @@ class Histories:
             raise StoreError(f"{rows.MAX_ROWS} sessions are remembered", "Nothing was let through; forget some, or wait until they rest.")
 
 
-def crowded() -> Crowded:
-    """The error for a session that others change too fast."""
-    return Crowded("a session changes too fast to be judged", "Nothing was let through; come again.")
-
-
 def pause_s(attempt: int) -> float:
     """How long to wait before the next try; by chance, so that two do not meet again."""
-    return random.uniform(0, min(LONGEST_WAIT_S, WAIT_S * 2**attempt))  # noqa: S311  # no secret
+    return random.uniform(0, min(LONGEST_WAIT_S, WAIT_S * 2**attempt))  # no secret
 
 
 def full(history: History) -> History:
@@ -141,7 +124,7 @@ def decoded(body: bytes, name: str) -> History:
         calls, taint = tuple(map(str, said.get("calls", ()))), tuple(map(str, said.get("taint", ())))
         return History(name, calls, _amounts(said.get("sums", {})), taint, held)
     except (ValueError, TypeError, AttributeError):
-        LOG.error("a session's row cannot be read; whatever it does is undecidable")  # noqa: TRY400  # what is in it is nobody's business
+        LOG.error("a session's row cannot be read; whatever it does is undecidable")  # what is in it is nobody's business
         return History(name, full=True)
 
 

@@ -6,7 +6,8 @@
 3. Nothing is forgotten. A session over one of the bounds below cannot be read any more, so that all it does from then on is undecidable.
 4. What came from outside taints: every document, and every tool's result unless the tool's schema says `x-trusted: true`.
 
-A `History` is a value. `Sessions` holds the histories of one process, one turn of a session at a time.
+A `History` is a value. `Sessions` holds those of one process, one turn of a session at a time; given `histories.Histories`, those of
+all processes on one store.
 """
 
 import math
@@ -14,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from bylaw.errors import StoreError
 from bylaw.types import EMPTY, Decision, Event, Policy
@@ -156,10 +157,42 @@ def _amounts(event: Event) -> dict[str, float] | None:
     return found
 
 
-class Sessions:
-    """The sessions of one process. Each is a principal's own: the same name under two principals is two sessions."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A history as it stands in a store."""
 
-    def __init__(self) -> None:
+    history: History
+    version: int = 0  # 0: it is not there yet
+
+
+class Keeping(Protocol):
+    """Histories that several processes share: `histories.Histories` is one."""
+
+    def read(self, principal: str, name: str) -> Kept:
+        """What a session has done; raises StoreError."""
+
+    def swap(self, principal: str, name: str, kept: Kept, history: History) -> Kept | None:
+        """Put a history in the place of the one that was read; None where another was faster. Raises StoreError."""
+
+
+class Crowded(StoreError):  # noqa: N818  # as all errors here, it is named by what is the matter
+    """Others change this session faster than it can be judged: what was to be counted is undecidable."""
+
+
+def crowded() -> Crowded:
+    """The error for a session that others change too fast."""
+    return Crowded("a session changes too fast to be judged", "Nothing was let through; come again.")
+
+
+class Sessions:
+    """Sessions, each a principal's own: the same name under two principals is two sessions. Of one process, or `kept` for several.
+
+    Where they are kept, a turn ends in `Crowded` if another process has changed the session meanwhile: what was judged in it does not
+    count, and must not run. Whoever holds the turn may take another and judge anew.
+    """
+
+    def __init__(self, kept: Keeping | None = None) -> None:
+        self._kept = kept
         self._histories: dict[tuple[str, str], History] = {}
         self._turns: dict[tuple[str, str], Turn] = {}  # of who holds the lock
         self._locks: dict[tuple[str, str], threading.RLock] = {}
@@ -167,7 +200,7 @@ class Sessions:
 
     @contextmanager
     def turn(self, principal: str, name: str) -> Iterator["Turn"]:
-        """One session, to read and to change; whoever else wants it waits."""
+        """One session, to read and to change; whoever else in this process wants it waits. Raises StoreError."""
         key = (principal, name)
         with self._door:
             if key not in self._locks and len(self._locks) >= MAX_SESSIONS:
@@ -177,15 +210,19 @@ class Sessions:
             if key in self._turns:  # the same thread, inside its own turn: one history, not two
                 yield self._turns[key]
                 return
-            turn = self._turns[key] = Turn(self._histories.get(key) or History(name))
+            begun = self._kept.read(principal, name) if self._kept else Kept(self._histories.get(key) or History(name))
+            turn = self._turns[key] = Turn(begun.history)
             try:
                 yield turn
             finally:
-                self._histories[key] = turn.history
                 del self._turns[key]
+                if self._kept is None:
+                    self._histories[key] = turn.history
+                elif turn.history != begun.history and self._kept.swap(principal, name, begun, turn.history) is None:
+                    raise crowded()
 
     def end(self, principal: str, name: str) -> None:
-        """Forget a session; whoever calls this says that it is over."""
+        """Forget a session in this process; whoever calls this says that it is over. What a store keeps rests until it is pruned."""
         with self._door:
             self._histories.pop((principal, name), None)
             self._locks.pop((principal, name), None)

@@ -19,8 +19,8 @@ from hashlib import blake2b
 from typing import Final, TypeVar
 
 from bylaw.errors import StoreError
-from bylaw.govern.histories import TRIES, Histories, Kept, crowded, pause_s
-from bylaw.govern.session import History
+from bylaw.govern.histories import TRIES, Histories, pause_s
+from bylaw.govern.session import History, Kept, crowded
 
 MAX_SESSIONS: Final = 100_000
 IDLE_S: Final = 3_600.0  # a session that rested for so long may make room for a new one
