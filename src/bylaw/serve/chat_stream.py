@@ -105,7 +105,7 @@ class ChatStream:
             message, beside = voice.message(), Gathering()
             gather(beside, list(calls_beside(message)))
             calls = tuple(calls_of(message, ("choices", 0, "message")))
-            yield Finished(voice.index, calls, "".join(voice.lane.out), voice.lane.met, tuple(beside.texts))
+            yield Finished(voice.index, calls, "".join(voice.lane.out), voice.lane.met, tuple(beside.texts), "".join(voice.lane.thinking))
 
     def _gather(self, voice: Voice, delta: JsonMap) -> None:
         """Keep the pieces of thinking and of tool calls."""

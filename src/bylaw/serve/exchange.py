@@ -19,7 +19,7 @@ from bylaw.govern.quorum import Refused as NotNow
 from bylaw.govern.rails.ensemble import FACT
 from bylaw.govern.rails.rail import NO_FACTS, RailFacts
 from bylaw.govern.session import History
-from bylaw.serve import refusals
+from bylaw.serve import refusals, thoughts
 from bylaw.serve.ends import Done, Refused, Settled, UpstreamSaid
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.law import Law, blocked, together
@@ -275,6 +275,9 @@ class Exchange:
         more = {**facts, **({"choice": choice.index} if choice.index else {}), **({FACT: self.votes} if self.votes else {})}
         self.votes = {}
         contents = {"reply": dump(body)}
+        if choice.thinking:
+            kept = thoughts.kept(choice.thinking, decision, self.law.book.policy)
+            contents, more = contents | kept.contents, more | kept.facts
         waiting, entries = self.pending, []
         if waiting is not None:
             self.pending = None

@@ -143,7 +143,7 @@ class MessagesStream:
             raise BadBody("the model's message is not complete")
         choice = said(self._reply(), self._asked).choices[0]
         loose = tuple(text for text in choice.texts if not text.path)
-        return Finished(0, choice.calls, "".join(self._lane.out), self._lane.met, loose)
+        return Finished(0, choice.calls, "".join(self._lane.out), self._lane.met, loose, "".join(self._lane.thinking))
 
     def _ending(self, content: JsonMap) -> JsonMap:
         """Why the message ended, and what it cost."""

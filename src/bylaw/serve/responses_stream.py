@@ -153,7 +153,7 @@ class ResponsesStream:
             raise BadBody("the model's response is not complete")
         choice = said(self._reply(), self._asked).choices[0]
         loose = tuple(text for text in choice.texts if not text.path)
-        return Finished(0, choice.calls, "".join(self._lane.out), self._lane.met, loose)
+        return Finished(0, choice.calls, "".join(self._lane.out), self._lane.met, loose, "".join(self._lane.thinking))
 
     def _item(self, at: int) -> JsonMap:
         if at not in self._items:

@@ -63,6 +63,7 @@ class Finished(NamedTuple):
     text: str  # all that has left of this choice
     met: tuple[Decision, ...]  # what was decided on findings in it
     loose: tuple[Text, ...] = ()  # what else it says, that no filter has seen; has not left
+    thinking: str = ""  # has not left, and does not
 
 
 Step = bytes | Halt | Finished

@@ -120,7 +120,7 @@ class Run:
         decision = together([before, *(one for _, one in calls)])
         if decision.effect == "revise":  # the text has left, and cannot be taken back
             decision = replace(decision, effect="block")
-        choice = Choice(done.choice, ())
+        choice = Choice(done.choice, (), (), (Text("thinking", done.thinking),) if done.thinking else ())
         body = self.stream.reply(done)
         record = await exchange.recorded(decision, body, choice, calls)
         if decision.effect in OPEN:

@@ -2,10 +2,18 @@
 
 Only what stands before any answer is thinking; a tag later on is text, and is judged as text. A block that does not end is all thinking:
 nothing of it leaves.
+
+Thinking is kept beside the record of the choice it led to, as content that can be deleted; the clauses it cites are held against the
+policy in force, and what is found stands in the record (`govern.citing`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from bylaw.govern import citing
+from bylaw.serve.wire import Text
+from bylaw.types import Decision, Policy
 
 OPEN: Final = "<think>"
 CLOSE: Final = "</think>"
@@ -25,6 +33,24 @@ def parted(text: str) -> Parted:
         return Parted("", text)
     thinking, _, answer = begun[len(OPEN) :].partition(CLOSE)
     return Parted(thinking, answer.lstrip())
+
+
+class Kept(NamedTuple):
+    """What a record says of thinking: what can be deleted, and what cannot."""
+
+    contents: dict[str, bytes]
+    facts: dict[str, Any]
+
+
+def kept(thinking: Sequence[Text], decision: Decision, policy: Policy) -> Kept:
+    """Thinking for the record of what was decided on its answer."""
+    text = "\n".join(one.text for one in thinking)
+    said = citing.cited(text, policy)
+    contents = {"thinking": text.encode("utf-8", "surrogatepass")}
+    if said.invented:
+        contents["invented"] = "\n".join(said.invented).encode("utf-8", "surrogatepass")
+    found = citing.findings(said, decision)
+    return Kept(contents, {"citations": found} if found else {})
 
 
 @dataclass(slots=True)
