@@ -135,7 +135,7 @@ def test_a_stream_that_ends_in_a_refusal_has_the_notice_and_the_reason(rig: Rig)
     texts, _, ends, told = chat.heard(rig)
 
     assert texts[0].startswith(f"{FRONT}Take \n\nI can't give this answer")
-    assert ([sorted(one) for one in told][0], told[-1]["decision"], ends[0]) == (["notice"], "block", "content_filter")
+    assert (sorted(told[0]), told[-1]["decision"], ends[0]) == (["notice"], "block", "content_filter")
 
 
 def test_an_answer_that_is_judged_whole_streams_with_the_notice_too(tmp_path: Path) -> None:
@@ -158,7 +158,8 @@ def test_messages_begin_with_it_whole_and_streamed(tmp_path: Path) -> None:
 
     assert [messages.said(one) for one in (whole, again, live)] == [f"{FRONT}One.", "Two.", f"{FRONT}One."]
     assert whole.content[0].type == "thinking"
-    assert live.model_extra and live.model_extra["bylaw"]["notice"]["text"] == TEXT
+    assert live.model_extra
+    assert live.model_extra["bylaw"]["notice"]["text"] == TEXT
 
 
 def test_responses_begin_with_it_whole_and_streamed_and_say_it_everywhere(tmp_path: Path) -> None:

@@ -1,72 +1,37 @@
-"""Everything but the model routes: health, approvals, decisions, stops, the policy in force. Starlette; loaded when first asked for.
+"""Everything but the model routes: health, approvals, appeals, decisions, stops, the policy. Starlette; loaded when first asked for.
 
 Reading and stopping take the role `admin`, or being on this machine where the gateway listens to it alone. Deciding on an approval always
 takes a key: it is somebody's answer, and has their name.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import re
+from dataclasses import asdict
 from typing import Any, Final
 
-import orjson
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from bylaw.errors import BylawError
 from bylaw.govern import stops as emergency
-from bylaw.govern.approvals import Approvals
 from bylaw.govern.keys import ADMIN
 from bylaw.govern.quorum import Person, Refused, entitled
-from bylaw.govern.stops import Stops
-from bylaw.ledger import place
-from bylaw.ledger.reading import stored
-from bylaw.ledger.writer import Ledger
+from bylaw.serve import appealing, records
 from bylaw.serve import live as lives
-from bylaw.serve.door import Door, NotIn
-from bylaw.serve.gate import Gate
-from bylaw.serve.live import Live
+from bylaw.serve.desk import MAX_LISTED, Answer, Desk, Wrong, answered, body, headers, later, limit, one_of, query, said, text
+from bylaw.serve.door import NotIn
 from bylaw.serve.openapi import DOCUMENT
+from bylaw.serve.routes import ROUTES
 from bylaw.serve.upstream import UpstreamTrouble
 from bylaw.store.approval_rows import STATES, Approval
-from bylaw.store.database import Store
 
-MAX_BODY_BYTES: Final = 64 * 1024
-MAX_LISTED: Final = 500
-MODEL_S: Final = 2.0  # until a local model that says nothing counts as gone
 STATUS: Final = {"unknown_id": 404, "not_entitled": 403, "self_approval": 403, "other_tenant": 403}  # of a refused step; else 409
-HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What the admin routes work on."""
-
-    gate: Gate
-    door: Door
-    live: Live
-    store: Store
-    ledger: Ledger
-    stops: Stops
-    data_dir: Path
-    local_model: bool = False  # the upstream must answer for this gateway to be ready
-
-    @property
-    def approvals(self) -> Approvals:
-        """The approvals of this gateway."""
-        if self.gate.approvals is None:
-            raise NotIn(404, "there are no approvals on this gateway")
-        return self.gate.approvals
-
-
-class Wrong(Exception):  # noqa: N818  # becomes a 400
-    """A request that cannot be read."""
-
-
-Answer = Callable[[Desk, Request], Awaitable[Response]]
+MODEL_S: Final = 2.0  # until a local model that says nothing counts as gone
+DECISIONS: Final = ("allow", "redact", "revise", "require_approval", "block", "stop")
+TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z)?", re.ASCII)
 
 
 def admin(desk: Desk) -> Starlette:
@@ -79,65 +44,42 @@ def admin(desk: Desk) -> Starlette:
         ("GET", "/api/approvals/{id}", approval),
         ("POST", "/api/approvals/{id}/approve", approve),
         ("POST", "/api/approvals/{id}/deny", deny),
+        ("GET", "/api/appeals", appealing.appeals),
+        ("POST", "/api/appeals", appealing.make),
+        ("GET", "/api/appeals/{id}", appealing.appeal),
+        ("POST", "/api/appeals/{id}/answer", appealing.answer),
+        ("POST", "/api/appeals/{id}/withdraw", appealing.withdraw),
         ("GET", "/api/decisions", decisions),
         ("GET", "/api/stop", stopped),
         ("POST", "/api/stop", stop),
         ("DELETE", "/api/stop", resume),
         ("GET", "/api/policy", policy),
     ]
-    return Starlette(routes=[Route(path, _answered(desk, answer), methods=[method]) for method, path, answer in rows])
+    by_path: dict[str, dict[str, Answer]] = {}
+    for method, path, answer in rows:
+        by_path.setdefault(path, {})[method] = answer
+    routes = [Route(path, answered(desk, _dispatched(some)), methods=list(some)) for path, some in by_path.items()]
+    for path, method in [*((path, "POST") for path in (*ROUTES, "/v1/embeddings")), ("/v1/models", "GET"), ("/v1/models/{id}", "GET")]:
+        routes.append(Route(path, answered(desk, _elsewhere), methods=[method]))  # so that another method is told which one it is
+    return Starlette(routes=routes, exception_handlers={HTTPException: _not_so})
 
 
-def _answered(desk: Desk, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        try:
-            return await answer(desk, request)
-        except NotIn as error:
-            return _json({"error": {"message": error.what}}, error.status)
-        except Wrong as error:
-            return _json({"error": {"message": str(error)}}, 400)
-        except BylawError as error:
-            return _json({"error": {"message": error.what, "hint": error.hint}}, 503)
+def _dispatched(some: dict[str, Answer]) -> Answer:
+    async def by_method(desk: Desk, request: Request) -> Response:
+        return await some["GET" if request.method == "HEAD" else request.method](desk, request)
 
-    return endpoint
+    return by_method
 
 
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(value, default=str), status, HEADERS, "application/json")
+async def _elsewhere(desk: Desk, request: Request) -> Response:
+    raise NotIn(404, "there is nothing here")
 
 
-async def _later(work: Callable[[], Any]) -> Any:
-    """Do what waits for a disk in a thread."""
-    return await asyncio.get_running_loop().run_in_executor(None, work)
-
-
-async def _body(request: Request, *known: str) -> dict[str, str]:
-    """A small JSON body of text fields; empty where there is none."""
-    content = b""
-    async for piece in request.stream():
-        content += piece
-        if len(content) > MAX_BODY_BYTES:
-            raise NotIn(413, f"a body may have {MAX_BODY_BYTES} bytes")
-    if not content:
-        return {}
-    try:
-        value = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        raise Wrong("the body is not JSON") from None
-    if not isinstance(value, dict) or not all(key in known and isinstance(one, str) for key, one in value.items()):
-        raise Wrong(f"the body is an object of texts: {', '.join(known)}")
-    return value
-
-
-def _headers(request: Request) -> dict[bytes, bytes]:
-    return dict(request.scope["headers"])
-
-
-def _limit(request: Request) -> int:
-    text = request.query_params.get("limit", "50")
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= MAX_LISTED:
-        raise Wrong(f"limit is a whole number from 1 to {MAX_LISTED}")
-    return int(text)
+async def _not_so(request: Request, error: Exception) -> Response:
+    """No such route, or no such method."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    what = {404: "there is nothing here; see /openapi.json", 405: "not with this method; `allow` says which"}.get(status, "not so")
+    return said({"error": {"message": what}}, status, dict(getattr(error, "headers", None) or {}))
 
 
 # ---- Health ----------------------------------------------------------------------------------------------------------
@@ -145,19 +87,20 @@ def _limit(request: Request) -> int:
 
 async def healthz(desk: Desk, request: Request) -> Response:
     """This process answers."""
-    return _json({"ok": True})
+    return said({"ok": True})
 
 
 async def readyz(desk: Desk, request: Request) -> Response:
     """This process can decide and record; what it cannot do is named."""
     unreadable = emergency.UNREADABLE in desk.stops.applies({"id": ""})
+    query(request)
     wrong = [
         *(["the ledger does not take entries"] if not desk.gate.recorder.healthy else []),
         *(["the store cannot be read"] if unreadable else []),
         *(["the local model does not answer"] if desk.local_model and not await _model_answers(desk) else []),
     ]
-    said = {"ready": not wrong, "policy": desk.live.now.digest, "wrong": wrong}
-    return _json(said | ({"refused_policy": desk.live.refused} if desk.live.refused else {}), 503 if wrong else 200)
+    told = {"ready": not wrong, "policy": desk.live.now.digest, "wrong": wrong}
+    return said(told | ({"refused_policy": desk.live.refused} if desk.live.refused else {}), 503 if wrong else 200)
 
 
 async def _model_answers(desk: Desk) -> bool:
@@ -170,7 +113,7 @@ async def _model_answers(desk: Desk) -> bool:
 
 async def openapi(desk: Desk, request: Request) -> Response:
     """What this gateway offers."""
-    return _json(DOCUMENT)
+    return said(DOCUMENT)
 
 
 # ---- Approvals -------------------------------------------------------------------------------------------------------
@@ -178,33 +121,33 @@ async def openapi(desk: Desk, request: Request) -> Response:
 
 async def approvals(desk: Desk, request: Request) -> Response:
     """The newest requests for approval."""
-    person = _reader(desk, request)
-    state = request.query_params.get("state", "pending")
+    person, wanted = desk.reader(request), query(request, "state", "limit", "requester")
+    state, most = one_of(wanted, "state", (*STATES, "all"), "pending"), limit(wanted)
     states = [one for one in STATES if state in (one, "all")]
-    if not states:
-        raise Wrong(f"state is one of {', '.join((*STATES, 'all'))}")
     tenant = None if person.tenant == "*" or (desk.door.local and person.id == "local") else person.tenant
-    found = await _later(lambda: desk.approvals.find(states, tenant, _limit(request)))
-    return _json({"approvals": [shown(one) for one in found if _may_see(person, one)]})
+    found = await later(lambda: desk.approvals.find(states, tenant, most))
+    seen = [one for one in found if _may_see(person, one) and wanted.get("requester", one.requester) == one.requester]
+    return said({"approvals": [shown(one) for one in seen]})
 
 
 async def approval(desk: Desk, request: Request) -> Response:
     """One request. Answers 202 while people decide."""
-    who = desk.door.enter(_headers(request))
-    wanted = request.path_params["id"]
-    found = await _later(lambda: desk.approvals.get(wanted))
-    if found is None or not (found.requester == who.id or _may_see(_reader(desk, request), found)):
+    who, wanted = desk.principal(request), request.path_params["id"]
+    query(request)
+    found = await later(lambda: desk.approvals.get(wanted))
+    mine = found is not None and (found.requester, found.tenant) == (who["id"], who["tenant"])
+    if found is None or not (mine or _may_see(desk.reader(request), found)):
         raise NotIn(404, "there is no such approval")
     waits = found.state == "pending"
-    said = shown(found)
+    told = shown(found)
     if waits:
-        said["bylaw"] = {
+        told["bylaw"] = {
             "decision": "require_approval",
             "approval": found.id,
             "clauses": list(found.clauses),
             "retry_after": desk.gate.ways.retry_after_s,
         }
-    return _json(said, 202 if waits else 200)
+    return said(told, 202 if waits else 200)
 
 
 def _may_see(person: Person, found: Approval) -> bool:
@@ -225,17 +168,12 @@ async def deny(desk: Desk, request: Request) -> Response:
 
 
 async def _decide(desk: Desk, request: Request, yes: bool) -> Response:
-    person = desk.door.person(_headers(request))
-    wanted, reason = request.path_params["id"], (await _body(request, "reason")).get("reason", "")
-    done = await _later(lambda: desk.approvals.decide(wanted, person, yes, reason))
+    person = desk.door.person(headers(request))
+    wanted, reason = request.path_params["id"], text(await body(request, known=("reason",), empty=True), "reason")
+    done = await later(lambda: desk.approvals.decide(wanted, person, yes, reason))
     if isinstance(done, Refused):
-        return _json({"error": {"message": done.text, "why": done.why}}, STATUS.get(done.why, 409))
-    return _json(shown(done))
-
-
-def _reader(desk: Desk, request: Request) -> Person:
-    key = desk.door.key(_headers(request))
-    return Person("local", (ADMIN,), "*") if key is None else key.person()
+        return said({"error": {"message": done.text, "why": done.why}}, STATUS.get(done.why, 409))
+    return said(shown(done))
 
 
 def shown(one: Approval) -> dict[str, Any]:
@@ -261,55 +199,56 @@ def shown(one: Approval) -> dict[str, Any]:
 
 
 async def decisions(desk: Desk, request: Request) -> Response:
-    """The latest entries of every log here, newest first; without contents."""
-    desk.door.admin(_headers(request))
-    limit = _limit(request)
-
-    def read() -> list[Any]:
-        found = []
-        for path in place.logs(desk.data_dir):
-            with stored(path) as log:
-                found += [orjson.loads(leaf) for _, leaf in log.last(limit)]
-        return sorted(found, key=lambda entry: (entry["time"], entry["index"]), reverse=True)[:limit]
-
-    return _json({"decisions": await _later(read)})
+    """The latest entries of every log here that fit, newest first; without contents."""
+    desk.door.admin(headers(request))
+    wanted = query(request, *records.FILTERS, "limit")
+    most = limit(wanted)
+    filters = {name: value for name, value in wanted.items() if name != "limit"}
+    for name in ("since", "until"):
+        if name in filters and not TIME.fullmatch(filters[name]):
+            raise Wrong(f"{name} is a time such as 2026-11-21 or 2026-11-21T09:30:00Z, in UTC")
+    if filters.get("decision", "allow") not in DECISIONS:
+        raise Wrong(f"decision is one of {', '.join(DECISIONS)}")
+    return said({"decisions": await later(lambda: records.latest(desk.data_dirs, most, filters))})
 
 
 async def stopped(desk: Desk, request: Request) -> Response:
     """What is stopped."""
-    desk.door.admin(_headers(request))
-    found = await _later(lambda: emergency.active(desk.store))
-    return _json({"stops": [emergency.to_json(one) for one in found]})
+    desk.door.admin(headers(request))
+    query(request)
+    found = await later(lambda: emergency.active(desk.store))
+    return said({"stops": [emergency.to_json(one) for one in found]})
 
 
 async def stop(desk: Desk, request: Request) -> Response:
     """Stop everything, or one tenant, principal or tool."""
-    person, body = desk.door.admin(_headers(request)), await _body(request, "scope", "reason")
-    scope = _scope(body)
-    made, _ = await _later(lambda: emergency.stop(desk.store, desk.ledger.append, scope, person.id, body.get("reason", "")))
-    return _json(emergency.to_json(made))
+    person, given = desk.door.admin(headers(request)), await body(request, known=("scope", "reason"), empty=True)
+    scope, reason = _scope(given), text(given, "reason")
+    made, _ = await later(lambda: emergency.stop(desk.store, desk.ledger.append, scope, person.id, reason))
+    return said(emergency.to_json(made))
 
 
 async def resume(desk: Desk, request: Request) -> Response:
     """Lift the stops of one scope."""
-    person, body = desk.door.admin(_headers(request)), await _body(request, "scope", "reason")
-    scope = _scope(body)
-    lifted = await _later(lambda: emergency.resume(desk.store, desk.ledger.append, scope, person.id, body.get("reason", "")))
-    return _json({"lifted": [emergency.to_json(one) for one in lifted]})
+    person, given = desk.door.admin(headers(request)), await body(request, known=("scope", "reason"), empty=True)
+    scope, reason = _scope(given), text(given, "reason")
+    lifted = await later(lambda: emergency.resume(desk.store, desk.ledger.append, scope, person.id, reason))
+    return said({"lifted": [emergency.to_json(one) for one in lifted]})
 
 
-def _scope(body: dict[str, str]) -> str:
+def _scope(given: dict[str, Any]) -> str:
     try:
-        return emergency.checked(body.get("scope", "global"))
+        return emergency.checked(text(given, "scope", "global"))
     except BylawError as error:
         raise Wrong(f"{error.what}. {error.hint}") from None
 
 
 async def policy(desk: Desk, request: Request) -> Response:
     """The policy in force in this process, clause by clause, and what was in force before."""
-    desk.door.admin(_headers(request))
+    desk.door.admin(headers(request))
+    query(request)
     now = desk.live.now
-    said = {
+    told = {
         "id": now.places.policy.id,
         "version": now.places.policy.version,
         "digest": now.digest,
@@ -318,4 +257,4 @@ async def policy(desk: Desk, request: Request) -> Response:
         "refused": desk.live.refused,
         "history": lives.history(desk.data_dir)[-MAX_LISTED:],
     }
-    return _json(said)
+    return said(told)

@@ -146,9 +146,10 @@ def without(sayings: Sayings, place: object, text: str) -> str:
 
 
 def _moved(annotation: Any, by: int) -> None:
-    for one in (annotation, annotation.get("url_citation")) if isinstance(annotation, dict) else ():
-        for key in ("start_index", "end_index") if isinstance(one, dict) else ():
-            if isinstance(one.get(key), int):
+    found = [annotation, annotation.get("url_citation")] if isinstance(annotation, dict) else []
+    for one in found:
+        for key in ("start_index", "end_index"):
+            if isinstance(one, dict) and isinstance(one.get(key), int):
                 one[key] += by
 
 

@@ -152,7 +152,8 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     door = Door(ring, setting.local, setting.workers)
 
     def other() -> App:
-        from bylaw.serve.admin import Desk, admin  # noqa: PLC0415  # Starlette loads when somebody first asks for these routes
+        from bylaw.serve.admin import admin  # noqa: PLC0415  # Starlette loads when somebody first asks for these routes
+        from bylaw.serve.desk import Desk  # noqa: PLC0415  # the same
 
         return admin(Desk(gate, door, live, store, ledger, stops, setting.data_dir, setting.local_model))
 

@@ -1,0 +1,168 @@
+"""The desk behind the admin routes: what they work on, how a request is read, and how every fault becomes one clear line."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bylaw.errors import BylawError
+from bylaw.govern.appeals import Appeals
+from bylaw.govern.approvals import Approvals
+from bylaw.govern.keys import ADMIN
+from bylaw.govern.quorum import Person
+from bylaw.govern.stops import Stops
+from bylaw.ledger.writer import Ledger
+from bylaw.serve.door import LOCAL, Door, NotIn
+from bylaw.serve.gate import Gate
+from bylaw.serve.live import Live
+from bylaw.store.database import Store
+from bylaw.types import EMPTY
+
+MAX_BODY_BYTES: Final = 64 * 1024
+MAX_LISTED: Final = 500
+MAX_QUERY: Final = 300  # characters of one value
+HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the admin routes work on."""
+
+    gate: Gate
+    door: Door
+    live: Live
+    store: Store
+    ledger: Ledger
+    stops: Stops
+    data_dir: Path
+    local_model: bool = False  # the upstream must answer for this gateway to be ready
+
+    @property
+    def approvals(self) -> Approvals:
+        """The approvals of this gateway."""
+        if self.gate.approvals is None:
+            raise NotIn(404, "there are no approvals on this gateway")
+        return self.gate.approvals
+
+    @property
+    def appeals(self) -> Appeals:
+        """The appeals of this gateway."""
+        return Appeals(self.store, self.ledger.append)
+
+    @property
+    def data_dirs(self) -> list[Path]:
+        """Where ledgers lie."""
+        return [self.data_dir]
+
+    def reader(self, request: Request) -> Person:
+        """Who reads: a key's holder, or whoever is on this machine, who may read all. Raises NotIn."""
+        key = self.door.key(headers(request))
+        return Person("local", (ADMIN,), "*") if key is None else key.person()
+
+    def principal(self, request: Request) -> dict[str, Any]:
+        """Who asks, as the ledger knows them. Raises NotIn."""
+        key = self.door.key(headers(request))
+        return dict(LOCAL) if key is None else key.principal()
+
+
+class Wrong(Exception):  # noqa: N818  # becomes a 400
+    """A request that cannot be read."""
+
+
+Answer = Callable[[Desk, Request], Awaitable[Response]]
+
+
+def answered(desk: Desk, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint: whatever goes wrong is said in one line."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await answer(desk, request)
+        except NotIn as error:
+            again = {"retry-after": str(error.retry_after_s)} if error.retry_after_s else {}
+            return said({"error": {"message": error.what}}, error.status, again)
+        except Wrong as error:
+            return said({"error": {"message": str(error)}}, 400)
+        except BylawError as error:
+            return said({"error": {"message": error.what, "hint": error.hint}}, 503)
+
+    return endpoint
+
+
+def said(value: Any, status: int = 200, more: Mapping[str, str] = EMPTY) -> Response:
+    """An answer as JSON."""
+    return Response(orjson.dumps(value, default=str), status, {**HEADERS, **more}, "application/json")
+
+
+async def later(work: Callable[[], Any]) -> Any:
+    """Do what waits for a disk in a thread."""
+    return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def headers(request: Request) -> dict[bytes, bytes]:
+    """The headers as they came."""
+    return dict(request.scope["headers"])
+
+
+async def body(request: Request, *needed: str, known: tuple[str, ...] = (), empty: bool = False) -> dict[str, Any]:
+    """A small JSON body: an object with these texts, and what else is `known`. `empty`: nothing at all is good too."""
+    content = b""
+    async for piece in request.stream():
+        content += piece
+        if len(content) > MAX_BODY_BYTES:
+            raise NotIn(413, f"a body may have {MAX_BODY_BYTES} bytes")
+    if not content and empty:
+        return {}
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        raise Wrong("the body is not JSON") from None
+    if not isinstance(value, dict):
+        raise Wrong("the body is no JSON object")
+    if unknown := sorted(value.keys() - {*needed, *known}):
+        raise Wrong(f"the body has an unknown key {unknown[0][:60]!r}; it may have {', '.join((*needed, *known))}")
+    for name in needed:
+        if name not in value:
+            raise Wrong(f"the body has no `{name}`")
+    return value
+
+
+def text(value: dict[str, Any], name: str, default: str = "") -> str:
+    """A text of a body."""
+    found = value.get(name, default)
+    if not isinstance(found, str):
+        raise Wrong(f"`{name}` must be a text")
+    return found
+
+
+def query(request: Request, *known: str) -> dict[str, str]:
+    """What the address asks for, each of it once."""
+    found: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in known:
+            raise Wrong(f"unknown {name[:60]!r} in the address; it may have {', '.join(known) or 'nothing'}")
+        if name in found or len(value) > MAX_QUERY:
+            raise Wrong(f"{name} may stand there once, with at most {MAX_QUERY} characters")
+        found[name] = value
+    return found
+
+
+def limit(wanted: dict[str, str]) -> int:
+    """How many are asked for."""
+    shown = wanted.get("limit", "50")
+    if not (shown.isascii() and shown.isdigit()) or len(shown) > 9 or not 1 <= int(shown) <= MAX_LISTED:
+        raise Wrong(f"limit is a whole number from 1 to {MAX_LISTED}")
+    return int(shown)
+
+
+def one_of(wanted: dict[str, str], name: str, words: tuple[str, ...], default: str) -> str:
+    """One of several words."""
+    found = wanted.get(name, default)
+    if found not in words:
+        raise Wrong(f"{name} is one of {', '.join(words)}")
+    return found
