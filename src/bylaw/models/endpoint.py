@@ -2,13 +2,14 @@
 
 A reply counts only when it is one JSON object without a doubled key, with exactly one choice, whose content is text and whose end
 has a known reason. Thinking is the one think block in the content, or the reasoning the server sends apart; never both glued together.
+Tool calls count where tools were offered. What a bylaw gateway says of its own decision is kept beside the reply.
 """
 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from bylaw.errors import ModelError
@@ -18,6 +19,8 @@ from bylaw.types import Completion, Finish, Message, Sampling
 SEEDS: Final = 1 << 31  # what every server takes for a seed
 STEP: Final = 1_000_003  # odd, so that the repetitions of one seed all differ
 WORDS: Final = 160  # characters of a server's own words that are shown
+MOST_CALLS: Final = 128  # tool calls of one reply
+MOST_CLAUSES: Final = 256  # that a gateway names for one reply
 SECRET_CHARS: Final = 12  # a shorter key ("EMPTY", "none") is no secret, and blotting it out would garble replies
 _FINISHES: Final[Mapping[str, Finish]] = {
     "stop": "stop", "eos": "stop", "eos_token": "stop", "end_turn": "stop", "stop_sequence": "stop",
@@ -36,11 +39,48 @@ class Reply:
     finish: Finish = "stop"
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    calls: str = ""  # tool calls as JSON: [[name, arguments as they were written], ...]; text, so that a reply is one flat JSON object
+    governed: str = ""  # the gateway's own words as JSON: {"decision", "clauses", "record"}; empty where none spoke
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing in it, so that it is worth asking again another day."""
-        return self.finish != "refused" and not self.text.strip()
+        return self.finish != "refused" and not self.text.strip() and not self.calls
+
+    @property
+    def tool_calls(self) -> tuple[tuple[str, Mapping[str, Any] | None], ...]:
+        """The tools it calls, each with its arguments; None where they are not one JSON object without a doubled key."""
+        return tuple((name, _arguments(written)) for name, written in json.loads(self.calls or "[]"))
+
+    @property
+    def ruling(self) -> "Ruling":
+        """What the gateway decided, if there was one."""
+        said = json.loads(self.governed or "{}")
+        return Ruling(str(said.get("decision", "")), tuple(said.get("clauses", ())), str(said.get("record", "")))
+
+
+class Ruling(NamedTuple):
+    """A bylaw gateway's decision on a reply, as it tells clients."""
+
+    decision: str = ""
+    clauses: tuple[str, ...] = ()
+    record: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """One conversation for an endpoint that may offer tools and name a session."""
+
+    messages: Sequence[Message]
+    tools: Sequence[Mapping[str, Any]] = ()  # as OpenAI writes them: {"type": "function", "function": {...}}
+    session: str = ""  # sent as x-bylaw-session
+
+
+class Heard(NamedTuple):
+    """What came of one talk: a reply, or why there is none."""
+
+    reply: Reply | None
+    why: str = ""
 
 
 class NotAReplyError(Exception):
@@ -120,6 +160,11 @@ def body(model: str, messages: Sequence[Message], sampling: Sampling, without: f
     return asked
 
 
+def offering(asked: dict[str, Any], tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The request with tools that the model may call."""
+    return {**asked, "tools": [dict(one) for one in tools]} if tools else asked
+
+
 def sayable(text: str) -> str:
     """The text with lone surrogates replaced: neither UTF-8 nor a server can take them."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -142,8 +187,8 @@ def refused_field(status: int, error: Mapping[str, Any], asked: Mapping[str, Any
 # ---- What comes back -------------------------------------------------------------------------------------------------
 
 
-def read(raw: bytes) -> Reply:
-    """Read a reply; raises NotAReplyError."""
+def read(raw: bytes, tools: bool = False) -> Reply:
+    """Read a reply; raises NotAReplyError. `tools` says whether tools were offered: only then may it end with calls."""
     found = _object(raw)
     choices = found.get("choices")
     if not isinstance(choices, list) or len(choices) != 1:
@@ -153,13 +198,60 @@ def read(raw: bytes) -> Reply:
     if not isinstance(message, dict) or message.get("role", "assistant") != "assistant":
         raise NotAReplyError("no message of an assistant in the reply")
     reason = choice.get("finish_reason")
+    calls = _calls(message) if tools else []
+    if calls and reason == "tool_calls":
+        reason = "stop"
     if not isinstance(reason, str) or reason not in _FINISHES:
         raise NotAReplyError(f"the reply ended for an unknown reason: {one_line(str(reason))}")
     text, refusal, thoughts = (_text(message, names) for names in (("content",), ("refusal",), ("reasoning_content", "reasoning")))
     usage = found.get("usage")
     counts = usage if isinstance(usage, dict) else {}
     finish = "refused" if refusal else _FINISHES[reason]
-    return Reply(text or refusal, thoughts, finish, *(_count(counts, f"{side}_tokens") for side in ("prompt", "completion")))
+    said = Reply(text or refusal, thoughts, finish, _count(counts, "prompt_tokens"), _count(counts, "completion_tokens"))
+    ruled = _ruled(found.get("bylaw"))
+    return replace(said, calls=json.dumps(calls) if calls else "", governed=json.dumps(ruled) if ruled else "")
+
+
+def _calls(message: Mapping[str, Any]) -> list[list[str]]:
+    """The tool calls of a message, each as its name and its arguments as they were written."""
+    given = message.get("tool_calls") or []
+    if not isinstance(given, list) or len(given) > MOST_CALLS:
+        raise NotAReplyError("the reply's tool calls are no list, or too long a one")
+    found = []
+    for one in given:
+        function = one.get("function") if isinstance(one, dict) else None
+        name, written = (function.get("name"), function.get("arguments", "")) if isinstance(function, dict) else (None, None)
+        if not isinstance(name, str) or not isinstance(written, str | dict):
+            raise NotAReplyError("a tool call of the reply names no function, or its arguments are no text")
+        found.append([sayable(name), sayable(written if isinstance(written, str) else json.dumps(written))])
+    return found
+
+
+def _arguments(written: str) -> Mapping[str, Any] | None:
+    if not written.strip():
+        return {}  # a tool without arguments
+    try:
+        return _object(written.encode())
+    except NotAReplyError:
+        return None
+
+
+def _ruled(said: Any) -> dict[str, Any]:
+    """What the `bylaw` object of a reply says; empty where it is none of ours."""
+    if not isinstance(said, dict) or not isinstance(said.get("decision"), str):
+        return {}
+    clauses = said.get("clauses")
+    named = [sayable(one) for one in clauses[:MOST_CLAUSES] if isinstance(one, str)] if isinstance(clauses, list) else []
+    return {"decision": sayable(said["decision"]), "clauses": named, "record": sayable(str(said.get("record", "")))}
+
+
+def marked(reply: Reply, headers: Mapping[str, str]) -> Reply:
+    """The reply with what the gateway's headers say, where its body says nothing: an answer that is the model's own carries no object."""
+    decision = headers.get("x-bylaw-decision", "")
+    if reply.governed or not decision:
+        return reply
+    clauses = [one for one in headers.get("x-bylaw-clauses", "").split(",")[:MOST_CLAUSES] if one]
+    return replace(reply, governed=json.dumps({"decision": decision, "clauses": clauses, "record": headers.get("x-bylaw-record", "")}))
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -23,7 +23,7 @@ import aiohttp
 from bylaw.canonical import canonical, digest
 from bylaw.errors import ModelError
 from bylaw.models import endpoint
-from bylaw.models.endpoint import Field, Reply
+from bylaw.models.endpoint import Field, Heard, Reply, Talk
 from bylaw.models.manners import USUAL, Manners
 from bylaw.models.reply_cache import ReplyCache
 from bylaw.models.spent import Spent, Tally
@@ -51,7 +51,7 @@ class Row(NamedTuple):
 
     at: int
     key: str
-    messages: Sequence[Message]
+    talk: Talk
     sampling: Sampling
 
 
@@ -61,15 +61,15 @@ class Batch:
 
     rows: int
     progress: Progress | None
-    found: dict[int, Completion] = field(default_factory=dict)
+    found: dict[int, Heard] = field(default_factory=dict)
     answered: int = 0  # rows with a reply, cached ones too
     strikes: int = 0  # rows in a row that met a closed door
     open: bool = False  # the endpoint has spoken to us at least once
     last: str = ""  # the last closed door's reason
 
-    def settle(self, at: int, completion: Completion) -> None:
+    def settle(self, at: int, heard: Heard) -> None:
         """A row is done."""
-        self.found[at] = completion
+        self.found[at] = heard
         if self.progress:
             self.progress(len(self.found), self.rows)
 
@@ -102,38 +102,47 @@ class RemoteModel:
         self, conversations: Sequence[Sequence[Message]], sampling: Sampling, progress: Progress | None = None
     ) -> list[Completion]:
         """Answer each conversation once, in order; the same conversation twice is drawn twice."""
+        heard = self.converse([Talk(messages) for messages in conversations], sampling, progress)
+        return [endpoint.completion(one.reply, sampling.thinking) if one.reply else failure(one.why) for one in heard]
+
+    def converse(self, talks: Sequence[Talk], sampling: Sampling, progress: Progress | None = None) -> list[Heard]:
+        """Hear each talk once, in order: text, tool calls and what a gateway says of them, before anything is taken apart.
+
+        A governed reply is never taken from the cache nor kept in it: what it says hangs on the policy in force at that moment.
+        """
         cache = ReplyCache(self.manners.cache) if self.manners.cache else None
         if cache:
             cache.open()
-        batch = Batch(len(conversations), progress)
+        batch = Batch(len(talks), progress)
         asked = []
-        for row in self._rows(conversations, sampling):
+        for row in self._rows(talks, sampling):
             reply = cache.get(row.key) if cache else None
             if reply is None:
                 asked.append(row)
             else:
                 batch.answered += 1
                 self._tally.add(cached=1)
-                batch.settle(row.at, endpoint.completion(reply, sampling.thinking))
+                batch.settle(row.at, Heard(reply))
         if asked:
             drive(lambda: self._ask(asked, batch, cache))
         self._close(asked, batch)
-        return [batch.found[i] for i in range(len(conversations))]
+        return [batch.found[i] for i in range(len(talks))]
 
-    def _rows(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> Iterator[Row]:
+    def _rows(self, talks: Sequence[Talk], sampling: Sampling) -> Iterator[Row]:
         """The questions, each with the seed of its repetition: k samples of one prompt are k draws and k cache entries."""
         met: dict[bytes, int] = {}
-        for at, messages in enumerate(conversations):
-            words = [[m.role, endpoint.sayable(m.content)] for m in messages]
-            content = canonical(words)
+        for at, talk in enumerate(talks):
+            words = [[m.role, endpoint.sayable(m.content)] for m in talk.messages]
+            offered = {"tools": [dict(tool) for tool in talk.tools]} if talk.tools else {}
+            content = canonical([words, offered])
             met[content] = met.get(content, -1) + 1
             drawn = replace(sampling, seed=endpoint.seed_of(sampling.seed, met[content]))
             asked = {
                 "url": self.url, "model": self.model, "messages": words, "temperature": drawn.temperature,
                 "max_new_tokens": drawn.max_new_tokens, "seed": drawn.seed,
-                "reply_schema": None if drawn.reply_schema is None else dict(drawn.reply_schema),
+                "reply_schema": None if drawn.reply_schema is None else dict(drawn.reply_schema), **offered,
             }  # fmt: skip
-            yield Row(at, digest(asked), messages, drawn)
+            yield Row(at, digest(asked), talk, drawn)
 
     def _close(self, asked: Sequence[Row], batch: Batch) -> None:
         """Name the rows nobody could ask; raise ModelError when the endpoint has answered nobody at all."""
@@ -144,7 +153,7 @@ class RemoteModel:
         for row in asked:
             if row.at not in batch.found:
                 self._tally.add(failed=1)
-                batch.found[row.at] = failure(f"not asked: {batch.last}" if self._given_up(batch) else late)
+                batch.found[row.at] = Heard(None, f"not asked: {batch.last}" if self._given_up(batch) else late)
 
     def _given_up(self, batch: Batch) -> bool:
         return batch.strikes >= self.manners.give_up_after
@@ -202,24 +211,25 @@ class RemoteModel:
         batch.strikes = batch.strikes + 1 if trouble.closed else 0
         batch.last = trouble.why if trouble.closed else batch.last
         self._tally.add(failed=1)
-        batch.settle(row.at, failure(f"{trouble.why} after {tried} tries" if tried > 1 else trouble.why))
+        batch.settle(row.at, Heard(None, f"{trouble.why} after {tried} tries" if tried > 1 else trouble.why))
 
     def _keep(self, row: Row, reply: Reply, batch: Batch, cache: ReplyCache | None) -> None:
         batch.strikes, batch.open = 0, True
         batch.answered += 1
         self._tally.reply(reply)
-        if cache and not reply.empty:
+        if cache and not reply.empty and not reply.governed:
             try:
                 cache.put(row.key, reply)
             except OSError:
                 self._tally.add(unsaved=1)  # a full disk costs the next run a call; the row itself is here
-        batch.settle(row.at, endpoint.completion(reply, row.sampling.thinking))
+        batch.settle(row.at, Heard(reply))
 
     async def _call(self, session: aiohttp.ClientSession, row: Row, without: frozenset[Field], first: bool) -> Reply:
         """One request; raises Trouble."""
-        asked = endpoint.body(self.model, row.messages, row.sampling, without)
+        asked = endpoint.offering(endpoint.body(self.model, row.talk.messages, row.sampling, without), row.talk.tools)
         self._tally.add(calls=1, retries=int(not first))
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        headers |= {"x-bylaw-session": row.talk.session} if row.talk.session else {}
         address = f"{self.url}/chat/completions"
         try:
             # No redirects: the key and the prompts go where the target says, and nowhere else.
@@ -238,7 +248,7 @@ class RemoteModel:
             raise Trouble(f"the connection broke: {type(error).__name__}", again=True) from error
         if response.status == 200:
             try:
-                return self._blotted(endpoint.read(raw))
+                return self._blotted(endpoint.marked(endpoint.read(raw, bool(row.talk.tools)), response.headers))
             except endpoint.NotAReplyError as error:
                 raise Trouble(endpoint.blot(str(error), self.key), again=True) from error  # it may name what the server said
         return self._unhappy(response, raw, asked)
@@ -253,7 +263,10 @@ class RemoteModel:
         return b"".join(parts)
 
     def _blotted(self, reply: Reply) -> Reply:
-        return replace(reply, text=endpoint.blot(reply.text, self.key), reasoning=endpoint.blot(reply.reasoning, self.key))
+        text, reasoning, calls, governed = (
+            endpoint.blot(one, self.key) for one in (reply.text, reply.reasoning, reply.calls, reply.governed)
+        )
+        return replace(reply, text=text, reasoning=reasoning, calls=calls, governed=governed)
 
     def _unhappy(self, response: aiohttp.ClientResponse, raw: bytes, asked: dict[str, Any]) -> Reply:
         """What any status but 200 means; the one that is a reply is a content filter's."""
