@@ -2,7 +2,8 @@
 
 import json
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,6 +13,7 @@ from bylaw.cli.saying import FINDINGS, AsJson, say, say_json
 from bylaw.errors import LedgerError
 
 if TYPE_CHECKING:  # commands import what they need when they run
+    from bylaw.govern.citing import Held
     from bylaw.ledger.notes import Checkpoint, PublicKey
     from bylaw.ledger.reading import Log
 
@@ -34,22 +36,31 @@ def ledger_verify(
     data_dir: DataDir = DATA_DIR,
     key: KeyOption = None,
     checkpoint: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A checkpoint kept elsewhere.", show_default=False)] = None,
+    policy: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="A version of the policy: do its clauses exist?", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find out whether the record is whole: nothing changed, removed, moved or left out. Exit 1 where it is not."""
+    from bylaw.govern import citing  # noqa: PLC0415  # see `cli`
     from bylaw.ledger import verify  # noqa: PLC0415  # see `cli`
+    from bylaw.policy.parse import load  # noqa: PLC0415  # see `cli`
 
     public = _key(key, data_dir)
     files = _files(paths, data_dir)
     held = [_checkpoint(file, public) for file in checkpoint or ()]
     logs, proofs = [file for file in files if file.suffix in LOGS], [file for file in files if file.suffix not in LOGS]
     shown = [_proof(file, public) for file in proofs]
+    versions = [load(one) for one in policy or ()]
     with ExitStack() as stack:
-        report = verify.verify([_log(file, stack) for file in logs], public, held)
-    good = report.good and all(one["holds"] for one in shown)
+        opened = [_log(file, stack) for file in logs]
+        report = verify.verify(opened, public, held)
+        named = citing.held((said for log in opened for said in _entries(log)), versions) if versions and report.good else citing.Held()
+    good = report.good and named.good and all(one["holds"] for one in shown)
     if as_json:
         told = {"logs": [one._asdict() for one in report.logs], "faults": [one._asdict() for one in report.faults], "proofs": shown}
-        say_json({"good": good, "key": str(public), **told})
+        cited = {"known": named.known, "unknown": named.unknown, "missing": [one._asdict() for one in named.missing]}
+        say_json({"good": good, "key": str(public), **told, **({"policies": cited} if versions and report.good else {})})
     else:
         for one in report.logs:
             jumps = f", the clock went back {one.clock_jumps} times" if one.clock_jumps else ""
@@ -58,6 +69,10 @@ def ledger_verify(
             say(f"{fault.code}: {fault.log}: {fault.message}")
         for proof in shown:
             say(f"{'proof' if proof['holds'] else 'forged'}: {proof['file']}: {proof['says']}")
+        if versions and report.good:
+            _say_named(named, {one.digest: f"{one.id} {one.version}" for one in versions})
+        elif versions:
+            say("policies: not looked at, for the record itself does not hold")
         if key is None:
             say("The public key lies beside the log: whoever can replace both is not found out. Name your own copy with --key.")
         say("all holds" if good else "something does not hold")
@@ -137,6 +152,30 @@ def ledger_tail(
         time.sleep(POLL_S)
 
 
+@app.command("agreement")
+def ledger_agreement(data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:
+    """How often the checks that clauses require agreed, of the answers on which both could tell. Nothing is verified."""
+    from bylaw.govern.rails.ensemble import rates, votes_of  # noqa: PLC0415  # see `cli`
+
+    with ExitStack() as stack:
+        logs = [_log(file, stack) for file in _files(None, data_dir)]
+        votes = votes_of(said for log in logs for said in _entries(log))
+    rows = [
+        {"clause": clause, "left": pair.left, "right": pair.right, "same": pair.same, "of": pair.of, "answers": len(told)}
+        for clause, told in sorted(votes.items())
+        for pair in rates(told)
+    ]
+    if as_json:
+        say_json(rows)
+        return
+    for row in rows:
+        say(
+            f"{row['clause']}: {row['left']} and {row['right']} said the same {row['same']} of {row['of']} times ({row['answers']} answers)"
+        )
+    if not rows:
+        say("no two checks have been asked about an answer yet")
+
+
 @app.command("join")
 def ledger_join(data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:
     """Sign one root over the logs of all processes; keep DIR/ledger/roots.checkpoint elsewhere."""
@@ -194,6 +233,25 @@ def _log(path: Path, stack: ExitStack) -> "Log":
     from bylaw.ledger.reading import exported, stored  # noqa: PLC0415  # see `cli`
 
     return exported(path) if path.suffix == ".jsonl" else stack.enter_context(stored(path))
+
+
+def _entries(log: "Log") -> Iterator[dict[str, Any]]:
+    """Every entry that can be read; what cannot is the verifier's to name."""
+    from bylaw.ledger.entries import read_leaf  # noqa: PLC0415  # see `cli`
+
+    for _, leaf in log.leaves():
+        with suppress(ValueError):
+            yield read_leaf(leaf)
+
+
+def _say_named(named: "Held", versions: dict[str, str]) -> None:
+    """Which policies the records name, and what they name that is not there."""
+    for digest, name in versions.items():
+        say(f"policy {name} ({digest}): {named.known.get(digest, 0)} records")
+    for digest, count in sorted(named.unknown.items()):
+        say(f"unknown policy {digest}: {count} records, whose clauses could not be looked up")
+    for one in named.missing:
+        say(f"missing: {one.log}#{one.index}: names {one.name}, which {versions.get(one.policy, 'no policy given here')} does not have")
 
 
 def _proof(path: Path, key: "PublicKey") -> dict[str, Any]:
