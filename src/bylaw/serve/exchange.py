@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from time import gmtime
+from time import time
 from typing import Any, Final
 
 from bylaw.govern.quorum import Refused as NotNow
@@ -23,7 +23,9 @@ from bylaw.serve import refusals, thoughts
 from bylaw.serve.ends import Done, Refused, Settled, UpstreamSaid
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.law import Law, blocked, together
+from bylaw.serve.preface import Preface, given, without
 from bylaw.serve.route import Route
+from bylaw.serve.sayings import APPEALED, ROUTE
 from bylaw.serve.sessions import Session
 from bylaw.serve.streaming import redacted
 from bylaw.serve.upstream import UpstreamTrouble
@@ -50,6 +52,7 @@ class Exchange:
     approved: bool = False  # people have approved this very request
     pending: dict[str, Any] | None = None  # the record of the input, while it has not been handed in
     input_record: str = ""
+    preface: Preface | None = None  # the notice that is due in the reply
     votes: dict[str, Any] = field(default_factory=dict)  # of the checks on the answer that was judged last, by clause
     _rail_facts: RailFacts | None = None
 
@@ -61,10 +64,13 @@ class Exchange:
         facts, known, stops = self.rail_facts(), None, self.stops("")
         await self.session.known(self.law.session_wanted)
         for text in self.asked.texts:
-            if text.role == "assistant" and self.session.said(text.text):
+            if text.role == "assistant" and self.session.said(without(self.law.sayings, self.place, text.text)):
                 continue  # left here, and was judged then
             tool = text.tool if text.surface == "tool_result" else ""
             idle = not stops and self.law.idle(text.surface, tool)
+            if idle and text.surface == "input":
+                decisions.append(self.law.quiet)
+                continue
             known = known or (EMPTY if idle else self.facts())
             event = Event(text.surface, tool, EMPTY, text.text, self.who.principal, known, self.env())
             decision = self.law.quiet if idle else self.cut(self.asked.body, text, await self.law.judge(event, facts, self.stops("")))
@@ -119,7 +125,8 @@ class Exchange:
             records.append(record)
         if not self.gate.ways.show_thinking:
             self.route.shape.without_thinking(said.body)
-        whole = together([*([self.admitted] if self.admitted else []), *decisions])
+        quiet = len(decisions) == 1 and self.admitted is self.law.quiet  # then the answer's decision says it all
+        whole = decisions[0] if quiet else together([*([self.admitted] if self.admitted else []), *decisions])
         return Done(said.body, whole, records[-1] if records else "", approval, headers)
 
     async def ask(self, body: JsonMap) -> tuple[Said, list[tuple[bytes, bytes]]]:
@@ -128,7 +135,7 @@ class Exchange:
         if reply.status != 200:
             raise UpstreamSaid(reply.status, reply.body, reply.headers)
         try:
-            return self.route.shape.said(load(reply.body)), reply.headers
+            return self.route.shape.said(load(reply.body), body), reply.headers
         except BadBody as error:
             raise UpstreamTrouble(502, f"the model's reply cannot be read: {error.what}") from error
 
@@ -215,8 +222,28 @@ class Exchange:
 
     def refuse(self, decision: Decision, whose: str = "answer") -> str:
         """What is said instead of an answer."""
-        appeal = self.gate.ways.appeal
+        appeal = self.law.sayings.appeal(self.place) if decision.effect in APPEALED else ""
         return refusals.completion(decision, self.law.book.policy, whose) + (f" {appeal}" if appeal else "")
+
+    def told(self, decision: Decision, record: str, approval: str = "") -> dict[str, Any]:
+        """The `bylaw` object: what was decided, and how to appeal it."""
+        said = refusals.told(decision, record, approval, self.gate.ways.retry_after_s if approval else 0)
+        if decision.effect in APPEALED and record and self.law.sayings.appeal(self.place):
+            said["appeal"] = {"route": ROUTE, "record": record}
+        return said
+
+    def prefaced(self, events: bytes) -> bytes:
+        """Events of a stream, with the notice where it is due."""
+        if self.preface is None:
+            return events
+        events = self.preface.piece(events)
+        given(self.preface, self.session)
+        return events
+
+    @property
+    def place(self) -> object:
+        """The principal's jurisdiction."""
+        return self.who.principal.get("jurisdiction")
 
     # ---- The corrective loop ------------------------------------------------------------------------------------------
 
@@ -238,7 +265,7 @@ class Exchange:
                 whole = together([replace(first, effect=effect), replace(done, effect=effect)])
                 return Settled(shape.adopt(said.body, choice, body), whole, approval, record)
             text = _spoken(new)
-        shape.speak(said.body, choice, refusals.completion(first, self.law.book.policy), "stop")
+        shape.speak(said.body, choice, self.refuse(first), "stop")
         record = await self.recorded(first, said.body, choice, (), facts={"revised": "safe completion"})
         return Settled(said.body, first, "", record)
 
@@ -310,7 +337,10 @@ class Exchange:
             "rules": decision.rules,
             "policy": decision.policy,
             "contents": contents,
-            "facts": {**facts, "route": self.route.path} | ({"undecided": list(decision.undecided)} if decision.undecided else {}),
+            "facts": {**facts, "route": self.route.path}
+            | ({"undecided": list(decision.undecided)} if decision.undecided else {})
+            | ({"notice": self.preface.fact} if self.preface and surface != "tool_call" else {})
+            | ({"tenant": tenant} if (tenant := self.who.principal.get("tenant")) and decision.effect in APPEALED else {}),
         }
 
     async def record(
@@ -342,7 +372,7 @@ class Exchange:
 
     def env(self) -> Mapping[str, Any]:
         """Where and when, in UTC."""
-        return {"name": "", **self.gate.ways.env, "hour": gmtime().tm_hour}
+        return {"name": "", **self.gate.ways.env, "hour": int(time()) // 3600 % 24}
 
     def stops(self, tool: str) -> Collection[str]:
         """Why this is stopped, if it is."""

@@ -14,11 +14,11 @@ from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from bylaw.errors import BylawError, LedgerError
-from bylaw.serve import refusals
 from bylaw.serve.door import NotIn
 from bylaw.serve.ends import Done, Refused, UpstreamSaid
 from bylaw.serve.exchange import Exchange
 from bylaw.serve.gate import Gate, Who
+from bylaw.serve.preface import due, given
 from bylaw.serve.release import release
 from bylaw.serve.route import Route
 from bylaw.serve.routes import ROUTES
@@ -141,19 +141,25 @@ class Gateway:
             name = sha256("\0".join((asked.model, *asked.opening)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
         session = self.gate.sessions.of(who.id, name)
         send_headers = self.gate.upstream.headers(headers, route.path, bool(who.key))
-        return Exchange(self.gate, route, self.gate.laws(who.principal), who, session, asked, send_headers)
+        exchange = Exchange(self.gate, route, self.gate.laws(who.principal), who, session, asked, send_headers)
+        if exchange.law.sayings.notices:
+            exchange.preface = due(exchange.law.sayings, exchange.place, session, asked, route.path)
+        return exchange
 
     async def _send(self, exchange: Exchange, begun: "Begun", done: Done) -> None:
         """A whole reply, as JSON or as a stream."""
         body, decision, record, approval = done.body, done.decision, done.record, done.approval
         if decision.effect not in ("allow", "redact"):
-            body["bylaw"] = refusals.told(decision, record, approval, self.gate.ways.retry_after_s)
+            body["bylaw"] = exchange.told(decision, record, approval)
         said = [*marks(decision, record), *done.headers]
         if approval:
             said.append((b"x-bylaw-approval", approval.encode()))
         if exchange.asked.stream:
-            await begun.whole(200, exchange.route.as_stream(body, exchange.asked), [EVENTS, *said])
+            await begun.whole(200, exchange.prefaced(exchange.route.as_stream(body, exchange.asked)), [EVENTS, *said])
         else:
+            if exchange.preface is not None:
+                exchange.preface.whole(body)
+                given(exchange.preface, exchange.session)
             await begun.whole(200, dump(body), [JSON, *said])
 
     async def _stream(self, exchange: Exchange, begun: "Begun") -> None:
@@ -163,7 +169,7 @@ class Gateway:
                 if not begun.status:
                     decision = exchange.admitted or Decision("allow", (), (), exchange.law.digest)
                     await begun.start(200, [EVENTS, *marks(decision, await exchange.input_recorded()), *opened.result()])
-                await begun.piece(piece)
+                await begun.piece(exchange.prefaced(piece))
         await begun.close()
 
     # ---- Passed on ----------------------------------------------------------------------------------------------------

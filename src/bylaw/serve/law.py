@@ -16,6 +16,7 @@ from bylaw.govern.rails.ensemble import Ensemble, Vote, agree, ensembles
 from bylaw.govern.rails.rail import NO_FACTS, RailFacts
 from bylaw.govern.rulebook import Rulebook
 from bylaw.policy.strictest import ORDER
+from bylaw.serve.sayings import Sayings, sayings
 from bylaw.serve.streaming import Look, Weigh
 from bylaw.types import EMPTY, Decision, Effect, Event, Hit, Surface
 
@@ -51,6 +52,12 @@ class Law:
     def __post_init__(self) -> None:
         """A policy that asks for an agreement and does not say clearly what then is refused where it is made ready."""
         ensembles(self.book.policy)
+        sayings(self.book.policy)
+
+    @cached_property
+    def sayings(self) -> Sayings:
+        """What replies say besides their answers."""
+        return sayings(self.book.policy)
 
     @property
     def digest(self) -> str:

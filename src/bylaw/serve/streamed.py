@@ -106,7 +106,7 @@ class Run:
         """A choice ends in a refusal."""
         exchange = self.exchange
         record = await exchange.record(step.decision, "output", {}, facts={"choice": step.choice, "ended": "cut"})
-        self.told = refusals.told(step.decision, record)
+        self.told = exchange.told(step.decision, record)
         return self.stream.replace(step.choice, exchange.refuse(step.decision), self.told)
 
     async def finished(self, done: Finished) -> bytes:
@@ -126,13 +126,13 @@ class Run:
         if decision.effect in OPEN:
             exchange.session.answered(done.text)
             if decision.effect != "allow":
-                self.told = refusals.told(decision, record)
+                self.told = exchange.told(decision, record)
             return self.stream.release(done)
         if decision.effect == "require_approval":
             approval, text = await exchange.withhold(body, decision, done.calls)
-            self.told = refusals.told(decision, record, approval, exchange.gate.ways.retry_after_s if approval else 0)
+            self.told = exchange.told(decision, record, approval)
             return self.stream.replace(done.choice, text, self.told)
-        self.told = refusals.told(decision, record)
+        self.told = exchange.told(decision, record)
         return self.stream.replace(done.choice, exchange.refuse(decision), self.told)
 
     async def loose(self, text: Text) -> Decision:
@@ -145,7 +145,7 @@ class Run:
         """An emergency stop, in the middle of an answer."""
         decision = Decision("stop", (), (), self.exchange.law.digest, reason="; ".join(reasons))
         record = await self.exchange.record(decision, "output", {}, facts={"ended": "stopped"})
-        self.told = refusals.told(decision, record)
+        self.told = self.exchange.told(decision, record)
         return self.stream.fail(refusals.refusal(decision, self.exchange.law.book.policy))
 
     async def broken(self, error: Exception) -> bytes:
