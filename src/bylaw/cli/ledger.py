@@ -251,7 +251,7 @@ def _say_named(named: "Held", versions: dict[str, str]) -> None:
     for digest, count in sorted(named.unknown.items()):
         say(f"unknown policy {digest}: {count} records, whose clauses could not be looked up")
     for one in named.missing:
-        say(f"missing: {one.log}#{one.index}: names {one.name}, which {versions.get(one.policy, 'no policy given here')} does not have")
+        say(f"missing: {one.log}#{one.at}: names {one.name}, which {versions.get(one.policy, 'no policy given here')} does not have")
 
 
 def _proof(path: Path, key: "PublicKey") -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Missing(NamedTuple):
     """An entry that names what its policy does not have."""
 
     log: str
-    index: int
+    at: int
     policy: str
     name: str
 

@@ -4,6 +4,7 @@
 stops everything. A stop takes effect even where the ledger cannot record it (the error is still raised); lifting one does not.
 """
 
+import logging
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from bylaw.store.database import Store
 from bylaw.store.stop_tables import STOPS
 from bylaw.store.watching import Watch
 
+LOG: Final = logging.getLogger(__name__)
 Record = Callable[[Mapping[str, Any]], object]
 
 GLOBAL: Final = "global"
@@ -64,7 +66,8 @@ class Stops:
         try:
             with self._watch.store.reading() as connection:
                 return _applying(_reasons(connection), principal, tool)
-        except BylawError:
+        except Exception as error:  # noqa: BLE001  # whatever keeps it from being read, a stop that is not known is in force
+            LOG.warning("%s: %s", UNREADABLE, error.what if isinstance(error, BylawError) else type(error).__name__)
             return (UNREADABLE,)
 
     def _read(self, connection: Connection) -> None:
