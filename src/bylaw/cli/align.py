@@ -85,11 +85,19 @@ def demo(
     seed: Seed = 0,
     size: Annotated[Literal["smoke", "tiny", "small"], typer.Option(help="tiny takes minutes; small up to 20.")] = "tiny",
     arms: Annotated[Literal["demo", "all"], typer.Option(help="all adds rl, the short runs and the control.")] = "demo",
+    run: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Only the run-time half, on this finished run.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show all of it on the embedded model: a written policy, a trained model, a measured frontier."""
-    from bylaw.recipes import telling  # noqa: PLC0415  # see `cli`
+    """Show all of it on the embedded model: a written policy, a trained model, a measured frontier, and the model governed."""
+    from bylaw.recipes import governed, telling  # noqa: PLC0415  # see `cli`
 
+    if run is not None:
+        shown = governed.told(run, quiet=as_json)
+        if as_json:
+            say_json(shown)
+        return
     results = telling.demo(out or Path("runs") / f"demo-{size}-{seed}{'-all' * (arms == 'all')}", seed, size, arms == "all", quiet=as_json)
     if as_json:
         say_json(results)

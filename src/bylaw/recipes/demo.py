@@ -1,4 +1,4 @@
-"""The demo: a written policy, a trained model, a measured frontier, on the embedded model, told as it happens."""
+"""The demo: a written policy, a trained model, a measured frontier, then the model governed at run time; told as it happens."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bylaw import runs
+from bylaw.errors import RunError
 from bylaw.evals import runner
 from bylaw.evals.scorers import Graded
 from bylaw.policy import parse
@@ -47,6 +48,10 @@ ARM_NAMES: Final = {
 
 def run(console: Console, out: Path, seed: int, size: Dial, everything: bool) -> Run:
     """Run the demo and tell it; a finished one is shown again."""
+    try:
+        from bylaw.recipes import governed  # noqa: PLC0415  # training alone does without the packages of the run time
+    except ModuleNotFoundError as error:
+        raise RunError(f"the demo's second half needs {error.name}", "pip install 'bylaw[align,eval,serve,pii]'") from error
     path = example_policy("policyworld")
     policy = parse.load(path)
     arms = ALL_ARMS if everything else DEMO_ARMS
@@ -55,7 +60,9 @@ def run(console: Console, out: Path, seed: int, size: Dial, everything: bool) ->
     started = align_run.start(path, asked, out)
     with narrate(console, WHY) as narrator:
         facts = align_run.go(started, narrator)
-    _close(console, started.run, policy, facts)
+    _learnt(console, started.run, policy, facts)
+    governed.show(console, started.run.path)
+    _next(console, started.run)
     return started.run
 
 
@@ -74,7 +81,7 @@ def _open(console: Console, policy: Policy, path: Path, out: Path) -> None:
     console.print(f"Everything is written to {out}. Stop it at any point; the same command goes on from there.\n")
 
 
-def _close(console: Console, done: Run, policy: Policy, facts: Mapping[str, Any]) -> None:
+def _learnt(console: Console, done: Run, policy: Policy, facts: Mapping[str, Any]) -> None:
     results = runs.read_json(done.path / "results.json")
     console.print()
     console.print(results_table(results))
@@ -84,9 +91,15 @@ def _close(console: Console, done: Run, policy: Policy, facts: Mapping[str, Any]
     for title, row in pick(rows):
         transcript(console, title, row, policy)
     console.print(f"[dim]{facts['steps_cpu_s']:.0f} CPU seconds of work in all steps.[/]")
-    console.print("\n[bold]What to try next[/]")
+
+
+def _next(console: Console, done: Run) -> None:
+    console.print("[bold]What to try next[/]")
     console.print(f"  open {done.path / 'report.html'}   the frontier, every clause, ten transcripts, what does not reproduce")
     console.print(f"  bylaw chat --model {done.path}   ask it yourself; thoughts are dim, the cited clause is named")
+    console.print(
+        f"  bylaw serve --policy {done.path / 'policy'} --model {done.path}   let any OpenAI client ask it, governed and recorded"
+    )
     console.print(f"  bylaw trace harm.theft --run {done.path}   one clause: what it says, what taught it, what was learnt")
     console.print("  change a `response:` in a copy of the policy, then: bylaw align deliberative --policy COPY --model embedded")
 
