@@ -15,10 +15,11 @@ from bylaw.errors import BylawError, PolicyError, StoreError
 from bylaw.govern import keys, stops
 from bylaw.govern.keys import Grant
 from bylaw.ledger.writer import Ledger
-from bylaw.serve import live
+from bylaw.serve import bundle, live
 from bylaw.serve.start import Process, Setting, prepare
-from bylaw.store import database
+from bylaw.store import database, policy_rows
 from bylaw.store.database import Store
+from bylaw.store.policy_rows import Activation
 from tests.serve.rig import Reply, Speaker, post, serving, speaking
 
 REFUNDS = Path(__file__).parents[2] / "policies" / "refunds"
@@ -210,11 +211,12 @@ def test_a_page_on_this_machine_needs_a_key(served: Served) -> None:
 def test_a_policy_goes_live_within_a_second_and_back(served: Served, tmp_path: Path) -> None:
     before = orjson.loads(served.get("/api/policy").body)["digest"]
     folder = edited(tmp_path / "edited", "number. It MAY", "number at all. It MAY")
-    made = live.activate(served.data_dir, served.store, served.ledger.append, folder, "tester")
+    made, _ = live.activate(served.store, served.ledger.append, folder, "tester")
     took = until(lambda: orjson.loads(served.get("/readyz").body)["policy"] == made.digest)
     served.speaker.replies.append(saying("4111 1111 1111 1111"))
     reply = served.ask()
-    live.activate(served.data_dir, served.store, served.ledger.append, live.folder_of(served.data_dir, before), "tester", unsigned=True)
+    with live.kept(served.store, before) as earlier:
+        live.activate(served.store, served.ledger.append, earlier, "tester", unsigned=True)
     back = until(lambda: orjson.loads(served.get("/readyz").body)["policy"] == before)
 
     assert (took < WITHIN_S, back < WITHIN_S, made.digest != before) == (True, True, True)
@@ -231,11 +233,11 @@ def test_a_policy_goes_live_within_a_second_and_back(served: Served, tmp_path: P
     ],
 )
 def test_a_policy_that_cannot_stand_replaces_nothing(served: Served, tmp_path: Path, old: str, new: str) -> None:
-    before = live.history(served.data_dir)
+    before = live.history(served.store)
     with pytest.raises(PolicyError):
-        live.activate(served.data_dir, served.store, served.ledger.append, edited(tmp_path / "bad", old, new), "tester")
+        live.activate(served.store, served.ledger.append, edited(tmp_path / "bad", old, new), "tester")
 
-    assert live.history(served.data_dir) == before
+    assert live.history(served.store) == before
     assert orjson.loads(served.get("/readyz").body)["policy"] == before[-1]["digest"]
 
 
@@ -243,25 +245,20 @@ def test_a_policy_that_nobody_signed_replaces_nothing(served: Served, tmp_path: 
     shutil.copytree(REFUNDS, tmp_path / "unsigned", ignore=shutil.ignore_patterns("reviews"))
     (tmp_path / "unsigned" / "policy.yaml").write_text((REFUNDS / "policy.yaml").read_text())
     with pytest.raises(PolicyError, match="not signed off"):
-        live.activate(served.data_dir, served.store, served.ledger.append, tmp_path / "unsigned", "tester")
+        live.activate(served.store, served.ledger.append, tmp_path / "unsigned", "tester")
 
-    assert len(live.history(served.data_dir)) == 1
+    assert len(live.history(served.store)) == 1
 
 
 def test_a_policy_that_is_damaged_after_its_activation_is_refused_by_the_process(served: Served, tmp_path: Path) -> None:
-    good = live.history(served.data_dir)[-1]["digest"]
+    good = live.history(served.store)[-1]["digest"]
     folder = edited(tmp_path / "edited", "number. It MAY", "number at all. It MAY")
-    kept = served.data_dir / "policies"
     digest = live.ready(folder).digest
-    shutil.copytree(folder, kept / digest.removeprefix("sha256:"))
-    for path in (kept / digest.removeprefix("sha256:")).glob("*.md"):
+    for path in folder.glob("*.md"):
         path.write_text(path.read_text()[: len(path.read_text()) // 2])
-    with (kept / "history.jsonl").open("a") as file:
-        file.write(orjson.dumps({"digest": digest}).decode() + "\n")
+    content = policy_rows.keep(served.store, digest, bundle.pack(folder), 1)
     with served.store.writing() as connection:
-        from bylaw.store import versions
-
-        versions.raised(connection, "policy")
+        policy_rows.activated(connection, Activation(digest, content, "1.4.0", 1, "tester"))
     until(lambda: b"refused_policy" in served.get("/readyz").body)
     ready = orjson.loads(served.get("/readyz").body)
 

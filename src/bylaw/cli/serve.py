@@ -1,14 +1,19 @@
 """`bylaw serve`, and which policy is in force: `bylaw policy activate` and `bylaw policy rollback`."""
 
 import getpass
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_and_ledger
 from bylaw.cli.saying import A_MODEL, AsJson, PolicyOption, say, say_json
 
+if TYPE_CHECKING:  # commands import what they need when they run
+    from bylaw.serve.live import InForce
+
+Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Judges, and who is rung.", show_default="DIR/gateway.yaml")]
 By = Annotated[str, typer.Option("--as", metavar="PERSON", help="Who you are, for the record.", show_default="your login")]
 
 
@@ -23,14 +28,21 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65_535)] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes.")] = 1,
     media: Annotated[Literal["allow", "block"], typer.Option(help="Images and sound, which no rail can read.")] = "allow",
+    config: Config = None,
+    unsafe_watch: Annotated[
+        bool, typer.Option("--unsafe-watch", help="For development: a changed policy folder is in force at once, reviewed by nobody.")
+    ] = False,
     store: StoreUrl = "",
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Stand between clients and a model: any OpenAI or Anthropic client works by changing its base URL."""
-    from bylaw.serve import local_model, start  # noqa: PLC0415  # see `cli`
+    from bylaw.serve import local_model, start, wiring  # noqa: PLC0415  # see `cli`
     from bylaw.serve.gate import Ways  # noqa: PLC0415  # see `cli`
 
-    setting = start.Setting(upstream, upstream_key_env, host, port, workers, store, data_dir, Ways(media=media))
+    watched, wired = policy if unsafe_watch else None, wiring.found(data_dir, config)
+    setting = start.Setting(
+        upstream, upstream_key_env, host, port, workers, store, data_dir, Ways(media=media), wiring=wired, unsafe_watch=watched
+    )
     with local_model.behind(setting, model) as behind:
         made = start.prepare(behind.setting, policy, _login())
         say(f"policy {made.places.policy.id} {made.places.policy.version} {made.digest}")
@@ -38,50 +50,60 @@ def serve(
             say(f"  {clause}: {where}")
         for missing in made.unsigned:
             say(f"  not signed off: {missing}")
+        if unsafe_watch:
+            say("UNSAFE: whatever is written into the policy's folder is in force at once, and nobody has reviewed it (--unsafe-watch)")
         start.serve(behind.ready(made.digest, say), say)
 
 
 def activate(
     what: Annotated[str, typer.Argument(metavar="DIR|DIGEST", help="A policy folder, or an earlier digest.", show_default=False)],
     by: By = "",
+    config: Config = None,
     store: StoreUrl = "",
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Put a policy in force on every running process, within a second. One that does not load, or is not signed off, replaces nothing."""
-    from bylaw.serve import live  # noqa: PLC0415  # see `cli`
+    from bylaw.serve import live, wiring  # noqa: PLC0415  # see `cli`
 
-    folder = Path(what) if Path(what).exists() else live.folder_of(data_dir, what)
-    _activate(folder, by, store, data_dir, as_json)
+    with store_and_ledger(store, data_dir) as (opened, ledger):
+        live.take_over(data_dir, opened)
+        with nullcontext(Path(what)) if Path(what).exists() else live.kept(opened, what) as folder:
+            rails_of = wiring.Wired(wiring.judges_only(wiring.found(data_dir, config))).rails_of
+            made, _ = live.activate(opened, ledger.append, folder, by or _login(), rails_of=rails_of)
+    _in_force(made, as_json)
 
 
 def rollback(
     to: Annotated[str, typer.Argument(metavar="[DIGEST]", help="Left out: the one that was in force before.", show_default=False)] = "",
     by: By = "",
+    config: Config = None,
     store: StoreUrl = "",
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Put an earlier policy in force again."""
+    """Put an earlier policy in force again, as it was then: its sign-offs are not asked for once more."""
     from bylaw.errors import PolicyError  # noqa: PLC0415  # see `cli`
-    from bylaw.serve import live  # noqa: PLC0415  # see `cli`
-
-    past = [one["digest"] for one in live.history(data_dir)]
-    before = [one for one in past if one != past[-1]]
-    if not to and not before:
-        raise PolicyError("there is no earlier policy", "Name a folder: bylaw policy activate DIR")
-    _activate(live.folder_of(data_dir, to or before[-1]), by, store, data_dir, as_json)
-
-
-def _activate(folder: Path, by: str, store: str, data_dir: Path, as_json: bool) -> None:
-    from bylaw.serve import live  # noqa: PLC0415  # see `cli`
+    from bylaw.serve import live, wiring  # noqa: PLC0415  # see `cli`
 
     with store_and_ledger(store, data_dir) as (opened, ledger):
-        made = live.activate(data_dir, opened, ledger.append, folder, by or _login())
+        live.take_over(data_dir, opened)
+        past = [one["digest"] for one in live.history(opened)]
+        before = [one for one in past if one != past[-1]]
+        if not to and not before:
+            raise PolicyError("there is no earlier policy", "Name a folder: bylaw policy activate DIR")
+        with live.kept(opened, to or before[-1]) as folder:
+            rails_of = wiring.Wired(wiring.judges_only(wiring.found(data_dir, config))).rails_of
+            made, _ = live.activate(opened, ledger.append, folder, by or _login(), unsigned=True, rails_of=rails_of)
+    _in_force(made, as_json)
+
+
+def _in_force(made: "InForce", as_json: bool) -> None:
+    policy = made.places.policy
     if as_json:
-        say_json({"id": made.places.policy.id, "version": made.places.policy.version, "digest": made.digest})
+        say_json({"id": policy.id, "version": policy.version, "digest": made.digest})
     else:
-        say(f"in force: {made.places.policy.id} {made.places.policy.version} {made.digest}")
+        say(f"in force: {policy.id} {policy.version} {made.digest}")
 
 
 def _login() -> str:

@@ -99,7 +99,7 @@ async def readyz(desk: Desk, request: Request) -> Response:
         *(["the store cannot be read"] if unreadable else []),
         *(["the local model does not answer"] if desk.local_model and not await _model_answers(desk) else []),
     ]
-    told = {"ready": not wrong, "policy": desk.live.now.digest, "wrong": wrong}
+    told = {"ready": not wrong, "policy": desk.live.now.digest, "wrong": wrong, "troubles": list(desk.gate.troubles())}
     return said(told | ({"refused_policy": desk.live.refused} if desk.live.refused else {}), 503 if wrong else 200)
 
 
@@ -255,6 +255,6 @@ async def policy(desk: Desk, request: Request) -> Response:
         "clauses": now.places.book({}).standing(),
         "unsigned": list(now.unsigned),
         "refused": desk.live.refused,
-        "history": lives.history(desk.data_dir)[-MAX_LISTED:],
+        "history": lives.history(desk.store)[-MAX_LISTED:],
     }
     return said(told)

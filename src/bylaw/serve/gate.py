@@ -3,11 +3,12 @@
 Each seam is a Protocol, so that the gateway can be tried without a disk; the parts themselves come from `govern` and `ledger`.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 from bylaw.govern.approvals import Approvals
+from bylaw.govern.budgets import Meter
 from bylaw.serve.law import Law
 from bylaw.serve.sessions import Sessions
 from bylaw.serve.upstream import Upstream
@@ -50,6 +51,7 @@ class Who:
     principal: Mapping[str, Any]  # id, roles, tenant, jurisdiction
     key: str = ""  # the id of the key; empty: none
     requests_per_min: int | None = None
+    meter: Meter | None = None  # where the key has a budget
 
     @property
     def id(self) -> str:
@@ -81,3 +83,4 @@ class Gate:
     approvals: Approvals | None = None
     ways: Ways = Ways()
     stops_now: Stops | None = None  # asked of the store, right before something is released; without it, memory
+    troubles: Callable[[], Sequence[str]] = tuple  # what does not work just now, told at /readyz

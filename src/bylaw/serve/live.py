@@ -1,19 +1,19 @@
-"""The policy in force: kept in the data directory, activated for all processes at once, rolled back by its digest.
-
-    DATA/policies/<digest>/      every policy that was ever activated, as it was written
-    DATA/policies/history.jsonl  what was activated when, by whom; the last line is in force
+"""The policy in force: its files and its history lie in the store, so that all gateways on one store have the same.
 
 A policy is made ready before it replaces anything: read, conditions typed, every example of an event tried, sign-offs complete. Where one
-of these fails the old one stays, here and in each process. Whoever activates raises the version `policy` in the store; each process looks
-four times a second, makes the new one ready beside the old one, and exchanges them in one step.
+of these fails the old one stays, here and in each process. Whoever activates puts the packed files into the store, and writes the
+activation in the transaction that raises the version `policy`; each process looks four times a second, checks the files against their
+digest, unpacks them into a folder of its own, makes the policy ready beside the old one, and exchanges them in one step.
+
+What holds in a place may change at midnight UTC, when an overlay comes into force: that was made ready beforehand, and asks nobody.
 """
 
 import json
 import logging
-import os
-import shutil
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from bylaw.errors import BylawError, PolicyError
-from bylaw.govern.places import Places
+from bylaw.errors import BylawError, PolicyError, StoreError
+from bylaw.govern.places import Calendar, Places
 from bylaw.govern.rails import library
 from bylaw.govern.rails.asking import ask
 from bylaw.govern.rails.rail import Rail, RailFacts
@@ -30,47 +30,68 @@ from bylaw.govern.rulebook import Rulebook
 from bylaw.policy.parse import load
 from bylaw.policy.reviews import reviewed
 from bylaw.policy.signoffs import status
+from bylaw.serve import bundle
 from bylaw.serve.law import Found, Law
-from bylaw.store import versions
+from bylaw.store import policy_rows
 from bylaw.store.database import Store
+from bylaw.store.policy_rows import Activation
 from bylaw.store.watching import Watch
-from bylaw.types import Event
+from bylaw.types import Event, Policy
 
-NAME: Final = "policy"  # of the version counter
-FOLDER: Final = "policies"
+FOLDER: Final = "policies"  # of a data directory, where a history was kept before it was in the store
 HISTORY: Final = "history.jsonl"
-MAX_HISTORY: Final = 10_000  # lines that are read
+MAX_HISTORY: Final = 10_000  # lines that are taken over
+AGAIN_S: Final = 1.0  # after which it is looked again, where the store could not be read
+DAY_S: Final = 86_400
 LOG: Final = logging.getLogger(__name__)
 
 Record = Callable[[Mapping[str, Any]], object]
+Rails = Callable[[Policy], Mapping[str, Rail]]  # all rails that a policy may name
 
 
-@dataclass(frozen=True)
+def no_judges(policy: Policy) -> Mapping[str, Rail]:
+    """The rails that need no model."""
+    return library.known()
+
+
+@dataclass
 class InForce:
-    """One policy, ready in every place, and whose sign-offs are missing."""
+    """One policy, ready for every place and every day to come, and whose sign-offs are missing."""
 
-    places: Places
+    calendar: Calendar
     laws: Mapping[int, Law]  # by the identity of the rulebook
     unsigned: tuple[str, ...]
+    clock: Callable[[], float] = time.time
+    _day: int = -1
+    _places: Places | None = None
+
+    @property
+    def places(self) -> Places:
+        """What holds where, today in UTC. A clock that is set back repeals nothing."""
+        day = int(self.clock() // DAY_S)
+        if self._places is None or day > self._day:
+            self._places = self.calendar.on(datetime.fromtimestamp(day * DAY_S, UTC).date())
+            self._day = day
+        return self._places
 
     @property
     def digest(self) -> str:
         """The policy's digest."""
-        return self.places.policy.digest
+        return self.calendar.days[0][1].policy.digest
 
     def law(self, principal: Mapping[str, Any]) -> Law:
         """What holds for a principal."""
         return self.laws[id(self.places.book(principal))]
 
 
-def ready(folder: Path, rails: Mapping[str, Rail] | None = None, on: date | None = None) -> InForce:
-    """Make the policy in a folder ready; raises PolicyError."""
-    rails = library.known() if rails is None else rails
+def ready(folder: Path, rails_of: Rails = no_judges, on: date | None = None, clock: Callable[[], float] = time.time) -> InForce:
+    """Make the policy in a folder ready for the day `on` and all days after it; raises PolicyError."""
     policy = load(folder)
-    reviews = reviewed(folder, policy).reviews
-    places = Places.load(policy, rails, on or datetime.now(UTC).date(), reviews=reviews)
+    rails, reviews = rails_of(policy), reviewed(folder, policy).reviews
+    calendar = Calendar.load(policy, rails, on or datetime.fromtimestamp(clock(), UTC).date(), reviews=reviews)
     unsigned = tuple(f"{one.clause}: {'; '.join(one.missing)}" for one in status(policy, reviews) if one.missing)
-    return InForce(places, {id(book): law_of(book, rails) for book in places.books.values()}, unsigned)
+    books = {id(book): book for _, places in calendar.days for book in places.books.values()}
+    return InForce(calendar, {key: law_of(book, rails) for key, book in books.items()}, unsigned, clock)
 
 
 def law_of(book: Rulebook, rails: Mapping[str, Rail]) -> Law:
@@ -84,25 +105,102 @@ def law_of(book: Rulebook, rails: Mapping[str, Rail]) -> Law:
     return Law(book, asked, spans, frozenset(name for name in book.rails if rails[name].cost > 1))
 
 
-# ---- In the data directory -------------------------------------------------------------------------------------------
+# ---- In the store ----------------------------------------------------------------------------------------------------
 
 
-def folder_of(data_dir: Path, digest: str) -> Path:
-    """Where a policy is kept."""
-    name = digest.removeprefix("sha256:")
-    found = [path for path in (data_dir / FOLDER).glob(f"{name}*") if path.is_dir()] if name.isalnum() else []
-    if len(found) != 1:
-        raise PolicyError(f"{digest}: {'several policies begin so' if found else 'no such policy was ever activated here'}", "See --list.")
-    return found[0]
+def history(store: Store) -> list[dict[str, Any]]:
+    """What was put in force, oldest first, for machines."""
+    found = policy_rows.history(store)
+    return [{"digest": one.digest, "version": one.version, "at": _iso(one.at), "by": one.by, "content": one.content} for one in found]
 
 
-def history(data_dir: Path) -> list[dict[str, Any]]:
-    """What was activated, oldest first."""
+def latest(store: Store) -> Activation | None:
+    """What is in force."""
+    with store.reading() as connection:
+        return policy_rows.latest(connection)
+
+
+def loaded(store: Store, one: Activation, rails_of: Rails = no_judges) -> InForce:
+    """A policy out of the store, ready; raises PolicyError where its files are not what was activated."""
+    with bundle.unpacked(policy_rows.files(store, one.content)) as folder:
+        made = ready(folder, rails_of)
+    if made.digest != one.digest:
+        raise PolicyError(f"what is kept as {one.digest} is another policy", "Activate it again from its source.")
+    return made
+
+
+@contextmanager
+def kept(store: Store, digest: str) -> Iterator[Path]:
+    """The folder of a policy that was activated before, for as long as the block runs; its digest, or what it begins with."""
+    _, content = policy_rows.named(store, digest)
+    with bundle.unpacked(policy_rows.files(store, content)) as folder:
+        yield folder
+
+
+def activate(
+    store: Store, record: Record, folder: Path, by: str, unsigned: bool = False, rails_of: Rails = no_judges
+) -> tuple[InForce, Activation]:
+    """Put the policy in a folder in force on every process; raises PolicyError, and then nothing has changed.
+
+    `unsigned` puts it in force although sign-offs are missing.
+    """
+    made = ready(folder, rails_of)
+    if made.unsigned and not unsigned:
+        raise PolicyError(f"not signed off: {made.unsigned[0]}" + _more(made.unsigned), "See `bylaw policy signoffs`.")
+    files = bundle.pack(folder)
+    with bundle.unpacked(files) as copy:
+        again = ready(copy, rails_of)
+    if (again.digest, again.unsigned) != (made.digest, made.unsigned):
+        raise PolicyError(f"{folder} changed while it was activated", "Try again.")
+    now_ms = round(time.time() * 1000)
+    content = policy_rows.keep(store, made.digest, files, now_ms)
+    policy = made.places.policy
+    facts = {"step": "activated", "id": policy.id, "unsigned": len(made.unsigned), "content": content}
+    record({"kind": "policy", "principal": by, "policy": made.digest, "facts": facts})
+    one = Activation(made.digest, content, policy.version, now_ms, by)
+    with store.writing() as connection:
+        policy_rows.activated(connection, one)
+    return made, one
+
+
+def _more(unsigned: tuple[str, ...]) -> str:
+    return f", and {len(unsigned) - 1} more" if len(unsigned) > 1 else ""
+
+
+def _iso(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
+
+
+# ---- Taken over from a data directory --------------------------------------------------------------------------------
+
+
+def take_over(data_dir: Path, store: Store) -> None:
+    """Bring the policies and the history that an older bylaw kept in files into the store, once, in their order.
+
+    Where the store has a history already, it stays as it is, and the policies are only known by their digests.
+    """
     path = data_dir / FOLDER / HISTORY
     if not path.exists():
-        return []
-    lines = path.read_text("utf-8").splitlines()[-MAX_HISTORY:]
-    return [one for line in lines if (one := _line(line)) is not None]
+        return
+    lines = [one for line in path.read_text("utf-8", "replace").splitlines()[-MAX_HISTORY:] if (one := _line(line)) is not None]
+    contents = {digest: _taken(store, data_dir / FOLDER, digest) for digest in dict.fromkeys(str(one["digest"]) for one in lines)}
+    past = [
+        Activation(one["digest"], contents[one["digest"]], str(one.get("version", "")), _ms(one), str(one.get("by", ""))) for one in lines
+    ]
+    if not policy_rows.adopted(store, past):
+        LOG.warning("%s: the store has a history of its own, which stays; these policies are known by their digests", path)
+    with suppress(FileNotFoundError):  # another process was faster
+        path.replace(path.with_suffix(".taken-over"))
+
+
+def _taken(store: Store, folder: Path, digest: str) -> str:
+    """Keep one policy's files; empty where they cannot be read. That they are that policy is checked whenever they are used."""
+    name = digest.removeprefix("sha256:")
+    try:
+        return policy_rows.keep(store, digest, bundle.pack(folder / name), round(time.time() * 1000)) if name.isalnum() else ""
+    except PolicyError as error:
+        LOG.warning("%s is in the history, and its files cannot be kept: %s", digest, error.what)
+        return ""
 
 
 def _line(line: str) -> dict[str, Any] | None:
@@ -114,44 +212,11 @@ def _line(line: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and isinstance(value.get("digest"), str) else None
 
 
-def activate(data_dir: Path, store: Store, record: Record, folder: Path, by: str, unsigned: bool = False) -> InForce:
-    """Put the policy in a folder in force on every process; raises PolicyError, and then nothing has changed.
-
-    `unsigned` puts it in force although sign-offs are missing.
-    """
-    made = ready(folder)
-    if made.unsigned and not unsigned:
-        raise PolicyError(f"not signed off: {made.unsigned[0]}" + _more(made.unsigned), "See `bylaw policy signoffs`.")
-    kept = _kept(data_dir, folder, made.digest)
-    if ready(kept).digest != made.digest:
-        raise PolicyError(f"{folder} changed while it was activated", "Try again.")
-    facts = {"step": "activated", "id": made.places.policy.id, "unsigned": len(made.unsigned)}
-    record({"kind": "policy", "principal": by, "policy": made.digest, "facts": facts})
-    line = json.dumps({"digest": made.digest, "version": made.places.policy.version, "at": datetime.now(UTC).isoformat(), "by": by})
-    with (data_dir / FOLDER / HISTORY).open("a", encoding="utf-8") as file:
-        file.write(f"{line}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    with store.writing() as connection:
-        versions.raised(connection, NAME)
-    return made
-
-
-def _more(unsigned: tuple[str, ...]) -> str:
-    return f", and {len(unsigned) - 1} more" if len(unsigned) > 1 else ""
-
-
-def _kept(data_dir: Path, folder: Path, digest: str) -> Path:
-    """A copy of a policy's folder under its digest; reviews are the newest."""
-    kept = data_dir / FOLDER / digest.removeprefix("sha256:")
-    if kept.resolve() == folder.resolve():
-        return kept
-    fresh = kept.with_name(f".{kept.name}.{os.getpid()}")
-    shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(folder, fresh, ignore=shutil.ignore_patterns(".git"))
-    shutil.rmtree(kept, ignore_errors=True)
-    fresh.replace(kept)
-    return kept
+def _ms(line: Mapping[str, Any]) -> int:
+    try:
+        return round(datetime.fromisoformat(str(line.get("at"))).timestamp() * 1000)
+    except ValueError:
+        return 0
 
 
 # ---- In each process -------------------------------------------------------------------------------------------------
@@ -159,10 +224,12 @@ def _kept(data_dir: Path, folder: Path, digest: str) -> Path:
 
 @dataclass
 class Live:
-    """What is in force in this process; exchanged when the history says so."""
+    """What is in force in this process; exchanged when the store says so."""
 
-    data_dir: Path
+    store: Store
     now: InForce
+    content: str = ""  # the digest of the files it was made of
+    rails_of: Rails = no_judges
     refused: str = ""  # why the latest activation is not in force here
     _wanted: threading.Event = field(default_factory=threading.Event)
     _closed: bool = False
@@ -176,36 +243,55 @@ class Live:
         """Look whenever the version has risen. Making ready takes longer than a look may, so that it has a thread of its own."""
         self._thread = threading.Thread(target=self._go_on, name="bylaw-policy", daemon=True)
         self._thread.start()
-        watch.add(NAME, self._risen)
+        watch.add(policy_rows.NAME, self._risen)
 
     def _risen(self, connection: Connection) -> None:
         self._wanted.set()
 
     def _go_on(self) -> None:
-        while self._wanted.wait() and not self._closed:
+        again = False
+        while (self._wanted.wait(AGAIN_S if again else None) or again) and not self._closed:
             self._wanted.clear()
-            self.look()
+            try:
+                again = not self.look()
+            except Exception:  # this thread must live to see the next one
+                LOG.exception("whether another policy is in force could not be looked up")
+                again = True
 
-    def look(self) -> None:
-        """Put in force what the history says; where it cannot stand, the old one stays."""
-        past = history(self.data_dir)
-        if not past or past[-1]["digest"] == self.now.digest:
-            return
-        digest = past[-1]["digest"]
+    def look(self) -> bool:
+        """Put in force what the store says; where it cannot stand, the old one stays. False where the store could not be asked."""
         try:
-            made = ready(folder_of(self.data_dir, digest))
-            if made.digest != digest:
-                raise PolicyError(f"what is kept as {digest} is another policy", "Activate it again from its source.")
+            one = latest(self.store)
+        except StoreError:
+            return False  # the view is no longer fresh, which stops everything; here it is tried again
+        if one is None or (one.content == self.content and one.digest == self.now.digest):
+            self.refused = ""
+            return True
+        try:
+            made = loaded(self.store, one, self.rails_of)
+        except StoreError as error:
+            return self._refuse(f"{one.digest}: {error.what}")
         except BylawError as error:
-            self.refused = f"{digest}: {error.what}"
-            LOG.error("a policy is refused, the old one stays: %s", self.refused)
-            return
+            return not self._refuse(f"{one.digest}: {error.what}")
         except Exception as error:  # whatever a damaged file does to a reader: the old one stays
-            self.refused = f"{digest}: {type(error).__name__}"
-            LOG.exception("a policy is refused, the old one stays")
-            return
-        self.now, self.refused = made, ""
-        LOG.info("policy %s is in force", digest)
+            LOG.exception("a policy cannot be read")
+            return not self._refuse(f"{one.digest}: {type(error).__name__}")
+        self.put(made, one.content)
+        return True
+
+    def made(self, folder: Path) -> InForce:
+        """The policy in a folder, ready as this process would have it; raises PolicyError."""
+        return ready(folder, self.rails_of)
+
+    def put(self, made: InForce, content: str = "") -> None:
+        """Exchange what is in force."""
+        self.now, self.content, self.refused = made, content, ""
+        LOG.info("policy %s is in force", made.digest)
+
+    def _refuse(self, why: str) -> bool:
+        self.refused = why
+        LOG.error("a policy is refused, the old one stays: %s", why)
+        return False
 
     def close(self) -> None:
         """Stop looking."""

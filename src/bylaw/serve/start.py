@@ -8,12 +8,13 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from bylaw.canonical import digest_bytes
 from bylaw.errors import BylawError, PolicyError, StoreError
 from bylaw.govern import keys
 from bylaw.govern.approvals import Approvals
@@ -21,6 +22,7 @@ from bylaw.govern.histories import Histories
 from bylaw.govern.keys import KeyRing
 from bylaw.govern.stops import Stops
 from bylaw.ledger.writer import Ledger
+from bylaw.serve import bundle
 from bylaw.serve import live as lives
 from bylaw.serve.door import LOOPBACK, Door
 from bylaw.serve.gate import Gate, Ways
@@ -28,7 +30,10 @@ from bylaw.serve.gateway import App, Gateway, Receive, Scope, Send
 from bylaw.serve.live import InForce, Live
 from bylaw.serve.sessions import Keeper, Sessions
 from bylaw.serve.upstream import Upstream
+from bylaw.serve.watched_folder import WatchedFolder
+from bylaw.serve.wiring import Wired, Wiring
 from bylaw.store import database
+from bylaw.store.database import Store
 from bylaw.store.watching import Watch
 
 GARBAGE: Final = 20_000  # objects made before the collector looks: about fifty requests
@@ -51,6 +56,8 @@ class Setting:
     data_dir: Path = Path(".bylaw")
     ways: Ways = field(default_factory=Ways)
     local_model: bool = False  # the upstream is a process that was started with the gateway
+    wiring: Wiring = field(default_factory=Wiring)
+    unsafe_watch: Path | None = None  # the folder whose policy is in force as it stands there
 
     @property
     def local(self) -> bool:
@@ -79,20 +86,32 @@ def prepare(setting: Setting, policy: Path, by: str) -> InForce:
     """Check all that can be checked before anything listens, and put the policy in force; raises BylawError."""
     setting.upstream_key()
     Upstream(setting.upstream)
-    made = lives.ready(policy)
+    rails_of = Wired(setting.wiring).rails_of
+    made = lives.ready(policy, rails_of)
+    if setting.unsafe_watch and not setting.local:
+        raise StoreError("--unsafe-watch is for this machine alone", f"Listen on 127.0.0.1 and not on {setting.host}.")
     store = database.open(setting.database)
     try:
         if not setting.local and not any(one.revoked_at is None for one in keys.every(store)):
             raise StoreError(f"{setting.host} can be reached from elsewhere, and there are no keys", "Make one: bylaw keys create.")
-        past = [one["digest"] for one in lives.history(setting.data_dir)]
-        if not past or made.digest not in past:
+        lives.take_over(setting.data_dir, store)
+        past = [] if setting.unsafe_watch else lives.history(store)
+        last = lives.latest(store)
+        if not setting.unsafe_watch and (last is None or _is_new(made, policy, past)):
             with Ledger(setting.data_dir) as ledger:
-                made = lives.activate(setting.data_dir, store, ledger.append, policy, by, unsigned=True)
-        elif past[-1] != made.digest:  # an older version than the one that was activated last: a restart is no rollback
-            made = lives.ready(lives.folder_of(setting.data_dir, past[-1]))
+                made, _ = lives.activate(store, ledger.append, policy, by, unsigned=True, rails_of=rails_of)
+        elif last is not None and past and last.digest != made.digest:  # activated later than this one: a restart is no rollback
+            made = lives.loaded(store, last, rails_of)
     finally:
         store.close()
     return made
+
+
+def _is_new(made: InForce, policy: Path, past: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a policy was never in force; or is, and its folder holds something else by now, such as another review."""
+    if made.digest not in [one["digest"] for one in past]:
+        return True
+    return bool(past[-1]["digest"] == made.digest and past[-1]["content"] != digest_bytes(bundle.pack(policy)))
 
 
 @dataclass(slots=True)
@@ -125,22 +144,29 @@ class Process:
 
 def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     """Everything that one process needs, closed by the stack in the opposite order; raises BylawError."""
-    past = lives.history(setting.data_dir)
-    if not past:
-        raise PolicyError("no policy was ever put in force here", "Start with `bylaw serve --policy`.")
+    wired = Wired(setting.wiring)
+    stack.callback(wired.close)
     store = database.open(setting.database)
     stack.callback(store.close)
     ledger = Ledger(setting.data_dir)
     stack.callback(ledger.close)
     watch = Watch(store)
-    live = Live(setting.data_dir, lives.ready(lives.folder_of(setting.data_dir, past[-1]["digest"])))
+    live = _live(setting, store, wired)
     stops, ring = Stops(watch), KeyRing(watch)
-    live.follow(watch)
-    stack.callback(live.close)
+    if setting.unsafe_watch:
+        stack.callback(WatchedFolder(setting.unsafe_watch, live, ledger.append).close)
+    else:
+        live.follow(watch)
+        stack.callback(live.close)
     watch.start()
     stack.callback(watch.close)
-    approvals = Approvals(store, ledger.append)
+
+    def told(approval: str, how: str) -> None:
+        approvals.note(approval, how)
+
+    approvals = Approvals(store, ledger.append, ring=wired.ring(told))
     stack.callback(approvals.close)
+    stack.callback(wired.close)  # before what it writes to
     keeper = Keeper(Histories(store))
     stack.callback(keeper.close)
     upstream = Upstream(setting.upstream, setting.upstream_key())
@@ -149,6 +175,7 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     gc.freeze()  # what is loaded stays; to look through it again and again costs more than a request
     gc.set_threshold(GARBAGE)
     gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(keeper=keeper), approvals, setting.ways, stops.applies_now)
+    gate.troubles = wired.troubles.now
     door = Door(ring, setting.local, setting.workers)
 
     def other() -> App:
@@ -158,6 +185,16 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
         return admin(Desk(gate, door, live, store, ledger, stops, setting.data_dir, setting.local_model))
 
     return Gateway(gate, door, other)
+
+
+def _live(setting: Setting, store: Store, wired: Wired) -> Live:
+    """What is in force when a process starts."""
+    if setting.unsafe_watch:
+        return Live(store, lives.ready(setting.unsafe_watch, wired.rails_of), rails_of=wired.rails_of)
+    last = lives.latest(store)
+    if last is None:
+        raise PolicyError("no policy was ever put in force here", "Start with `bylaw serve --policy`.")
+    return Live(store, lives.loaded(store, last, wired.rails_of), last.content, wired.rails_of)
 
 
 def serve(setting: Setting, say: Callable[[str], None]) -> None:

@@ -70,6 +70,10 @@ class Pool:
 
         return self._threads.submit(released).result(timeout_s)
 
+    def close(self) -> None:
+        """Take no more; what is being asked ends by the model's own limits."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
 
 @dataclass(frozen=True, slots=True)
 class JudgeRail:
