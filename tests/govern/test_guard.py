@@ -475,3 +475,83 @@ def test_a_guard_without_rails_or_store_loads_neither_and_never_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.split("\n")[:2] == ["block", "[]"]
+
+
+CALLER = """
+import sys
+from bylaw import Blocked, Guard
+from tests.govern.test_guard import AGENT, POLICY, Acting
+store, data_dir, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
+guard = Guard(POLICY, store=store, ledger=data_dir, acting=Acting(AGENT, "split"))
+tool = guard.tool(lambda amount: amount, name="payments.refund")
+ran = 0
+for _ in range(times):
+    try:
+        ran += tool(amount=150.0)
+    except Blocked:
+        pass
+print(ran)
+guard.close()
+"""
+
+
+def called(folder: Path, times: int, *names: str) -> list[float]:
+    """What processes that run at once have refunded, each in calls of 150."""
+    root = Path(__file__).parents[2]
+    begun = [
+        subprocess.Popen(
+            [sys.executable, "-c", CALLER, str(folder / "store.sqlite"), str(folder / name), str(times)], stdout=subprocess.PIPE, cwd=root
+        )
+        for name in names
+    ]
+    return [float(process.communicate(timeout=120)[0]) for process in begun]
+
+
+def test_a_named_session_goes_on_after_the_process(tmp_path: Path) -> None:
+    first = called(tmp_path, 4, "a")
+    second = called(tmp_path, 4, "b")
+
+    assert (first, second) == ([600.0], [300.0])  # 900 is the limit of a session
+
+
+@pytest.mark.slow
+def test_a_split_over_several_processes_never_passes_the_limit(tmp_path: Path) -> None:
+    database.open(tmp_path / "store.sqlite").close()
+
+    assert sum(called(tmp_path, 6, "a", "b", "c")) == 900.0
+
+
+def test_a_call_that_waited_counts_once_in_a_session_of_the_store(tmp_path: Path) -> None:
+    guard = Guard(POLICY, store=tmp_path / "store.sqlite", acting=Acting(AGENT, "s"))
+    tool = guard.tool(lambda amount: amount, name="payments.refund")
+    try:
+        with pytest.raises(Pending) as caught:
+            tool(amount=640.0)
+        approvals: Any = guard.approvals
+        approvals.decide(caught.value.approval, LEAD, True)
+        ran = tool(amount=640.0)
+        with guard.turn() as turn:
+            history = turn.history
+    finally:
+        guard.close()
+
+    assert ran == 640.0
+    assert (history.calls, dict(history.sums), dict(history.held)) == (("payments.refund",), {"payments.refund.amount": 640.0}, {})
+
+
+def test_a_session_that_cannot_be_read_or_written_lets_nothing_run(tmp_path: Path) -> None:
+    guard = Guard(POLICY, store=tmp_path / "store.sqlite", acting=Acting(AGENT, "s"), stops=Switch())
+    tool = guard.tool(lambda amount: amount, name="payments.refund")
+    try:
+        other = database.open(tmp_path / "store.sqlite")
+        with other.writing() as connection:
+            connection.exec_driver_sql("ALTER TABLE sessions RENAME TO gone")
+        other.close()
+        with pytest.raises(Blocked) as caught:
+            tool(3.0)
+        decision = guard.check(Event("output", text="x"))
+    finally:
+        guard.close()
+
+    assert caught.value.decision.undecided == decision.undecided == ("session",)
+    assert decision.effect == "block"

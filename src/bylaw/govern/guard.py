@@ -5,7 +5,8 @@
 3. An emergency stop is looked up for every decision, and again right before a call runs. Stops that cannot be read are in force.
 4. A call that needs approval raises `Pending` at once; nothing waits in a thread. The same call made again finds the answer, is judged
    again, and runs at most once. What it adds to the session's sums counts while it waits.
-5. Whatever goes wrong on the way ends in `Blocked`.
+5. A session with a name is the same in every process on its store, and after a restart.
+6. Whatever goes wrong on the way ends in `Blocked`.
 
 Without a ledger nothing is recorded, and without approvals what needs a person is blocked: then a guard decides, and no more. What a guard
 does not see, it does not govern: code that calls the plain function instead.
@@ -13,6 +14,8 @@ does not see, it does not govern: code that calls the plain function instead.
 
 import functools
 import json
+import random
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,19 +23,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from bylaw.errors import PolicyError
+from bylaw.errors import BylawError, PolicyError, StoreError
 from bylaw.govern.engine import decide
 from bylaw.govern.outcomes import Blocked, both, named
 from bylaw.govern.places import Calendar, Places
 from bylaw.govern.rulebook import Rulebook
-from bylaw.govern.session import Sessions, Turn
+from bylaw.govern.session import Crowded, Sessions, Turn, crowded
 from bylaw.policy.reviews import Review
 from bylaw.types import EMPTY, Decision, Event, Policy
 
 LOCAL: Final[Mapping[str, Any]] = {"id": "local", "roles": [], "tenant": "", "jurisdiction": ""}
 MAX_SHOWN: Final = 100_000  # characters of arguments that are no JSON, in a record
 RECORD: Final = "record"  # named as undecided where the record could not be written
+TRIES: Final = 12  # to judge in a session that other processes change meanwhile
+WAIT_S: Final = 0.004  # at most, before the second try; twice as long before each further one
+LONGEST_WAIT_S: Final = 0.1
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class Recorder(Protocol):
@@ -119,11 +126,12 @@ class Guard:
         self.use(policy)
         self.tools: dict[str, Callable[..., Any]] = {}  # those that this guard runs, by name
         self.acting_as = acting or Acting()
-        self._sessions = Sessions()
+        self._unnamed = Sessions()
         from bylaw.govern import opening  # noqa: PLC0415  # the store and the ledger load only where there are any
 
         parts = opening.parts(store, approvals, ledger, stops)
         self.approvals, self.ledger, self.stops, self._close = parts.approvals, parts.ledger, parts.stops, parts.close
+        self._sessions = parts.sessions
 
     @property
     def places(self) -> Places:
@@ -153,12 +161,18 @@ class Guard:
 
         `facts` (`govern.rails.rail.RailFacts`) is what rails may know besides: documents that an answer may rest on, the system prompt.
         """
-        with self.turn() as turn:
+
+        def work(turn: Turn) -> Decision:
             judged = self.judge(self.filled(event, turn), facts)
             decision = self.recorded(judged)
             if decision.effect != "require_approval":  # nobody was asked, so that nothing waits
                 turn.history = turn.history.after(judged.event, decision, trusted=judged.book.trusted)
-        return decision
+            return decision
+
+        try:
+            return self.in_turn(work)
+        except StoreError as error:
+            return self.undecidable(event, error)
 
     def tool(self, fn: F | None = None, *, name: str = "") -> Any:
         """Govern a function: judged before it runs, and its result before the caller sees it. A decorator, with a name or without."""
@@ -171,7 +185,10 @@ class Guard:
         return made
 
     def client(self, client: Any) -> Any:
-        """Govern an OpenAI client: what is said to the model, and what it answers. Only `chat.completions.create`, without streaming."""
+        """Govern an OpenAI client, plain or async: what is said to the model, and what it answers.
+
+        Governed are `chat.completions.create` and `responses.create`, streamed or not; all else of it is refused.
+        """
         from bylaw.govern.guarded_client import Client  # noqa: PLC0415  # it needs this module
 
         return Client(self, client)
@@ -190,9 +207,29 @@ class Guard:
 
     @contextmanager
     def turn(self) -> Iterator[Turn]:
-        """This session, to read and to change."""
-        with self._sessions.turn(str(self.acting_as.principal.get("id", "")), self.acting_as.session) as turn:
+        """This session, to read and to change; raises StoreError. One without a name is this process's own, and ends with it."""
+        sessions = self._sessions if self.acting_as.session else self._unnamed
+        with sessions.turn(str(self.acting_as.principal.get("id", "")), self.acting_as.session) as turn:
             yield turn
+
+    def in_turn(self, work: Callable[[Turn], T]) -> T:
+        """Work on this session, anew where another process has changed it meanwhile; raises StoreError."""
+        for attempt in range(TRIES):
+            try:
+                with self.turn() as turn:
+                    return work(turn)
+            except Crowded:
+                time.sleep(random.uniform(0, min(LONGEST_WAIT_S, WAIT_S * 2**attempt)))
+        raise crowded()
+
+    def undecidable(self, event: Event, error: BylawError) -> Decision:
+        """The decision on an event whose session cannot be read or written, recorded."""
+        principal = event.principal or self.acting_as.principal
+        book = self.places.book(principal)
+        stops = self.stopped(principal, event.tool, now=True)
+        reason = "; ".join(sorted(stops)) or f"could not be decided: {error.what}"
+        decision = Decision("stop" if stops else "block", (), (), book.digest, ("session",), reason)
+        return self.recorded(Judged(replace(event, principal=principal), decision, book))
 
     def filled(self, event: Event, turn: Turn, without: str = "") -> Event:
         """An event with who acts, in which session, and when."""

@@ -6,18 +6,15 @@ import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from bylaw.canonical import digest
-from bylaw.errors import BylawError
+from bylaw.errors import BylawError, StoreError
 from bylaw.govern.cutting import Uncut, copied, cut_args, cut_text
 from bylaw.govern.guard import Guard, Judged, blocked, unrecorded
 from bylaw.govern.outcomes import Blocked, Pending, named
-from bylaw.govern.session import History, Turn
+from bylaw.govern.session import Turn
 from bylaw.types import EMPTY, Decision, Event
-
-ALLOWED: Final = Decision("allow", (), (), "")  # what a session counts as let through
-GONE: Final = ("denied", "expired")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +24,7 @@ class Ready:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     claim: Any = None  # of an approval
+    ref: str = ""  # by which the session knows it
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +102,29 @@ def guarded(guard: Guard, fn: Callable[..., Any], name: str) -> Callable[..., An
 
 def before(guard: Guard, call: Call) -> Ready:
     """The call as it may run now; raises Blocked or Pending."""
-    with guard.turn() as turn:
-        call, judged, ref = _judged(guard, call, turn)
-        decision = guard.recorded(judged)
-        if decision.effect == "allow":
-            turn.history = turn.history.given_back(ref).after(judged.event, decision)
-            ready = Ready(call.bound.args, call.bound.kwargs)
-        elif decision.effect == "require_approval":
-            ready = _approved(guard, call, judged, ref, turn)
+    event = Event("tool_call", call.tool, call.json)
+    try:
+        judged, ready = guard.in_turn(functools.partial(_begun, guard, call))
+        if ready.claim is None:  # an approval looks at the stops itself, last of all
+            _last_look(guard, judged, judged.decision)
         else:
-            turn.history = turn.history.given_back(ref)
-            raise blocked(decision, f"{call.tool} was not run")
-    if ready.claim is None:  # an approval looks at the stops itself, last of all
-        _last_look(guard, judged, decision)
+            _counted(guard, judged.event, ready)
+    except StoreError as error:
+        raise blocked(guard.undecidable(event, error), f"{call.tool} was not run") from error
     return ready
+
+
+def _begun(guard: Guard, call: Call, turn: Turn) -> tuple[Judged, Ready]:
+    """What was judged, and the call as it may run. It counts from here on; where an approval is claimed it has counted all along."""
+    call, judged, ref = _judged(guard, call, turn)
+    decision = guard.recorded(judged)
+    if decision.effect == "allow":
+        turn.history = turn.history.given_back(ref).after(judged.event, decision)
+        return judged, Ready(call.bound.args, call.bound.kwargs)
+    if decision.effect == "require_approval":
+        return judged, _approved(guard, call, judged, ref, turn)
+    turn.history = turn.history.given_back(ref)
+    raise blocked(decision, f"{call.tool} was not run")
 
 
 def _judged(guard: Guard, call: Call, turn: Turn) -> tuple[Call, Judged, str]:
@@ -184,8 +191,7 @@ def _approved(guard: Guard, call: Call, judged: Judged, ref: str, turn: Turn) ->
         why = error.what if isinstance(error, BylawError) else type(error).__name__
         raise _refused(turn, ref, judged, f"{call.tool} was not run, for its approval could not be asked for: {why}") from error
     if getattr(found, "token", ""):
-        turn.history = _counted(turn.history, judged.event, ref)
-        return Ready(call.bound.args, call.bound.kwargs, found)
+        return Ready(call.bound.args, call.bound.kwargs, found, ref)
     why = getattr(found, "text", "") or f"its approval is {getattr(found, 'state', 'not there')}"
     raise _refused(turn, ref, judged, f"{call.tool} was not run: {why}")
 
@@ -195,9 +201,18 @@ def _refused(turn: Turn, ref: str, judged: Judged, what: str) -> Blocked:
     return Blocked(replace(judged.decision, effect="block"), f"{what} ({named(judged.decision)})")
 
 
-def _counted(history: History, event: Event, ref: str) -> History:
-    """A call that people let through counts, whether or not this process saw it wait."""
-    return history.kept(ref) if ref in history.held else history.after(event, ALLOWED)
+def _counted(guard: Guard, event: Event, ready: Ready) -> None:
+    """A call that people let through counts for good, whether or not this session saw it wait. What cannot be counted does not run."""
+
+    def work(turn: Turn) -> None:
+        turn.history = turn.history.kept(ready.ref, event)
+
+    try:
+        guard.in_turn(work)
+    except StoreError:
+        if guard.approvals is not None:
+            guard.approvals.finish(ready.claim, "failed")
+        raise
 
 
 def _last_look(guard: Guard, judged: Judged, decision: Decision) -> None:
@@ -216,14 +231,22 @@ def after(guard: Guard, tool: str, ready: Ready, result: Any) -> Any:
     text = _text(result)
     if ready.claim is not None and guard.approvals is not None:
         guard.approvals.finish(ready.claim, "done", digest(text) if text is not None else "")
-    with guard.turn() as turn:
-        judged = guard.judge(guard.filled(Event("tool_result", tool, EMPTY, text or ""), turn))
+    event = Event("tool_result", tool, EMPTY, text or "")
+
+    def work(turn: Turn) -> Decision:
+        judged = guard.judge(guard.filled(event, turn))
         if text is None and (slot := judged.book.slot("tool_result", tool)) is not None and slot.rules:
             judged = replace(
                 judged, decision=replace(judged.decision, effect="block", undecided=("result",), reason="the result is no JSON")
             )
         decision = guard.recorded(judged)
         turn.history = turn.history.after(judged.event, decision, trusted=judged.book.trusted)
+        return decision
+
+    try:
+        decision = guard.in_turn(work)
+    except StoreError as error:
+        decision = guard.undecidable(event, error)
     if decision.effect == "allow":
         return result
     if decision.effect == "redact" and text is not None:

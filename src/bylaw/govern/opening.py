@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bylaw.errors import StoreError
+from bylaw.govern.session import Sessions
 
 DATA_DIR: Final = Path(".bylaw")
 
@@ -15,6 +16,7 @@ class Parts(NamedTuple):
     approvals: Any
     ledger: Any
     stops: Any
+    sessions: Sessions  # that have a name: in the store, where there is one
     close: Callable[[], None]
 
 
@@ -24,6 +26,7 @@ def parts(store: Any, approvals: Any, ledger: Any, stops: Any) -> Parts:
     A store that is a file has its ledger in the same folder, any other in `.bylaw`, unless another is given.
     """
     closing: list[Callable[[], None]] = []
+    sessions = Sessions()
 
     def close() -> None:
         while closing:
@@ -34,11 +37,11 @@ def parts(store: Any, approvals: Any, ledger: Any, stops: Any) -> Parts:
             ledger = _ledger(Path(ledger), closing)
         if store is not None:
             ledger = ledger if ledger is not None else _ledger(_beside(store), closing)
-            approvals, stops = _stored(store, approvals, ledger, stops, closing)
+            approvals, stops, sessions = _stored(store, (approvals, stops), ledger, closing)
     except BaseException:
         close()
         raise
-    return Parts(approvals, ledger, stops, close)
+    return Parts(approvals, ledger, stops, sessions, close)
 
 
 def _beside(store: Any) -> Path:
@@ -56,9 +59,11 @@ def _ledger(folder: Path, closing: list[Callable[[], None]]) -> Any:
     return opened
 
 
-def _stored(store: Any, approvals: Any, ledger: Any, stops: Any, closing: list[Callable[[], None]]) -> tuple[Any, Any]:
+def _stored(store: Any, given: tuple[Any, Any], ledger: Any, closing: list[Callable[[], None]]) -> tuple[Any, Any, Sessions]:
+    approvals, stops = given
     try:
         from bylaw.govern.approvals import Approvals  # noqa: PLC0415  # SQLAlchemy loads only where there is a store
+        from bylaw.govern.histories import Histories  # noqa: PLC0415  # the same
         from bylaw.govern.stops import Stops  # noqa: PLC0415  # the same
         from bylaw.store import database  # noqa: PLC0415  # the same
         from bylaw.store.watching import Watch  # noqa: PLC0415  # the same
@@ -75,4 +80,4 @@ def _stored(store: Any, approvals: Any, ledger: Any, stops: Any, closing: list[C
         stops = Stops(watch)
         watch.start()
         closing.append(watch.close)
-    return approvals, stops
+    return approvals, stops, Sessions(Histories(store))
