@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
+from bylaw.govern.streaming import HoldBack
 from bylaw.serve.route import Finished, Route
 from bylaw.serve.routes import ROUTES
 from bylaw.serve.sse import Sent
-from bylaw.serve.streaming import HoldBack
 from bylaw.serve.wire import Asked, BadBody, Text, get, load
 from bylaw.types import Decision
 

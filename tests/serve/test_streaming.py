@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bylaw.serve.streaming import CONTEXT, Cut, HoldBack, filtered, joined, redacted
+from bylaw.govern.streaming import CONTEXT, Cut, HoldBack, filtered, joined, redacted
 from bylaw.types import Decision, Effect, Hit
 
 CHUNKINGS = (20_000, pytest.param(100_000, marks=pytest.mark.slow))

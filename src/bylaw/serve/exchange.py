@@ -19,6 +19,7 @@ from bylaw.govern.quorum import Refused as NotNow
 from bylaw.govern.rails.ensemble import FACT
 from bylaw.govern.rails.rail import NO_FACTS, RailFacts
 from bylaw.govern.session import History
+from bylaw.govern.streaming import redacted
 from bylaw.serve import refusals, thoughts
 from bylaw.serve.ends import Done, Refused, Settled, UpstreamSaid
 from bylaw.serve.gate import Gate, Who
@@ -27,7 +28,6 @@ from bylaw.serve.preface import Preface, given, without
 from bylaw.serve.route import Route
 from bylaw.serve.sayings import APPEALED, ROUTE
 from bylaw.serve.sessions import Session
-from bylaw.serve.streaming import redacted
 from bylaw.serve.upstream import UpstreamTrouble
 from bylaw.serve.wire import Asked, BadBody, Call, Choice, JsonMap, Said, Text, dump, load, put
 from bylaw.types import EMPTY, Decision, Event

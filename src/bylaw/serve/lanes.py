@@ -6,8 +6,8 @@ Thinking is judged once it is followed by text, and at the end; text that follow
 from dataclasses import dataclass, field
 from typing import Final
 
+from bylaw.govern.streaming import Cut, HoldBack
 from bylaw.serve.route import Gates
-from bylaw.serve.streaming import Cut, HoldBack
 from bylaw.serve.thoughts import Parting
 from bylaw.serve.wire import MAX_ARGUMENTS_BYTES, BadBody, Text
 from bylaw.types import Decision

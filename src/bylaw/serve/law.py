@@ -15,9 +15,9 @@ from bylaw.govern.rails.asking import Answer
 from bylaw.govern.rails.ensemble import Ensemble, Vote, agree, ensembles
 from bylaw.govern.rails.rail import NO_FACTS, RailFacts
 from bylaw.govern.rulebook import Rulebook
+from bylaw.govern.streaming import Look, Weigh
 from bylaw.policy.strictest import ORDER
 from bylaw.serve.sayings import Sayings, sayings
-from bylaw.serve.streaming import Look, Weigh
 from bylaw.types import EMPTY, Decision, Effect, Event, Hit, Surface
 
 Found = Mapping[str, Sequence[Hit]]

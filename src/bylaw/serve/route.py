@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from bylaw.govern.streaming import HoldBack
 from bylaw.serve.sse import Sent
-from bylaw.serve.streaming import HoldBack
 from bylaw.serve.wire import Asked, Call, Choice, JsonMap, Said, Text
 from bylaw.types import EMPTY, Decision
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bylaw.errors import LedgerError
+from bylaw.govern.streaming import HoldBack
 from bylaw.serve import refusals
 from bylaw.serve.ends import UpstreamSaid
 from bylaw.serve.exchange import OPEN, Exchange
 from bylaw.serve.law import RailFailed, blocked, together
 from bylaw.serve.route import Finished, Halt, Step, Stream
 from bylaw.serve.sse import Reader
-from bylaw.serve.streaming import HoldBack
 from bylaw.serve.upstream import UpstreamTrouble
 from bylaw.serve.wire import BadBody, Choice, Text, dump
 from bylaw.types import Decision

@@ -11,7 +11,7 @@ from it than `CONTEXT` code points, and no match is longer than the rail states 
   window is cut anyway: then more may be taken out than the filter of the whole text would take out, never less.
 - Matches that overlap are judged together, as one group.
 
-A rail without a bound has no place here: then the whole answer waits (`gateway`). Text that left before a match was found stays outside:
+A rail without a bound has no place here: then the whole answer waits. Text that left before a match was found stays outside:
 the promise is about the span that a clause forbids, not about the sentences in front of it.
 """
 
