@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import pytest
@@ -202,8 +202,16 @@ def test_where_no_condition_reads_the_session_no_row_is_written(tmp_path: Path, 
 # ---- Real processes --------------------------------------------------------------------------------------------------
 
 
+class Started(NamedTuple):
+    """A gateway in processes of its own, and what it said before it listened."""
+
+    url: str
+    process: "subprocess.Popen[str]"
+    said: list[str]
+
+
 @contextmanager
-def started(tmp_path: Path, upstream: str, *options: str, policy: Path | None = None) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+def started(tmp_path: Path, upstream: str, *options: str, policy: Path | None = None) -> Iterator["Started"]:
     """`bylaw serve` in processes of its own."""
     policy = policy or written(tmp_path / "policy")
     line = [sys.executable, "-m", "bylaw", "serve", "--policy", str(policy), "--upstream", f"{upstream}/v1", "--port", "0"]
@@ -216,14 +224,19 @@ def started(tmp_path: Path, upstream: str, *options: str, policy: Path | None = 
     ) as process:
         try:
             assert process.stdout is not None
-            url = next(text.rpartition(" ")[2].strip() for text in process.stdout if text.startswith("listening on "))
+            said: list[str] = []
+            while not (line_said := process.stdout.readline()).startswith("listening on "):
+                assert line_said, said
+                said.append(line_said)
+            url = line_said.rpartition(" ")[2].strip()
             until(lambda: ready(url), 3.0)
-            yield url, process
+            yield Started(url, process, said)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
                 process.wait(30)
-            process.stdout.close()
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 def ready(url: str) -> bool:
@@ -237,7 +250,7 @@ def ready(url: str) -> bool:
 def test_two_workers_see_one_session(tmp_path: Path) -> None:
     with speaking() as speaker:
         speaker.replies += [refund(15.0)] * 40
-        with started(tmp_path, speaker.url, "--workers", "2") as (url, _):
+        with started(tmp_path, speaker.url, "--workers", "2") as (url, *_):
             effects = [asked(url) for _ in range(20)]
 
     assert effects == ["allow"] * 13 + ["require_approval"] * 7
@@ -249,7 +262,7 @@ def test_a_process_that_is_killed_forgets_no_sum(tmp_path: Path) -> None:
     with speaking() as speaker:
         speaker.replies += [refund(90.0)] * 3
         for _ in range(3):
-            with started(tmp_path, speaker.url) as (url, process):
+            with started(tmp_path, speaker.url) as (url, process, _):
                 effects.append(asked(url))
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(30)
