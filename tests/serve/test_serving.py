@@ -195,11 +195,21 @@ def test_a_key_comes_as_often_as_it_may(served: Served) -> None:
     assert int(replies[-1].headers["retry-after"]) >= 1
 
 
-def test_a_key_with_a_budget_that_nobody_counts_is_refused(served: Served) -> None:
+def test_a_key_with_a_budget_in_money_and_no_price_is_refused(served: Served) -> None:
     key = served.key(budget="5.00")
     until(lambda: served.ask(**key).status == 403)
 
-    assert b"budget" in served.ask(**key).body
+    assert b"budget in money" in served.ask(**key).body
+
+
+def test_a_keys_budget_is_counted_and_then_it_is_told_when_to_come_again(served: Served) -> None:
+    key = served.key(tokens_per_day=50, budget="1", price="2.50/10")
+    until(lambda: served.get("/api/approvals", **key).status == 200)
+    served.speaker.replies += [{**saying("Yes."), "usage": {"prompt_tokens": 40, "completion_tokens": 10}}] * 2
+    replies = [served.ask(**key) for _ in range(2)]
+
+    assert [one.status for one in replies] == [200, 429]
+    assert int(replies[1].headers["retry-after"]) >= 1
 
 
 def test_a_page_on_this_machine_needs_a_key(served: Served) -> None:

@@ -25,7 +25,10 @@ def keys_create(
     tenant: Annotated[str, typer.Option(help="Whose; `*` for people who approve for all.", show_default=False)] = "",
     jurisdiction: Annotated[str, typer.Option(help="Where its requests come from.", show_default=False)] = "",
     requests_per_min: Annotated[int | None, typer.Option(min=1, help="At most so many.", show_default=False)] = None,
-    budget: Annotated[str, typer.Option(metavar="AMOUNT", help="At most so much money.", show_default=False)] = "",
+    tokens_per_day: Annotated[int | None, typer.Option(min=1, help="At most so many, in and out, a day (UTC).", show_default=False)] = None,
+    tokens_total: Annotated[int | None, typer.Option(min=1, help="At most so many in all.", show_default=False)] = None,
+    budget: Annotated[str, typer.Option(metavar="AMOUNT", help="At most so much money in all.", show_default=False)] = "",
+    price: Annotated[str, typer.Option(metavar="IN/OUT", help="Of a million tokens, such as 2.50/10.", show_default=False)] = "",
     days: Annotated[int | None, typer.Option(min=1, max=3650, help="Good for so long.", show_default="for ever")] = None,
     name: Annotated[str, typer.Option(help="What you call it.", show_default=False)] = "",
     store: StoreUrl = "",
@@ -36,7 +39,9 @@ def keys_create(
     from bylaw.govern import keys  # noqa: PLC0415  # see `cli`
 
     expires = round(time.time() * 1000) + days * DAY_MS if days else None
-    grant = keys.Grant(principal, tuple(role or ()), tenant, jurisdiction, requests_per_min, budget, name, expires)
+    grant = keys.Grant(
+        principal, tuple(role or ()), tenant, jurisdiction, requests_per_min, budget, name, expires, tokens_per_day, tokens_total, price
+    )
     with store_and_ledger(store, data_dir) as (opened, ledger):
         key, secret = keys.create(opened, ledger.append, grant)
     if as_json:
@@ -116,6 +121,8 @@ def _approvers(path: Path) -> list[str]:
 def _line(one: "Key") -> str:
     grant = one.grant
     limits = [f"{grant.requests_per_min} requests/min"] if grant.requests_per_min else []
+    limits += [f"{grant.tokens_per_day} tokens/day"] if grant.tokens_per_day else []
+    limits += [f"{grant.tokens_total} tokens in all"] if grant.tokens_total else []
     limits += [f"budget {grant.budget}"] if grant.budget else []
     ends = f"revoked {when(one.revoked_at)}" if one.revoked_at else f"until {when(grant.expires_at)}" if grant.expires_at else "good"
     of = f" of {grant.tenant}" if grant.tenant else ""

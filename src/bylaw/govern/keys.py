@@ -18,6 +18,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from bylaw.canonical import digest_bytes
 from bylaw.errors import LedgerError, StoreError
+from bylaw.govern.budgets import MICROS, Limits, price
 from bylaw.govern.quorum import ALL_TENANTS, ANY_APPROVER, Person
 from bylaw.store import clock as clocks
 from bylaw.store import versions
@@ -34,6 +35,8 @@ SHAPE: Final = re.compile(r"bylaw_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 ROLE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,99}")
 MAX_TEXT: Final = 200  # characters
 MAX_ROLES: Final = 50
+MAX_TOKENS: Final = 10**15
+MAX_MONEY: Final = 10**12
 NO_HASH: Final = digest_bytes(b"")  # compared with where there is no such key, so that this takes no less time
 
 
@@ -46,9 +49,17 @@ class Grant:
     tenant: str = ""  # `*`: approves for every tenant
     jurisdiction: str = ""
     requests_per_min: int | None = None
-    budget: str = ""  # a decimal number in the operator's currency
+    budget: str = ""  # in all: a decimal number in the operator's currency
     name: str = ""  # what people call the key
     expires_at: int | None = None  # ms
+    tokens_per_day: int | None = None
+    tokens_total: int | None = None
+    price: str = ""  # of a million tokens, IN/OUT; empty: as the region has it
+
+    @property
+    def limits(self) -> Limits:
+        """What may be used."""
+        return Limits(self.tokens_per_day, self.tokens_total, int(Decimal(self.budget) * MICROS) if self.budget else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +195,11 @@ def _check(grant: Grant) -> None:
         raise StoreError("a limit of requests a minute is at least 1", "To let nobody in, revoke the key.")
     if grant.budget and not _is_amount(grant.budget):
         raise StoreError(f"{grant.budget!r} is no budget", "Write an amount such as 12.50.")
+    for tokens in (grant.tokens_per_day, grant.tokens_total):
+        if tokens is not None and not 1 <= tokens <= MAX_TOKENS:
+            raise StoreError(f"a budget of tokens is a whole number from 1 to {MAX_TOKENS}", "To let nobody in, revoke the key.")
+    if grant.price:
+        price(grant.price)
     if grant.tenant == ALL_TENANTS and not grant.roles:
         raise StoreError("a key for every tenant is for people who approve: give it their roles", "Give --role.")
 
@@ -193,7 +209,7 @@ def _is_amount(text: str) -> bool:
         amount = Decimal(text)
     except InvalidOperation:
         return False
-    return amount.is_finite() and amount >= 0
+    return amount.is_finite() and 0 <= amount <= MAX_MONEY
 
 
 def _entry(step: str, key: Key, now: int) -> dict[str, Any]:

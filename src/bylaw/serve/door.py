@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from bylaw.govern.budgets import Budgets, Meter, price
 from bylaw.govern.keys import ADMIN, Key, KeyRing
 from bylaw.govern.quorum import Person
 from bylaw.serve.gate import Who
@@ -45,6 +46,7 @@ class Door:
     local: bool  # whether this process listens on loopback only
     processes: int = 1  # that share each key's limit
     steady: Callable[[], float] = time.monotonic
+    budgets: Budgets | None = None
     _buckets: "OrderedDict[str, Bucket]" = field(default_factory=OrderedDict)
 
     def enter(self, headers: Mapping[bytes, bytes]) -> Who:
@@ -52,10 +54,8 @@ class Door:
         key = self.key(headers)
         if key is None:
             return Who(LOCAL)
-        if key.grant.budget:
-            raise NotIn(403, "this key has a budget, and this gateway does not count money; nobody spends what nobody counts")
         self._count(key)
-        return Who(key.principal(), key.id)
+        return Who(key.principal(), key.id, key.grant.requests_per_min, self._meter(key))
 
     def key(self, headers: Mapping[bytes, bytes]) -> Key | None:
         """The key that was shown; None for whoever is on this machine and shows none. Raises NotIn."""
@@ -84,6 +84,20 @@ class Door:
         if key is None:
             raise NotIn(401, "to decide on an approval takes a key; `bylaw keys demo` makes one to try it with")
         return key.person()
+
+    def _meter(self, key: Key) -> Meter | None:
+        """What counts a key's use, where it has a budget that is not used up; raises NotIn, and StoreError where that cannot be known."""
+        limits = key.grant.limits
+        if not limits:
+            return None
+        if self.budgets is None:
+            raise NotIn(403, "this key has a budget, and this gateway does not count; nobody spends what nobody counts")
+        if limits.micros is not None and not key.grant.price:
+            raise NotIn(403, "this key has a budget in money, and nobody has said what tokens cost; make one with --price IN/OUT")
+        meter = Meter(self.budgets, key.id, limits, price(key.grant.price) if key.grant.price else None)
+        if (spent := meter.spent()) is not None:
+            raise NotIn(429, spent.what, spent.retry_after_s)
+        return meter
 
     def _count(self, key: Key) -> None:
         """Let a key come as often as it may, evenly; raises NotIn."""

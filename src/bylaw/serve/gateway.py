@@ -18,6 +18,7 @@ from bylaw.serve.door import NotIn
 from bylaw.serve.ends import Done, Refused, UpstreamSaid
 from bylaw.serve.exchange import Exchange
 from bylaw.serve.gate import Gate, Who
+from bylaw.serve.metering import metered
 from bylaw.serve.preface import due, given
 from bylaw.serve.release import release
 from bylaw.serve.route import Route
@@ -30,7 +31,6 @@ from bylaw.types import Decision
 MAX_ACTIVE: Final = 1_000  # requests in flight; beyond that a client is asked to come again
 MAX_SESSION_CHARS: Final = 100
 WATCH_AFTER_S: Final = 0.05  # from when on it is watched whether the client is still there
-PASSED_ON: Final = frozenset({"/v1/models", "/v1/embeddings"})
 EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
 JSON: Final = (b"content-type", b"application/json")
 LOG: Final = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Gateway:
             route = ROUTES.get(scope["path"])
             if route is not None and scope["method"] == "POST":
                 await self._guarded(route, scope, receive, send)
-            elif scope["path"] in PASSED_ON or scope["path"].startswith("/v1/models/"):
+            elif _passed_on(scope["method"], scope["path"]):
                 await self._guarded(None, scope, receive, send)
             else:
                 if self._other is None:
@@ -128,7 +128,7 @@ class Gateway:
                 await self._stream(exchange, begun)
                 return
             await self._send(exchange, begun, await exchange.answer())
-        except (UpstreamTrouble, UpstreamSaid):
+        except (UpstreamTrouble, UpstreamSaid, NotIn):
             await exchange.input_recorded()
             raise
         except Refused as refused:
@@ -141,7 +141,7 @@ class Gateway:
             name = sha256("\0".join((asked.model, *asked.opening)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
         session = self.gate.sessions.of(who.id, name)
         send_headers = self.gate.upstream.headers(headers, route.path, bool(who.key))
-        exchange = Exchange(self.gate, route, self.gate.laws(who.principal), who, session, asked, send_headers)
+        exchange = Exchange(metered(self.gate, who), route, self.gate.laws(who.principal), who, session, asked, send_headers)
         if exchange.law.sayings.notices:
             exchange.preface = due(exchange.law.sayings, exchange.place, session, asked, route.path)
         return exchange
@@ -180,7 +180,11 @@ class Gateway:
             raise NotIn(503, f"stopped: {'; '.join(sorted(reasons))}", self.gate.ways.retry_after_s)
         path = scope["path"]
         sent_on = self.gate.upstream.headers(headers, path, bool(who.key))
-        async with self.gate.upstream.stream(path, body, sent_on, scope["method"]) as live:
+        if scope["method"] == "POST":
+            reply = await metered(self.gate, who).upstream.post(path, dump(load(body)), sent_on)
+            await begun.whole(reply.status, reply.body, [JSON, *reply.headers])
+            return
+        async with self.gate.upstream.stream(path, b"", sent_on, scope["method"]) as live:
             await begun.whole(live.status, await live.rest(), [JSON, *live.headers])
 
 
@@ -191,6 +195,13 @@ def marks(decision: Decision, record: str) -> list[tuple[bytes, bytes]]:
         (b"x-bylaw-clauses", ",".join(decision.clauses).encode("ascii", "replace")),
         (b"x-bylaw-record", record.encode("ascii", "replace")),
     ]
+
+
+def _passed_on(method: str, path: str) -> bool:
+    """Whether a request is for a route on which nothing is said. To change or to delete a model is not for clients."""
+    if path == "/v1/embeddings":
+        return method == "POST"
+    return method == "GET" and (path == "/v1/models" or path.startswith("/v1/models/"))
 
 
 def _again(seconds: int) -> list[tuple[bytes, bytes]]:

@@ -18,6 +18,7 @@ from bylaw.canonical import digest_bytes
 from bylaw.errors import BylawError, PolicyError, StoreError
 from bylaw.govern import keys
 from bylaw.govern.approvals import Approvals
+from bylaw.govern.budgets import Budgets
 from bylaw.govern.histories import Histories
 from bylaw.govern.keys import KeyRing
 from bylaw.govern.stops import Stops
@@ -176,7 +177,10 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     gc.set_threshold(GARBAGE)
     gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(keeper=keeper), approvals, setting.ways, stops.applies_now)
     gate.troubles = wired.troubles.now
-    door = Door(ring, setting.local, setting.workers)
+    budgets = Budgets(store)
+    budgets.start()
+    stack.callback(budgets.close)
+    door = Door(ring, setting.local, setting.workers, budgets=budgets)
 
     def other() -> App:
         from bylaw.serve.admin import admin  # noqa: PLC0415  # Starlette loads when somebody first asks for these routes
