@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bylaw.govern.streaming import HoldBack
+from bylaw.govern.thinking import Parting, parted
 from bylaw.serve import sse
 from bylaw.serve.law import blocked
 from bylaw.serve.route import Route
 from bylaw.serve.routes import ROUTES
-from bylaw.serve.thoughts import Parting, parted
 from bylaw.serve.wire import MAX_DEPTH, Asked, BadBody, Text, arguments, dump, get, load, put, strings
 from bylaw.types import Decision
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from bylaw.govern.thinking import OPEN, parted
 from bylaw.serve.beside import gather, left, said_beside, spelled, unsealed, without
-from bylaw.serve.thoughts import OPEN, parted
 from bylaw.serve.wire import (
     MAX_CHOICES,
     Asked,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bylaw.govern.streaming import Cut, HoldBack
+from bylaw.govern.thinking import Parting
 from bylaw.serve.route import Gates
-from bylaw.serve.thoughts import Parting
 from bylaw.serve.wire import MAX_ARGUMENTS_BYTES, BadBody, Text
 from bylaw.types import Decision
 

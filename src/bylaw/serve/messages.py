@@ -7,8 +7,8 @@ Thinking stays a block, empty, with its signature: so a conversation with tools 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bylaw.govern.thinking import OPEN, parted
 from bylaw.serve.beside import gather, left, said_beside, unsealed, without
-from bylaw.serve.thoughts import OPEN, parted
 from bylaw.serve.wire import (
     Asked,
     BadBody,

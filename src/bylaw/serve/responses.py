@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bylaw.govern.thinking import OPEN, parted
 from bylaw.serve.beside import gather, is_mark, said_beside, spelled, without
-from bylaw.serve.thoughts import OPEN, parted
 from bylaw.serve.wire import (
     Asked,
     BadBody,

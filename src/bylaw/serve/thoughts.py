@@ -1,38 +1,14 @@
-"""Thinking that a model writes into its text: a `<think>` block at the beginning is taken out, whole or in pieces.
+"""What is kept of thinking: beside the record of the choice it led to, as content that can be deleted.
 
-Only what stands before any answer is thinking; a tag later on is text, and is judged as text. A block that does not end is all thinking:
-nothing of it leaves.
-
-Thinking is kept beside the record of the choice it led to, as content that can be deleted; the clauses it cites are held against the
-policy in force, and what is found stands in the record (`govern.citing`).
+The clauses it cites are held against the policy in force, and what is found stands in the record (`govern.citing`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from bylaw.govern import citing
 from bylaw.serve.wire import Text
 from bylaw.types import Decision, Policy
-
-OPEN: Final = "<think>"
-CLOSE: Final = "</think>"
-
-
-class Parted(NamedTuple):
-    """A text in two parts."""
-
-    thinking: str
-    answer: str
-
-
-def parted(text: str) -> Parted:
-    """A text, taken apart; without a block at its beginning all of it is the answer, unchanged."""
-    begun = text.lstrip()
-    if not begun.startswith(OPEN):
-        return Parted("", text)
-    thinking, _, answer = begun[len(OPEN) :].partition(CLOSE)
-    return Parted(thinking, answer.lstrip())
 
 
 class Kept(NamedTuple):
@@ -51,49 +27,3 @@ def kept(thinking: Sequence[Text], decision: Decision, policy: Policy) -> Kept:
         contents["invented"] = "\n".join(said.invented).encode("utf-8", "surrogatepass")
     found = citing.findings(said, decision)
     return Kept(contents, {"citations": found} if found else {})
-
-
-@dataclass(slots=True)
-class Parting:
-    """The same for a text in pieces: the pieces of the answer come out, the thinking is kept."""
-
-    thinking: str = ""
-    _state: str = "before"  # before | inside | between | answer
-    _held: str = ""
-
-    def feed(self, piece: str) -> str:
-        """Take a piece in; returns what it adds to the answer."""
-        if self._state == "answer":
-            return piece
-        self._held += piece
-        if self._state == "before":
-            begun = self._held.lstrip()
-            if begun.startswith(OPEN):
-                self._state, self._held = "inside", begun[len(OPEN) :]
-            elif OPEN.startswith(begun):  # it may still become one
-                return ""
-            else:
-                return self._all()
-        if self._state == "inside":
-            thinking, close, rest = self._held.partition(CLOSE)
-            if not close:
-                keep = len(CLOSE) - 1
-                self.thinking += self._held[:-keep]
-                self._held = self._held[-keep:]
-                return ""
-            self.thinking += thinking
-            self._state, self._held = "between", rest
-        self._held = self._held.lstrip()
-        return self._all() if self._held else ""
-
-    def finish(self) -> str:
-        """No more will come: what was held because it might have become a block."""
-        if self._state == "before":
-            return self._all()
-        self.thinking += self._held if self._state == "inside" else ""
-        self._held, self._state = "", "answer"
-        return ""
-
-    def _all(self) -> str:
-        out, self._held, self._state = self._held, "", "answer"
-        return out
