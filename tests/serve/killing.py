@@ -149,7 +149,11 @@ class Running(NamedTuple):
 
 def start(folder: Path, data: Path, upstream: str) -> Running:
     """Start one, and wait until it answers."""
-    line = command("serve", "--policy", str(folder), "--upstream", upstream, "--port", "0", "--data-dir", str(data))
+    return running(command("serve", "--policy", str(folder), "--upstream", upstream, "--port", "0", "--data-dir", str(data)))
+
+
+def running(line: list[str]) -> Running:
+    """A process that says its address, once it answers there."""
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment())
     if process.stdout is None:
         raise AssertionError("no pipe")

@@ -27,6 +27,7 @@ from bylaw.serve.law import Law
 from bylaw.serve.sessions import Sessions
 from bylaw.serve.upstream import Upstream
 from bylaw.store import database
+from bylaw.store.clock import Clock
 from bylaw.types import Event, Hit
 
 RAILS: dict[str, tuple[str, int | None]] = {
@@ -64,6 +65,10 @@ CLAUSES: dict[str, tuple[str, str]] = {
     "tone.promise": ("No promises", '    on: output\n    when: text.contains("guaranteed")\n    then: revise'),
     "tone.whole": ("Nothing forbidden as a whole", "    on: output\n    detect: [whole]\n    then: block"),
     "tone.broken": ("A check that fails", "    on: output\n    detect: [broken]\n    then: block"),
+    "money.error": (
+        "A rule that errs on every order",
+        "    on: tool_call\n    tool: refund\n    when: args.order * 9223372036854775807 > 0\n    then: block",
+    ),
     "input.person": (
         "A person reads this",
         '    on: input\n    when: text.contains("lawsuit")\n    then: require_approval\n    approvers: [lead]\n    ttl: 30m',
@@ -259,18 +264,31 @@ def speaking() -> Iterator[Speaker]:
         thread.join(10)
 
 
+@dataclass(frozen=True)
+class Apart:
+    """What some tests want otherwise."""
+
+    law: Callable[[Path], Law] = law
+    clock: Clock | None = None
+
+
 @contextmanager
 def rigged(
-    tmp_path: Path, clauses: Sequence[str] = STREAMABLE, ways: Ways | None = None, door: Any = None, more: str = ""
+    tmp_path: Path,
+    clauses: Sequence[str] = STREAMABLE,
+    ways: Ways | None = None,
+    door: Any = None,
+    more: str = "",
+    apart: Apart = Apart(),
 ) -> Iterator[Rig]:
     """A gateway in front of an upstream, under a policy of some clauses."""
     book, stopped, store = Book(), set[str](), database.open(tmp_path / "store.sqlite")
-    approvals = Approvals(store, book.append)
+    approvals = Approvals(store, book.append, apart.clock)
 
     def stops(who: Mapping[str, Any], tool: str) -> Collection[str]:
         return tuple(stopped)
 
-    holding = law(written(tmp_path / "policy", clauses, more))
+    holding = apart.law(written(tmp_path / "policy", clauses, more))
     with speaking() as speaker:
         gate = Gate(lambda who: holding, Upstream(speaker.url), book, stops, Sessions(), approvals, ways or Ways())
 

@@ -11,6 +11,7 @@ all processes on one store.
 """
 
 import math
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ MAX_TAINT: Final = 100
 MAX_HELD: Final = 100  # calls of one session that wait for people
 MAX_DEPTH: Final = 8  # levels of arguments that are summed; deeper ones make the session unreadable
 MAX_SESSIONS: Final = 100_000  # of one process
+LARGEST: Final = sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ def _amounts(event: Event) -> dict[str, float] | None:
             inner = value.items() if isinstance(value, Mapping) else ((None, item) for item in value)
             waiting += [(name if key is None else f"{name}.{key}", item, depth + 1) for key, item in inner]
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            if not math.isfinite(value):
+            if not abs(value) <= LARGEST:  # a whole number may be too large for a float; NaN is neither
                 return None
             found[name] = found.get(name, 0.0) + max(0.0, float(value))
     return found
