@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 from bylaw.models import transcript
 
 PIECE_CHARS: Final = 24  # of a streamed answer
+_HALVES: Final = tuple(transcript.CLOSE[:end] for end in range(len(transcript.CLOSE) - 1, 1, -1))
 How = Literal["whole", "stopped", "length"]  # it ended by itself, at a stop text, or was cut off
 
 
@@ -45,6 +46,7 @@ def cut_at(raw: str, stops: Sequence[str]) -> int | None:
 def taken(raw: str, how: How, thinking: bool | None, tokens: Tokens) -> Reply:
     """Take a completion apart. One that was cut off is read as if it had gone on, by the same strict reader."""
     finish: Literal["stop", "length"] = "length" if how == "length" else "stop"
+    raw = raw if how == "whole" else _without_half_a_tag(raw)
     if thinking is not True:
         plain = transcript.parse(raw if raw.strip() or how == "whole" else "-", thinking=False)
         if not plain.fault:
@@ -56,6 +58,13 @@ def taken(raw: str, how: How, thinking: bool | None, tokens: Tokens) -> Reply:
     if found.fault:
         return Reply("", "", finish, tokens, found.fault)
     return Reply(found.thinking, found.answer if not added else "", finish, tokens)
+
+
+def _without_half_a_tag(raw: str) -> str:
+    """A completion that was cut off inside a think tag, up to that tag."""
+    if transcript.OPEN.startswith(raw.strip()):
+        return ""
+    return next((raw[: -len(half)] for half in _HALVES if raw.endswith(half)), raw)
 
 
 def _rest(raw: str) -> str:

@@ -219,7 +219,7 @@ def agent() -> Iterator[Agent]:
         def do_POST(self) -> None:
             playing.asked += 1
             body = self.rfile.read(min(int(self.headers.get("content-length", "0")), MAX_BODY_BYTES))
-            answer = json.dumps(_scripted(json.loads(body)["messages"], playing.asked)).encode()
+            answer = json.dumps(scripted(json.loads(body)["messages"], playing.asked)).encode()
             self.send_response(200)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(answer)))
@@ -241,7 +241,8 @@ def agent() -> Iterator[Agent]:
         thread.join()
 
 
-def _scripted(messages: Sequence[Mapping[str, Any]], at: int) -> dict[str, Any]:
+def scripted(messages: Sequence[Mapping[str, Any]], at: int) -> dict[str, Any]:
+    """The reply to a conversation, the `at`th that was asked for."""
     message: dict[str, Any] = {"role": "assistant", "content": "There is nothing to do."}
     if wanted := _REFUND.search(str(messages[-1].get("content"))):
         arguments = json.dumps({"order": int(wanted[2]), "amount": float(wanted[1])})

@@ -1,0 +1,78 @@
+"""What the local model's server writes, on the shipped base: company, budgets, seeds and stop texts."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bylaw.models import server_batch
+from bylaw.models.local import LocalModel
+from bylaw.models.server_asked import BadRequest, Wanted
+from bylaw.policyworld.scenarios import test_set as drawn_tests
+from bylaw.types import Message, Sampling
+
+ASKED = [(Message("system", f"user {one.user}"), Message("user", one.request)) for one in drawn_tests()[::250]]
+
+
+def rows(base: LocalModel, wanted: Wanted, seed: int = 0) -> list[Any]:
+    return server_batch.rows(base, wanted, True, seed)
+
+
+def test_two_requests_in_one_batch_say_what_each_says_alone(base: LocalModel) -> None:
+    batch = [row for messages in ASKED for row in rows(base, Wanted(messages, 56))]
+
+    together = server_batch.generate(base, batch)
+
+    assert len({len(row.ids) for row in batch}) > 3
+    assert together == [server_batch.generate(base, [row])[0] for row in batch]
+    assert [one.answer for one in together] == [one.answer for one in base.generate(ASKED, Sampling(max_new_tokens=56))]
+
+
+def test_a_sampled_row_draws_from_its_own_seed_whoever_else_is_there(base: LocalModel) -> None:
+    sampled = Wanted(ASKED[0], 56, temperature=1.5, seed=7)
+    alone = server_batch.generate(base, rows(base, sampled))
+    company = [*rows(base, Wanted(ASKED[1], 56, temperature=2.0, seed=1)), *rows(base, Wanted(ASKED[2], 56)), *rows(base, sampled)]
+
+    assert server_batch.generate(base, company)[2] == alone[0]
+    assert server_batch.generate(base, company)[1] == server_batch.generate(base, rows(base, Wanted(ASKED[2], 56)))[0]
+
+
+def test_the_choices_of_one_request_differ_and_come_again_with_its_seed(base: LocalModel) -> None:
+    wanted = Wanted(ASKED[0], 56, temperature=4.0, seed=7, n=4)
+    first = server_batch.generate(base, rows(base, wanted))
+
+    assert len(set(first)) > 1
+    assert server_batch.generate(base, rows(base, wanted)) == first
+    assert server_batch.generate(base, rows(base, replace(wanted, seed=None), seed=8)) != first
+
+
+def test_each_row_ends_at_its_own_budget(base: LocalModel) -> None:
+    short, long = server_batch.generate(base, [*rows(base, Wanted(ASKED[0], 6)), *rows(base, Wanted(ASKED[0], 56))])
+
+    assert (short.finish, short.tokens.written) == ("length", 6)
+    assert short.answer == ""
+    assert long.thinking.startswith(short.thinking)
+    assert long.finish == "stop"
+
+
+def test_a_stop_text_ends_its_row_before_it(base: LocalModel) -> None:
+    whole = server_batch.generate(base, rows(base, Wanted(ASKED[0], 56)))[0]
+    word = whole.answer.split()[2]
+    stopped, other = server_batch.generate(base, [*rows(base, Wanted(ASKED[0], 56, stops=(word,))), *rows(base, Wanted(ASKED[0], 56))])
+
+    assert (stopped.answer, stopped.finish) == (whole.answer.partition(word)[0].strip(), "stop")
+    assert stopped.tokens.written < whole.tokens.written
+    assert other == whole
+
+
+def test_a_row_whose_client_has_gone_writes_no_more(base: LocalModel) -> None:
+    gone, here = [*rows(base, Wanted(ASKED[0], 56)), *rows(base, Wanted(ASKED[1], 56))]
+    gone.dropped = True
+
+    assert server_batch.generate(base, [gone, here])[0].tokens.written == 1
+
+
+@pytest.mark.parametrize("wanted", [Wanted(ASKED[0], 100_000), Wanted((Message("user", "help " * 5_000),))])
+def test_what_does_not_fit_the_context_is_refused(base: LocalModel, wanted: Wanted) -> None:
+    with pytest.raises(BadRequest, match="context"):
+        rows(base, wanted)
