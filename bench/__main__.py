@@ -11,7 +11,20 @@ from typing import Final
 from bench import Row
 
 # Each is a module here with a function `measure() -> list[Row]`.
-BENCHES: Final = ("lint_import", "policy_load", "decision", "rails", "evasion", "ledger", "gateway", "sft_step", "ray_overhead")
+BENCHES: Final = (
+    "lint_import",
+    "policy_load",
+    "decision",
+    "rails",
+    "evasion",
+    "ledger",
+    "gateway",
+    "start",
+    "litellm",
+    "install_size",
+    "sft_step",
+    "ray_overhead",
+)
 
 
 def main() -> int:
