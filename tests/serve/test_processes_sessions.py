@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +16,13 @@ import pytest
 
 from bylaw.errors import StoreError
 from bylaw.govern.histories import Histories
-from bylaw.govern.session import History
+from bylaw.govern.session import History, Kept
 from bylaw.serve.sessions import Keeper, Session, Sessions
 from bylaw.serve.start import Process, Setting, prepare
 from bylaw.store import database, session_rows
 from bylaw.store.database import Store
 from bylaw.types import Decision, Event
-from tests.serve.rig import STREAMABLE, Speaker, post, serving, speaking, written
+from tests.serve.rig import STREAMABLE, Speaker, post, rigged, serving, speaking, written
 from tests.serve.test_serving import saying, until
 from tests.store import postgres
 
@@ -157,6 +158,43 @@ def test_a_session_that_cannot_be_read_is_no_empty_one(store: Store) -> None:
             asyncio.run(first.known(True))
 
 
+def test_a_refusal_is_judged_on_what_the_session_is_now(store: Store) -> None:
+    ask = Decision("require_approval", (), (), "")
+    event = Event("tool_call", "refund", {"amount": 190.0})
+
+    async def go(first: Session, second: Session) -> list[Any]:
+        await first.change(lambda history: history.after(event, ask, "a1"), True)
+        await second.known(True)
+        await second.change(lambda history: history.given_back("a1"), True)
+        stale = await first.begun(True, 0)
+        refused = await first.swap(stale, stale, True)
+        again = await first.begun(True, 1)
+        return [dict(stale.held) != {}, refused, dict(again.held), await first.swap(again, again, True)]
+
+    with two(store) as (first, second):
+        found = asyncio.run(go(first, second))
+
+    assert found == [True, False, {}, True]
+
+
+def test_a_call_in_a_session_that_never_stands_still_is_blocked(tmp_path: Path, store: Store) -> None:
+    class Restless(Histories):
+        """A store in which another process is always faster."""
+
+        def swap(self, principal: str, name: str, kept: Kept, history: History) -> Kept | None:
+            return super().swap(principal, name, Kept(kept.history, kept.version + 1), history)
+
+    keeper = Keeper(Restless(store))
+    with rigged(tmp_path) as rig:
+        rig.gate.sessions = Sessions(keeper=keeper)
+        rig.speaker.replies += [refund(20.0), saying("Yes.")]
+        effects = [asked(rig.url), asked(rig.url)]
+    keeper.close()
+    last = next(one for one in rig.book.entries if one.get("surface") == "tool_call")
+
+    assert (effects, last["decision"], last["facts"]["undecided"]) == (["block", "allow"], "block", ["session"])
+
+
 # ---- Gateways --------------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +292,32 @@ def test_two_workers_see_one_session(tmp_path: Path) -> None:
             effects = [asked(url) for _ in range(20)]
 
     assert effects == ["allow"] * 13 + ["require_approval"] * 7
+
+
+def at_once(urls: list[str], number: int) -> list[str]:
+    """What is decided on so many requests that come at the same time."""
+    with ThreadPoolExecutor(8) as pool:
+        return sorted(pool.map(lambda at: asked(urls[at % len(urls)]), range(number)))
+
+
+def test_halves_that_come_at_once_at_two_gateways_never_exceed_the_limit(tmp_path: Path, url: str) -> None:
+    with gateways(tmp_path, url) as (urls, speaker):
+        speaker.replies += [refund(50.0)] * 12
+        effects = at_once(urls, 12)
+
+    assert 1 <= effects.count("allow") <= 4
+    assert set(effects) <= {"allow", "require_approval", "block"}
+
+
+@pytest.mark.slow
+def test_halves_that_come_at_once_at_two_workers_never_exceed_the_limit(tmp_path: Path) -> None:
+    with speaking() as speaker:
+        speaker.replies += [refund(50.0)] * 24
+        with started(tmp_path, speaker.url, "--workers", "2") as (url, *_):
+            effects = at_once([url], 24)
+
+    assert effects.count("allow") == 4
+    assert set(effects) <= {"allow", "require_approval", "block"}
 
 
 @pytest.mark.slow

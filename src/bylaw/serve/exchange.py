@@ -175,7 +175,7 @@ class Exchange:
             return []
         for attempt in range(TRIES):
             judged: list[tuple[Call, Decision]] = []
-            begun = history = await self.session.known(self.law.reads_session, attempt)
+            begun = history = await self.session.begun(self.law.reads_session, attempt)
             for call in calls:
                 event = self.call_event(call, history)
                 judged.append((call, await self.judge_call(call, event)))

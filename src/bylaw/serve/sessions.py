@@ -4,7 +4,7 @@ A session is a principal's own: the same name under two keys is two sessions. On
 could write into its messages that a payee was verified, or that a refund was negative.
 
 Where a condition of the law reads the session, what it has done is in the store: one for all processes, and no restart forgets it. It is
-read before a call is judged, and swapped for the next before the call leaves; where another process was faster, the call is judged anew.
+read before the first call is judged, and swapped for the next before a call leaves; where another process was faster, it is judged anew.
 Where no condition reads it, it is counted in memory alone, and joins what the store has when a law comes that does. Which answers left is
 known in memory: another process judges a text that comes back as history once more.
 """
@@ -74,18 +74,24 @@ class Session:
             await self._read(self.keeper)
         return self.history
 
+    async def begun(self, stored: bool, attempt: int) -> History:
+        """What calls are judged on: what was last known, as `swap` finds out whether it still is so. Read where nothing is known."""
+        return await self.known(stored and (attempt > 0 or self._version is None), attempt)
+
     async def swap(self, judged: History, after: History, stored: bool) -> bool:
-        """Let `after` be what the session has done, if it is still as it was judged. Raises StoreError where that cannot be kept."""
+        """Let `after` be what the session has done, if it is still as it was judged; where nothing is to be changed, whether it is.
+
+        Raises StoreError where that cannot be told, or not be kept.
+        """
         if self.history is not judged:
             return False
         if self.keeper is None or not (stored or self._version is not None):
             self.history = after
             return True
-        if after == judged:
-            return True
-        if self._version is None:
+        if after == judged or self._version is None:
+            alone = self._version is None  # judged on what memory alone knew
             await self._read(self.keeper)
-            return False  # judged on what memory alone knew
+            return self.history is judged and not alone
         kept = await self.keeper.swap(self.principal, self.id, Kept(judged, self._version), after)
         if kept is None:
             await self._read(self.keeper)
@@ -95,10 +101,11 @@ class Session:
         return True
 
     async def change(self, work: Callable[[History], History], stored: bool) -> None:
-        """A change that is right whatever the session has done meanwhile; raises StoreError."""
+        """A change that is right whatever the session has done meanwhile, and needs no second look once made; raises StoreError."""
         for attempt in range(TRIES):
             begun = await self.known(bool(attempt) and stored, attempt)
-            if await self.swap(begun, work(begun), stored):
+            after = work(begun)
+            if after == begun or await self.swap(begun, after, stored):
                 return
         raise crowded()
 
