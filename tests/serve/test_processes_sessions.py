@@ -15,7 +15,9 @@ import orjson
 import pytest
 
 from bylaw.errors import StoreError
+from bylaw.govern import keys
 from bylaw.govern.histories import Histories
+from bylaw.govern.keys import Grant
 from bylaw.govern.session import History, Kept
 from bylaw.serve.sessions import Keeper, Session, Sessions
 from bylaw.serve.start import Process, Setting, prepare
@@ -332,3 +334,62 @@ def test_a_process_that_is_killed_forgets_no_sum(tmp_path: Path) -> None:
                 process.wait(30)
 
     assert effects == ["allow", "allow", "require_approval"]
+
+
+# ---- Approvals -------------------------------------------------------------------------------------------------------
+
+
+def kept(url: str, principal: str = "local", name: str = "s1") -> History:
+    """What the store knows of a session."""
+    store = database.open(url)
+    try:
+        return Histories(store).read(principal, name).history
+    finally:
+        store.close()
+
+
+def answered(tmp_path: Path, url: str, urls: list[str], yes: bool) -> str:
+    """Have a refund wait at the first gateway, and a person answer; the approval's id."""
+    body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Refund order 81."}]})
+    reply = post(f"{urls[0]}/v1/chat/completions", body, headers={"x-bylaw-session": "s1"})
+    approval = str(orjson.loads(reply.body)["bylaw"]["approval"])
+    store = database.open(url)
+    try:
+        _, secret = keys.create(store, lambda entry: "", Grant("lead", ("lead",)))
+    finally:
+        store.close()
+    step, lead = "approve" if yes else "deny", {"authorization": f"Bearer {secret}"}
+    until(lambda: post(f"{urls[1]}/api/approvals/{approval}/{step}", b'{"reason": "seen"}', headers=lead).status == 200)
+    return approval
+
+
+def released(url: str, approval: str) -> str:
+    body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Refund order 81."}]})
+    reply = post(f"{url}/v1/chat/completions", body, headers={"x-bylaw-session": "s1", "x-bylaw-approval": approval})
+    return reply.headers["x-bylaw-decision"]
+
+
+def test_a_refund_that_was_approved_counts_once_wherever_it_is_released(tmp_path: Path, url: str) -> None:
+    with gateways(tmp_path, url) as (urls, speaker):
+        speaker.replies += [refund(190.5), refund(250.0), refund(20.0)]
+        first = asked(urls[1])
+        approval = answered(tmp_path, url, urls, True)
+        effects = [released(urls[1], approval), released(urls[0], approval)]
+        later = asked(urls[0])
+    history = kept(url)
+
+    assert (first, effects, later) == ("allow", ["allow", "block"], "require_approval")
+    assert (history.sums["refund.amount"], len(history.calls), len(history.held)) == (440.5, 2, 1)
+
+
+def test_a_refund_that_was_denied_counts_no_more_at_any_gateway(tmp_path: Path, url: str) -> None:
+    with gateways(tmp_path, url) as (urls, speaker):
+        speaker.replies += [refund(250.0), refund(20.0), refund(20.0)]
+        approval = answered(tmp_path, url, urls, False)
+        waits = kept(url).held
+        told = released(urls[1], approval)
+        effects = [asked(one) for one in urls]
+    history = kept(url)
+
+    assert (len(waits), told, effects) == (1, "block", ["allow", "allow"])
+    assert (dict(history.sums), dict(history.held)) == ({"refund.order": 162.0, "refund.amount": 40.0}, {})
