@@ -53,23 +53,27 @@ def ask(
     A rail that was not asked because `go_on` said no is in neither result: the decision was made without it.
     """
     failed = {name for name in names if name not in rails}
-    wanted = [rails[name] for name in sorted(set(names) - failed)]
+    wanted = sorted((rails[name] for name in set(names) - failed), key=_cheap)
     try:
         pieces = [(piece, bounded(piece.text)) for piece in texts(event)]
     except RailError as error:
         _log.warning("no rail was asked: %s", error)
         return Answer({}, frozenset(names))
     placed: dict[str, list[Placed]] = {}
-    for cost in sorted({rail.cost for rail in wanted}):
-        if placed.keys() | failed and go_on and not go_on(_answer(placed, failed)):
+    for at, rail in enumerate(wanted):
+        dearer = not at or wanted[at - 1].cost != rail.cost
+        if go_on and dearer and (placed or failed) and not go_on(_answer(placed, failed)):
             break
-        for rail in (one for one in wanted if one.cost == cost):
-            try:
-                placed[rail.name] = [Placed(piece.where, hit) for piece, views in pieces for hit in _look(rail, piece.text, views, facts)]
-            except Exception as error:  # noqa: BLE001  # whatever a rail does, it has failed and the rest of the world goes on; never an allow
-                _log.warning("rail %s failed: %s: %s", rail.name, type(error).__name__, error)
-                failed.add(rail.name)
+        try:
+            placed[rail.name] = [Placed(piece.where, hit) for piece, views in pieces for hit in _look(rail, piece.text, views, facts)]
+        except Exception as error:  # noqa: BLE001  # whatever a rail does, it has failed and the rest of the world goes on; never an allow
+            _log.warning("rail %s failed: %s: %s", rail.name, type(error).__name__, error)
+            failed.add(rail.name)
     return _answer(placed, failed)
+
+
+def _cheap(rail: Rail) -> tuple[int, str]:
+    return rail.cost, rail.name
 
 
 def _look(rail: Rail, text: str, views: Views, facts: RailFacts) -> Sequence[Hit]:
@@ -79,6 +83,8 @@ def _look(rail: Rail, text: str, views: Views, facts: RailFacts) -> Sequence[Hit
 
 
 def _answer(placed: Mapping[str, Sequence[Placed]], failed: Collection[str]) -> Answer:
+    if not any(placed.values()):
+        return Answer(dict.fromkeys(placed, ()), frozenset(failed))
     found = {name: tuple(one.hit for one in hits) for name, hits in placed.items()}
     return Answer(found, frozenset(failed), tuple(one for name in sorted(placed) for one in placed[name]))
 
