@@ -29,6 +29,9 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes.")] = 1,
     media: Annotated[Literal["allow", "block"], typer.Option(help="Images and sound, which no rail can read.")] = "allow",
     config: Config = None,
+    regions: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Upstream, storage and retention by jurisdiction.", show_default=False)
+    ] = None,
     unsafe_watch: Annotated[
         bool, typer.Option("--unsafe-watch", help="For development: a changed policy folder is in force at once, reviewed by nobody.")
     ] = False,
@@ -37,17 +40,32 @@ def serve(
 ) -> None:
     """Stand between clients and a model: any OpenAI or Anthropic client works by changing its base URL."""
     from bylaw.serve import local_model, start, wiring  # noqa: PLC0415  # see `cli`
+    from bylaw.serve import regions as regional  # noqa: PLC0415  # see `cli`
     from bylaw.serve.gate import Ways  # noqa: PLC0415  # see `cli`
 
+    placed = regional.read(regions, data_dir) if regions else ()
+    upstream = upstream or (placed[0].upstream if placed and not model else "")
     watched, wired = policy if unsafe_watch else None, wiring.found(data_dir, config)
     setting = start.Setting(
-        upstream, upstream_key_env, host, port, workers, store, data_dir, Ways(media=media), wiring=wired, unsafe_watch=watched
+        upstream,
+        upstream_key_env,
+        host,
+        port,
+        workers,
+        store,
+        data_dir,
+        Ways(media=media),
+        wiring=wired,
+        regions=placed,
+        unsafe_watch=watched,
     )
     with local_model.behind(setting, model) as behind:
         made = start.prepare(behind.setting, policy, _login())
         say(f"policy {made.places.policy.id} {made.places.policy.version} {made.digest}")
         for clause, where in made.places.book({}).standing().items():
             say(f"  {clause}: {where}")
+        for one in placed:
+            say(f"  region {one.name}: {one.upstream}, kept in {one.data_dir}" + (f" for {one.keep_days} days" if one.keep_days else ""))
         for missing in made.unsigned:
             say(f"  not signed off: {missing}")
         if unsafe_watch:

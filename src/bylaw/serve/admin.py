@@ -95,7 +95,7 @@ async def readyz(desk: Desk, request: Request) -> Response:
     unreadable = emergency.UNREADABLE in desk.stops.applies({"id": ""})
     query(request)
     wrong = [
-        *(["the ledger does not take entries"] if not desk.gate.recorder.healthy else []),
+        *(["the ledger does not take entries"] if not all(gate.recorder.healthy for gate in desk.gates) else []),
         *(["the store cannot be read"] if unreadable else []),
         *(["the local model does not answer"] if desk.local_model and not await _model_answers(desk) else []),
     ]
@@ -125,7 +125,9 @@ async def approvals(desk: Desk, request: Request) -> Response:
     state, most = one_of(wanted, "state", (*STATES, "all"), "pending"), limit(wanted)
     states = [one for one in STATES if state in (one, "all")]
     tenant = None if person.tenant == "*" or (desk.door.local and person.id == "local") else person.tenant
-    found = await later(lambda: desk.approvals.find(states, tenant, most))
+    rooms = desk.approvals
+    found: list[Approval] = await later(lambda: [one for room in rooms for one in room.find(states, tenant, most)])
+    found = sorted(found, key=lambda one: one.requested_at, reverse=True)[:most]
     seen = [one for one in found if _may_see(person, one) and wanted.get("requester", one.requester) == one.requester]
     return said({"approvals": [shown(one) for one in seen]})
 
@@ -134,7 +136,7 @@ async def approval(desk: Desk, request: Request) -> Response:
     """One request. Answers 202 while people decide."""
     who, wanted = desk.principal(request), request.path_params["id"]
     query(request)
-    found = await later(lambda: desk.approvals.get(wanted))
+    found = await later(lambda: desk.approvals_of(wanted)[1].get(wanted))
     mine = found is not None and (found.requester, found.tenant) == (who["id"], who["tenant"])
     if found is None or not (mine or _may_see(desk.reader(request), found)):
         raise NotIn(404, "there is no such approval")
@@ -170,7 +172,7 @@ async def deny(desk: Desk, request: Request) -> Response:
 async def _decide(desk: Desk, request: Request, yes: bool) -> Response:
     person = desk.door.person(headers(request))
     wanted, reason = request.path_params["id"], text(await body(request, known=("reason",), empty=True), "reason")
-    done = await later(lambda: desk.approvals.decide(wanted, person, yes, reason))
+    done = await later(lambda: desk.approvals_of(wanted)[1].decide(wanted, person, yes, reason))
     if isinstance(done, Refused):
         return said({"error": {"message": done.text, "why": done.why}}, STATUS.get(done.why, 409))
     return said(shown(done))
@@ -201,15 +203,15 @@ def shown(one: Approval) -> dict[str, Any]:
 async def decisions(desk: Desk, request: Request) -> Response:
     """The latest entries of every log here that fit, newest first; without contents."""
     desk.door.admin(headers(request))
-    wanted = query(request, *records.FILTERS, "limit")
-    most = limit(wanted)
-    filters = {name: value for name, value in wanted.items() if name != "limit"}
+    wanted = query(request, *records.FILTERS, "limit", "jurisdiction")
+    most, dirs = limit(wanted), desk.data_dirs(wanted.get("jurisdiction", ""))
+    filters = {name: value for name, value in wanted.items() if name in records.FILTERS}
     for name in ("since", "until"):
         if name in filters and not TIME.fullmatch(filters[name]):
             raise Wrong(f"{name} is a time such as 2026-11-21 or 2026-11-21T09:30:00Z, in UTC")
     if filters.get("decision", "allow") not in DECISIONS:
         raise Wrong(f"decision is one of {', '.join(DECISIONS)}")
-    return said({"decisions": await later(lambda: records.latest(desk.data_dirs, most, filters))})
+    return said({"decisions": await later(lambda: records.latest(dirs, most, filters))})
 
 
 async def stopped(desk: Desk, request: Request) -> Response:

@@ -23,7 +23,9 @@ async def appeals(desk: Desk, request: Request) -> Response:
     states = tuple(one for one in APPEAL_STATES if state in (one, "all"))
     tenant = None if person.tenant == "*" else person.tenant
     whose, most = None if any(role in REVIEWERS for role in person.roles) else person.id, limit(wanted)
-    found = await later(lambda: desk.appeals.find(states, tenant, whose, most))
+    rooms = desk.appeals
+    found: list[Appeal] = await later(lambda: [one for room in rooms for one in room.find(states, tenant, whose, most)])
+    found = sorted(found, key=lambda one: one.made_at, reverse=True)[:most]
     return said({"appeals": [to_json(one) for one in found if may_see(person, one)]})
 
 
@@ -31,7 +33,7 @@ async def appeal(desk: Desk, request: Request) -> Response:
     """One appeal."""
     person, wanted = desk.reader(request), request.path_params["id"]
     query(request)
-    found = await later(lambda: desk.appeals.get(wanted))
+    found = await later(lambda: desk.appeals_of(wanted).get(wanted))
     if found is None or not may_see(person, found):
         raise NotIn(404, "there is no such appeal")
     return said(to_json(found))
@@ -46,7 +48,10 @@ async def make(desk: Desk, request: Request) -> Response:
         raise Wrong("`why` is empty: say what was wrong with the refusal")
 
     def work() -> Appeal | NotTaken:
-        return desk.appeals.make(records.named(desk.data_dirs, record), record, who, why)
+        for gate in desk.gates:  # kept where the refusal is
+            if gate.appeals is not None and gate.data_dir is not None and (found := records.named([gate.data_dir], record)):
+                return gate.appeals.make(found, record, who, why)
+        return desk.appeals[0].make(None, record, who, why)
 
     return _told(await later(work), 201)
 
@@ -58,14 +63,14 @@ async def answer(desk: Desk, request: Request) -> Response:
     outcome, reason = text(given, "outcome"), text(given, "reason")
     if outcome not in OUTCOMES:
         raise Wrong(f"`outcome` is one of {', '.join(OUTCOMES)}")
-    return _told(await later(lambda: desk.appeals.answer(wanted, person, outcome == "overturned", reason)))
+    return _told(await later(lambda: desk.appeals_of(wanted).answer(wanted, person, outcome == "overturned", reason)))
 
 
 async def withdraw(desk: Desk, request: Request) -> Response:
     """Whoever appealed takes it back."""
     who, wanted = desk.principal(request), request.path_params["id"]
     reason = text(await body(request, known=("reason",), empty=True), "reason")
-    return _told(await later(lambda: desk.appeals.withdraw(wanted, who, reason)))
+    return _told(await later(lambda: desk.appeals_of(wanted).withdraw(wanted, who, reason)))
 
 
 def _told(found: Any, status: int = 200) -> Response:

@@ -43,21 +43,38 @@ class Desk:
     local_model: bool = False  # the upstream must answer for this gateway to be ready
 
     @property
-    def approvals(self) -> Approvals:
-        """The approvals of this gateway."""
-        if self.gate.approvals is None:
+    def gates(self) -> list[Gate]:
+        """The gateway's own gate, and those of its regions."""
+        return [self.gate, *self.gate.regions.values()]
+
+    @property
+    def approvals(self) -> list[Approvals]:
+        """The approvals of this gateway: one room, and one for each region."""
+        found = [gate.approvals for gate in self.gates if gate.approvals is not None]
+        if not found:
             raise NotIn(404, "there are no approvals on this gateway")
-        return self.gate.approvals
+        return found
+
+    def approvals_of(self, approval: str) -> tuple[Gate, Approvals]:
+        """Where this request is kept; where nobody has it, the gateway's own room, which will say so."""
+        for gate in self.gates:
+            if gate.approvals is not None and gate.approvals.get(approval) is not None:
+                return gate, gate.approvals
+        return self.gate, self.approvals[0]
 
     @property
-    def appeals(self) -> Appeals:
-        """The appeals of this gateway."""
-        return Appeals(self.store, self.ledger.append)
+    def appeals(self) -> list[Appeals]:
+        """The appeals of this gateway: one room, and one for each region."""
+        return [gate.appeals for gate in self.gates if gate.appeals is not None]
 
-    @property
-    def data_dirs(self) -> list[Path]:
-        """Where ledgers lie."""
-        return [self.data_dir]
+    def appeals_of(self, appeal: str) -> Appeals:
+        """Where this appeal is kept."""
+        return next((room for room in self.appeals if room.get(appeal) is not None), self.appeals[0])
+
+    def data_dirs(self, place: str = "") -> list[Path]:
+        """Where ledgers lie: all, or that of one region."""
+        named = [gate for name, gate in self.gate.regions.items() if name == place] if place else self.gates
+        return [gate.data_dir for gate in named if gate.data_dir is not None]
 
     def reader(self, request: Request) -> Person:
         """Who reads: a key's holder, or whoever is on this machine, who may read all. Raises NotIn."""

@@ -19,6 +19,9 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 LOCAL: Final[Mapping[str, Any]] = {"id": "local", "roles": [], "tenant": "", "jurisdiction": ""}
 MAX_COUNTED: Final = 100_000  # keys whose requests are counted
 MAX_HOST_CHARS: Final = 300
+MAX_PLACE_CHARS: Final = 100
+PLACE: Final = b"x-bylaw-jurisdiction"
+ANY: Final = "*"
 
 
 class NotIn(Exception):  # noqa: N818  # becomes an answer
@@ -47,15 +50,17 @@ class Door:
     processes: int = 1  # that share each key's limit
     steady: Callable[[], float] = time.monotonic
     budgets: Budgets | None = None
+    prices: Mapping[str, str] = field(default_factory=dict)  # of tokens, by region
     _buckets: "OrderedDict[str, Bucket]" = field(default_factory=OrderedDict)
 
     def enter(self, headers: Mapping[bytes, bytes]) -> Who:
         """Who asks; raises NotIn."""
         key = self.key(headers)
         if key is None:
-            return Who(LOCAL)
+            return Who({**LOCAL, "jurisdiction": chosen(ANY, headers.get(PLACE, b"").decode("latin-1"))} if PLACE in headers else LOCAL)
+        place = chosen(key.grant.jurisdiction, headers.get(PLACE, b"").decode("latin-1"))
         self._count(key)
-        return Who(key.principal(), key.id, key.grant.requests_per_min, self._meter(key))
+        return Who({**key.principal(), "jurisdiction": place}, key.id, key.grant.requests_per_min, self._meter(key, place))
 
     def key(self, headers: Mapping[bytes, bytes]) -> Key | None:
         """The key that was shown; None for whoever is on this machine and shows none. Raises NotIn."""
@@ -85,16 +90,17 @@ class Door:
             raise NotIn(401, "to decide on an approval takes a key; `bylaw keys demo` makes one to try it with")
         return key.person()
 
-    def _meter(self, key: Key) -> Meter | None:
+    def _meter(self, key: Key, place: str) -> Meter | None:
         """What counts a key's use, where it has a budget that is not used up; raises NotIn, and StoreError where that cannot be known."""
         limits = key.grant.limits
         if not limits:
             return None
         if self.budgets is None:
             raise NotIn(403, "this key has a budget, and this gateway does not count; nobody spends what nobody counts")
-        if limits.micros is not None and not key.grant.price:
+        costs = key.grant.price or self.prices.get(place, "")
+        if limits.micros is not None and not costs:
             raise NotIn(403, "this key has a budget in money, and nobody has said what tokens cost; make one with --price IN/OUT")
-        meter = Meter(self.budgets, key.id, limits, price(key.grant.price) if key.grant.price else None)
+        meter = Meter(self.budgets, key.id, limits, price(costs) if costs else None)
         if (spent := meter.spent()) is not None:
             raise NotIn(429, spent.what, spent.retry_after_s)
         return meter
@@ -111,6 +117,19 @@ class Door:
             self._buckets.popitem(last=False)
         if left < 1:
             raise NotIn(429, f"this key may ask {key.grant.requests_per_min} times a minute", max(1, round((1 - left) * 60 / most)))
+
+
+def chosen(allowed: str, header: str) -> str:
+    """The jurisdiction of one request: the key's own, or the one of those it allows that the header names; raises NotIn.
+
+    A key has one jurisdiction, several with commas between, `*` for any, or none.
+    """
+    names = [name for one in allowed.split(",") if (name := one.strip())]
+    if header and (len(header) > MAX_PLACE_CHARS or not (header.isascii() and header.isprintable()) or header == ANY):
+        raise NotIn(400, "x-bylaw-jurisdiction is no name of a jurisdiction")
+    if header and header not in names and ANY not in names:
+        raise NotIn(403, "x-bylaw-jurisdiction names a jurisdiction that this key does not have")
+    return header or (names[0] if len(names) == 1 and names[0] != ANY else "")
 
 
 def _shown(headers: Mapping[bytes, bytes]) -> str:

@@ -5,8 +5,10 @@ Each seam is a Protocol, so that the gateway can be tried without a disk; the pa
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
+from bylaw.govern.appeals import Appeals
 from bylaw.govern.approvals import Approvals
 from bylaw.govern.budgets import Meter
 from bylaw.serve.law import Law
@@ -83,4 +85,7 @@ class Gate:
     approvals: Approvals | None = None
     ways: Ways = Ways()
     stops_now: Stops | None = None  # asked of the store, right before something is released; without it, memory
+    appeals: Appeals | None = None
+    data_dir: Path | None = None  # where the ledger lies
+    regions: Mapping[str, "Gate"] = field(default_factory=dict)  # by jurisdiction; then nobody goes through this gate itself
     troubles: Callable[[], Sequence[str]] = tuple  # what does not work just now, told at /readyz

@@ -18,8 +18,8 @@ from bylaw.serve.door import NotIn
 from bylaw.serve.ends import Done, Refused, UpstreamSaid
 from bylaw.serve.exchange import Exchange
 from bylaw.serve.gate import Gate, Who
-from bylaw.serve.metering import metered
 from bylaw.serve.preface import due, given
+from bylaw.serve.regions import placed
 from bylaw.serve.release import release
 from bylaw.serve.route import Route
 from bylaw.serve.routes import ROUTES
@@ -113,10 +113,11 @@ class Gateway:
             self.active -= 1
 
     async def _model(self, route: Route, who: Who, headers: Mapping[bytes, bytes], body: bytes, begun: "Begun") -> None:
-        if not self.gate.recorder.healthy:
+        gate = placed(self.gate, who)
+        if not gate.recorder.healthy:
             raise LedgerError("the ledger does not take entries")
         asked = route.shape.asked(load(body))
-        exchange = self._exchange(route, who, asked, headers)
+        exchange = self._exchange(gate, route, who, asked, headers)
         try:
             if approval := headers.get(b"x-bylaw-approval"):
                 stored = await release(exchange, approval.decode("latin-1"))
@@ -135,13 +136,13 @@ class Gateway:
             reply = route.shape.fresh(asked.model, uuid4().hex, refused.text)
             await self._send(exchange, begun, Done(reply, refused.decision, refused.record, refused.approval))
 
-    def _exchange(self, route: Route, who: Who, asked: Asked, headers: Mapping[bytes, bytes]) -> Exchange:
+    def _exchange(self, gate: Gate, route: Route, who: Who, asked: Asked, headers: Mapping[bytes, bytes]) -> Exchange:
         name = headers.get(b"x-bylaw-session", b"").decode("latin-1")[:MAX_SESSION_CHARS]
         if not (name and name.isascii() and name.isprintable()):
             name = sha256("\0".join((asked.model, *asked.opening)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        session = self.gate.sessions.of(who.id, name)
-        send_headers = self.gate.upstream.headers(headers, route.path, bool(who.key))
-        exchange = Exchange(metered(self.gate, who), route, self.gate.laws(who.principal), who, session, asked, send_headers)
+        session = gate.sessions.of(who.id, name)
+        send_headers = gate.upstream.headers(headers, route.path, bool(who.key))
+        exchange = Exchange(gate, route, gate.laws(who.principal), who, session, asked, send_headers)
         if exchange.law.sayings.notices:
             exchange.preface = due(exchange.law.sayings, exchange.place, session, asked, route.path)
         return exchange
@@ -176,15 +177,16 @@ class Gateway:
 
     async def _pass(self, scope: Scope, who: Who, headers: Mapping[bytes, bytes], body: bytes, begun: "Begun") -> None:
         """Routes on which nothing is said: the list of models, and embeddings. A stop holds for them as well."""
-        if reasons := self.gate.stops(who.principal, ""):
-            raise NotIn(503, f"stopped: {'; '.join(sorted(reasons))}", self.gate.ways.retry_after_s)
+        gate = placed(self.gate, who)
+        if reasons := gate.stops(who.principal, ""):
+            raise NotIn(503, f"stopped: {'; '.join(sorted(reasons))}", gate.ways.retry_after_s)
         path = scope["path"]
-        sent_on = self.gate.upstream.headers(headers, path, bool(who.key))
+        sent_on = gate.upstream.headers(headers, path, bool(who.key))
         if scope["method"] == "POST":
-            reply = await metered(self.gate, who).upstream.post(path, dump(load(body)), sent_on)
+            reply = await gate.upstream.post(path, dump(load(body)), sent_on)
             await begun.whole(reply.status, reply.body, [JSON, *reply.headers])
             return
-        async with self.gate.upstream.stream(path, b"", sent_on, scope["method"]) as live:
+        async with gate.upstream.stream(path, b"", sent_on, scope["method"]) as live:
             await begun.whole(live.status, await live.rest(), [JSON, *live.headers])
 
 

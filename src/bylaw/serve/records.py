@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bylaw.errors import LedgerError
 from bylaw.ledger import place, reading
 
 MAX_NAME: Final = 300  # characters
@@ -57,7 +56,4 @@ def fits(entry: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
 
 
 def _logs(data_dirs: Collection[Path]) -> list[Path]:
-    found = [path for data_dir in dict.fromkeys(data_dirs) for path in place.logs(data_dir)]
-    if not found and not data_dirs:
-        raise LedgerError("there is no ledger here", "Name its data directory.")
-    return found
+    return [path for data_dir in dict.fromkeys(data_dirs) for path in place.logs(data_dir)]

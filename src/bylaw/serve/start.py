@@ -17,6 +17,7 @@ from typing import Any, Final
 from bylaw.canonical import digest_bytes
 from bylaw.errors import BylawError, PolicyError, StoreError
 from bylaw.govern import keys
+from bylaw.govern.appeals import Appeals
 from bylaw.govern.approvals import Approvals
 from bylaw.govern.budgets import Budgets
 from bylaw.govern.histories import Histories
@@ -25,10 +26,12 @@ from bylaw.govern.stops import Stops
 from bylaw.ledger.writer import Ledger
 from bylaw.serve import bundle
 from bylaw.serve import live as lives
+from bylaw.serve import regions as regional
 from bylaw.serve.door import LOOPBACK, Door
 from bylaw.serve.gate import Gate, Ways
 from bylaw.serve.gateway import App, Gateway, Receive, Scope, Send
 from bylaw.serve.live import InForce, Live
+from bylaw.serve.regions import Region
 from bylaw.serve.sessions import Keeper, Sessions
 from bylaw.serve.upstream import Upstream
 from bylaw.serve.watched_folder import WatchedFolder
@@ -58,6 +61,7 @@ class Setting:
     ways: Ways = field(default_factory=Ways)
     local_model: bool = False  # the upstream is a process that was started with the gateway
     wiring: Wiring = field(default_factory=Wiring)
+    regions: tuple[Region, ...] = ()
     unsafe_watch: Path | None = None  # the folder whose policy is in force as it stands there
 
     @property
@@ -163,9 +167,11 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     stack.callback(watch.close)
 
     def told(approval: str, how: str) -> None:
-        approvals.note(approval, how)
+        for one in (approvals, *(place.approvals for place in gate.regions.values() if place.approvals)):
+            one.note(approval, how)  # only one of them has it
 
-    approvals = Approvals(store, ledger.append, ring=wired.ring(told))
+    ring_for = wired.ring(told)
+    approvals = Approvals(store, ledger.append, ring=ring_for)
     stack.callback(approvals.close)
     stack.callback(wired.close)  # before what it writes to
     keeper = Keeper(Histories(store))
@@ -176,11 +182,12 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     gc.freeze()  # what is loaded stays; to look through it again and again costs more than a request
     gc.set_threshold(GARBAGE)
     gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(keeper=keeper), approvals, setting.ways, stops.applies_now)
-    gate.troubles = wired.troubles.now
+    gate.troubles, gate.appeals, gate.data_dir = wired.troubles.now, Appeals(store, ledger.append), setting.data_dir
+    gate.regions = regional.opened(setting.regions, gate, ring_for, stack)
     budgets = Budgets(store)
     budgets.start()
     stack.callback(budgets.close)
-    door = Door(ring, setting.local, setting.workers, budgets=budgets)
+    door = Door(ring, setting.local, setting.workers, budgets=budgets, prices={one.name: one.price for one in setting.regions})
 
     def other() -> App:
         from bylaw.serve.admin import admin  # noqa: PLC0415  # Starlette loads when somebody first asks for these routes

@@ -12,9 +12,11 @@ from bylaw.store.approval_tables import ANSWERS, APPROVALS
 from bylaw.store.database import Store
 from bylaw.types import Need
 
-State = Literal["pending", "approved", "denied", "expired", "executing", "done", "failed", "unknown", "released"]
+State = Literal["pending", "approved", "denied", "expired", "executing", "done", "failed", "unknown", "released", "superseded"]
 Route = Literal["run", "release"]
-STATES: Final[tuple[State, ...]] = ("pending", "approved", "denied", "expired", "executing", "done", "failed", "unknown", "released")
+STATES: Final[tuple[State, ...]] = (
+    "pending", "approved", "denied", "expired", "executing", "done", "failed", "unknown", "released", "superseded",
+)  # fmt: skip
 MAX_LISTED: Final = 500
 
 
