@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import openai
 import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bylaw.models import server_asked, server_reply, transcript
+from bylaw.models import server_asked, server_reply, server_tools, transcript
 from bylaw.models.server import Server
 from bylaw.models.server_asked import BadRequest, Wanted
 from bylaw.models.server_queue import Full, Queue
@@ -137,10 +138,18 @@ def test_health_and_the_model_are_told() -> None:
     ("body", "named"),
     [
         ({"messages": []}, "messages"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "role"),
+        ({"messages": [{"role": "oracle", "content": "x"}]}, "role"),
+        ({"messages": [{"role": "assistant", "function_call": {"name": "f"}}]}, "function_call"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "half a character"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "content"),
-        ({"messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}]}, "tool"),
-        (HELLO | {"tools": [{"type": "function"}]}, "cannot call tools"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "tool_calls"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}]}, "tool_calls"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "[1]"}}]}]}, "an object"),
+        (HELLO | {"tools": [{"type": "function"}]}, "tools"),
+        (HELLO | {"tools": [{"type": "web_search"}]}, "tools"),
+        (HELLO | {"tools": {}}, "tools"),
+        (HELLO | {"tool_choice": "required"}, "tool_choice"),
+        (HELLO | {"functions": [{"name": "f"}]}, "functions"),
         (HELLO | {"top_p": 0.5}, "top_p"),
         (HELLO | {"response_format": {"type": "json_object"}}, "response_format"),
         (HELLO | {"logprobs": True}, "logprobs"),
@@ -291,6 +300,64 @@ def test_a_model_that_must_think_and_does_not_is_malformed_and_another_is_not() 
 )
 def test_stop_texts_cut_the_answer_and_not_the_thought(raw: str, stops: tuple[str, ...], at: int | None) -> None:
     assert server_reply.cut_at(raw, stops) == at
+
+
+# ---- Tool calls ----------------------------------------------------------------------------------------------------------
+
+REFUND = '<tool_call>\n{"name": "payments.refund", "arguments": {"order": 81, "amount": 45.0}}\n</tool_call>'
+
+
+def test_tool_calls_are_taken_out_of_the_text_and_leave_the_same_streamed_or_not() -> None:
+    reply = server_tools.called(Reply("hm", f"One moment. {REFUND}{REFUND}", "stop", COST))
+    writer = Writer({"hello": reply})
+
+    async def ask() -> list[Any]:
+        async with serving(writer) as client:
+            own = openai.AsyncOpenAI(base_url=str(client._base_url).rstrip("/") + "/v1", api_key="secret", max_retries=0)
+            messages: Any = HELLO["messages"]
+            async with own:
+                whole = await own.chat.completions.create(model="m", messages=messages)
+                pieces = [one async for one in await own.chat.completions.create(model="m", messages=messages, stream=True)]
+            deltas = [call for piece in pieces for call in piece.choices[0].delta.tool_calls or ()]
+            return [whole.choices[0], deltas, pieces[-1].choices[0].finish_reason]
+
+    whole, deltas, finish = run(ask)
+    said = [(call.function.name, json.loads(call.function.arguments)) for call in whole.message.tool_calls]
+
+    assert said == [("payments.refund", {"order": 81, "amount": 45.0})] * 2
+    assert [(one.index, one.function.name, json.loads(one.function.arguments)) for one in deltas] == [(0, *said[0]), (1, *said[1])]
+    assert (whole.message.content, whole.finish_reason, finish) == ("One moment.", "tool_calls", "tool_calls")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<tool_call>{}</tool_call>",
+        "<tool_call>not json</tool_call>",
+        REFUND[:-3],
+        REFUND[5:],
+        f"<tool_call>{REFUND}",
+        f"{REFUND}</tool_call>",
+        '<tool_call>{"name": "a", "name": "b", "arguments": {}}</tool_call>',
+        '<tool_call>{"name": "a", "arguments": {"x": 1, "x": 2}}</tool_call>',
+        '<tool_call>{"name": "a", "arguments": {"x": 1e999}}</tool_call>',
+        '<tool_call>{"name": "a", "arguments": {"x": NaN}}</tool_call>',
+        '<tool_call>{"name": "a", "arguments": "x"}</tool_call>',
+        '<tool_call>{"name": "a", "arguments": {}, "also": 1}</tool_call>',
+        REFUND * (server_tools.MAX_CALLS + 1),
+    ],
+)
+def test_a_call_that_cannot_be_read_makes_the_reply_malformed(answer: str) -> None:
+    found = server_tools.called(Reply("hm", answer, "stop", COST))
+
+    assert (bool(found.fault), found.answer, found.calls) == (True, "", ())
+
+
+def test_a_long_hostile_text_is_read_in_a_moment() -> None:
+    began = time.monotonic()
+    server_tools.called(Reply("", "<tool_call>" * 50_000 + "<" * 200_000, "stop", COST))
+
+    assert time.monotonic() - began < 5
 
 
 # ---- In what company -----------------------------------------------------------------------------------------------------

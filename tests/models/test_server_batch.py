@@ -1,11 +1,13 @@
 """What the local model's server writes, on the shipped base: company, budgets, seeds and stop texts."""
 
+import copy
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from bylaw.models import server_batch
+from bylaw.models import server_asked, server_batch
 from bylaw.models.local import LocalModel
 from bylaw.models.server_asked import BadRequest, Wanted
 from bylaw.policyworld.scenarios import test_set as drawn_tests
@@ -70,6 +72,45 @@ def test_a_row_whose_client_has_gone_writes_no_more(base: LocalModel) -> None:
     gone.dropped = True
 
     assert server_batch.generate(base, [gone, here])[0].tokens.written == 1
+
+
+TOOL = {"type": "function", "function": {"name": "payments.refund", "parameters": {"type": "object"}}}
+CALLED = {"id": "c1", "type": "function", "function": {"name": "payments.refund", "arguments": '{"order": 81}'}}
+WITH_TOOLS = {
+    "messages": [
+        {"role": "user", "content": "refund it"},
+        {"role": "assistant", "content": None, "tool_calls": [CALLED]},
+        {"role": "tool", "tool_call_id": "c1", "content": "done"},
+    ],
+    "tools": [TOOL],
+}
+HERMES = (
+    '{% for tool in tools or [] %}{{ tool.function.name }} {% endfor %}answer <tool_call>{"name": ...}</tool_call>\n'
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}"
+    "{% for c in m.tool_calls or [] %} calls {{ c.function.name }} {{ c.function.arguments.order }}{% endfor %}\n{% endfor %}"
+)
+
+
+def test_a_model_whose_template_has_no_tools_is_offered_none(base: LocalModel) -> None:
+    with pytest.raises(BadRequest, match="cannot call tools"):
+        rows(base, server_asked.read(json.dumps(WITH_TOOLS).encode()))
+
+
+def test_a_template_with_tools_gets_them_and_the_calls_made_before(base: LocalModel) -> None:
+    tokenizer = copy.deepcopy(base.tokenizer)
+    tokenizer.chat_template = HERMES
+    wanted = server_asked.read(json.dumps(WITH_TOOLS).encode())
+    model = replace(base, tokenizer=tokenizer)
+
+    row = rows(model, wanted)[0]
+    text = server_batch.rendered(tokenizer, wanted, True)
+    unforced = server_batch.rendered(tokenizer, server_asked.read(json.dumps(WITH_TOOLS | {"tool_choice": "none"}).encode()), True)
+
+    assert row.calls
+    assert text.startswith("payments.refund answer")
+    assert "assistant:  calls payments.refund 81" in text
+    assert "tool: done" in text
+    assert unforced.startswith("answer")
 
 
 @pytest.mark.parametrize("wanted", [Wanted(ASKED[0], 100_000), Wanted((Message("user", "help " * 5_000),))])

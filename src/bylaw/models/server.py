@@ -4,7 +4,7 @@ It listens on loopback only, and answers only who has the random key that it pri
 users of the machine cannot use it. `--with-parent` ends it when its standard input ends, so that it does not outlive whoever started
 it, however that one died. `bylaw serve --model` does this.
 
-It speaks `/v1/chat/completions` (whole and streamed, n, stop, temperature, seed), `/v1/models` and `/healthz`, and calls no tools.
+It speaks `/v1/chat/completions` (whole and streamed, n, stop, temperature, seed, tools), `/v1/models` and `/healthz`.
 """
 
 import argparse

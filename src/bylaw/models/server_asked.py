@@ -12,11 +12,12 @@ from bylaw.types import Message, Role
 
 MAX_MESSAGES: Final = 2_000
 MAX_CHOICES: Final = 16
+MAX_TOOLS: Final = 128
 MAX_STOPS: Final = 4
 MAX_STOP_CHARS: Final = 200
 MAX_TEMPERATURE: Final = 5.0
 MAX_TOKENS: Final = 1 << 20
-ROLES: Final[Mapping[str, Role]] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+ROLES: Final[Mapping[str, Role]] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {  # what may be said of things that we do not do
     "top_p": (1,),
     "presence_penalty": (0,),
@@ -26,8 +27,9 @@ NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {  # what may be said of things 
     "top_logprobs": (0,),
     "response_format": ({"type": "text"},),
     "functions": ([],),
-    "tools": ([],),
+    "tool_choice": ("auto", "none"),
 }
+JsonMap = Mapping[str, Any]
 
 
 class BadRequest(Exception):  # noqa: N818  # becomes a 400
@@ -47,6 +49,8 @@ class Wanted:
     thinking: bool | None = None  # None: as the model was trained
     stream: bool = False
     with_usage: bool = False  # at the end of a stream
+    tools: tuple[JsonMap, ...] = ()  # that may be called
+    turns: tuple[JsonMap, ...] = ()  # the messages with their tool calls, where tools come in anywhere
 
 
 def read(body: bytes) -> Wanted:
@@ -59,14 +63,18 @@ def read(body: bytes) -> Wanted:
         raise BadRequest("the body is not a JSON object")
     for name, neutral in NEUTRAL.items():
         if found.get(name) is not None and found[name] not in neutral:
-            raise BadRequest(_not_done(name))
+            raise BadRequest(f"`{name}` cannot be set for a local model")
     template = found.get("chat_template_kwargs")
     thinking = template.get("enable_thinking") if isinstance(template, dict) else None
     if not (thinking is None or isinstance(thinking, bool)):
         raise BadRequest("`chat_template_kwargs.enable_thinking` is true or false")
     options = found.get("stream_options")
+    tools = _tools(found.get("tools")) if found.get("tool_choice") != "none" else ()
+    turns = _list(found.get("messages"), "messages", MAX_MESSAGES)
+    messages = tuple(_message(at, one) for at, one in enumerate(turns))
+    with_tools = bool(tools) or any(one.role == "tool" or turn.get("tool_calls") for one, turn in zip(messages, turns, strict=True))
     return Wanted(
-        _messages(found.get("messages")),
+        messages,
         _whole(found, "max_completion_tokens", 1, MAX_TOKENS) or _whole(found, "max_tokens", 1, MAX_TOKENS),
         _temperature(found.get("temperature")),
         _whole(found, "seed", -(1 << 63), (1 << 63) - 1),
@@ -75,41 +83,74 @@ def read(body: bytes) -> Wanted:
         thinking,
         found.get("stream") is True,
         isinstance(options, dict) and options.get("include_usage") is True,
+        tools,
+        tuple(_turn(at, one, turn) for at, (one, turn) in enumerate(zip(messages, turns, strict=True))) if with_tools else (),
     )
-
-
-def _not_done(name: str) -> str:
-    if name in ("tools", "functions"):
-        return "this local model cannot call tools: nothing here reads calls out of its text"
-    return f"`{name}` cannot be set for a local model"
 
 
 def _no_constant(text: str) -> None:
     raise ValueError(text)
 
 
-def _messages(value: Any) -> tuple[Message, ...]:
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_MESSAGES:
-        raise BadRequest(f"`messages` must be a list of 1 to {MAX_MESSAGES} messages")
-    return tuple(_message(at, one) for at, one in enumerate(value))
+def _list(value: Any, name: str, most: int) -> list[Any]:
+    if not isinstance(value, list) or not 1 <= len(value) <= most:
+        raise BadRequest(f"`{name}` must be a list of 1 to {most}")
+    return value
 
 
 def _message(at: int, one: Any) -> Message:
     role = one.get("role") if isinstance(one, dict) else None
     if not isinstance(role, str) or role not in ROLES:
-        raise BadRequest(f"messages[{at}].role must be one of {', '.join(ROLES)}: this local model knows no others")
-    if one.get("tool_calls") or one.get("function_call"):
-        raise BadRequest(f"messages[{at}] calls a tool, and this local model cannot")
+        raise BadRequest(f"messages[{at}].role must be one of {', '.join(ROLES)}: a local model knows no others")
+    if one.get("function_call"):
+        raise BadRequest(f"messages[{at}].function_call is out of date: use `tool_calls`")
     content = one.get("content")
     if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
         content = "".join(str(part.get("text", "")) for part in content)
+    if content is None and one.get("tool_calls"):
+        content = ""
     if not isinstance(content, str):
-        raise BadRequest(f"messages[{at}].content must be text: this local model reads nothing else")
+        raise BadRequest(f"messages[{at}].content must be text: a local model reads nothing else")
+    return Message(ROLES[role], _whole_text(content, f"messages[{at}].content"))
+
+
+def _whole_text(text: str, where: str) -> str:
     try:
-        content.encode()
+        text.encode()
     except UnicodeEncodeError:
-        raise BadRequest(f"messages[{at}].content holds half a character") from None
-    return Message(ROLES[role], content)
+        raise BadRequest(f"{where} holds half a character") from None
+    return text
+
+
+def _tools(value: Any) -> tuple[JsonMap, ...]:
+    if value is None or value == []:
+        return ()
+    tools = _list(value, "tools", MAX_TOOLS)
+    for at, one in enumerate(tools):
+        inner = one.get("function") if isinstance(one, dict) and one.get("type") == "function" else None
+        if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
+            raise BadRequest(f"tools[{at}] must be a function with a name: a local model calls nothing else")
+    return tuple(tools)
+
+
+def _turn(at: int, message: Message, one: JsonMap) -> JsonMap:
+    """A message as chat templates take it: arguments are objects there, not text."""
+    turn: dict[str, Any] = {"role": message.role, "content": message.content}
+    if one.get("tool_calls"):
+        turn["tool_calls"] = [_call(at, call) for call in _list(one["tool_calls"], f"messages[{at}].tool_calls", MAX_TOOLS)]
+    return turn
+
+
+def _call(at: int, call: Any) -> JsonMap:
+    inner = call.get("function") if isinstance(call, dict) else None
+    try:
+        arguments = json.loads(inner["arguments"], parse_constant=_no_constant)  # type: ignore[index]  # where there is none, it is caught
+        name = inner["name"]  # type: ignore[index]  # the same
+    except (TypeError, KeyError, ValueError, RecursionError):
+        raise BadRequest(f"messages[{at}].tool_calls must each be a function with a name and arguments in JSON") from None
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise BadRequest(f"messages[{at}].tool_calls must each have a name, and an object as arguments")
+    return {"type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def _whole(found: Mapping[str, Any], name: str, low: int, high: int) -> int | None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import torch
+from jinja2 import TemplateError
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from bylaw.errors import ModelError
-from bylaw.models import local, server_reply, transcript
+from bylaw.models import local, server_reply, server_tools, transcript
 from bylaw.models.local import LocalModel
 from bylaw.models.server_asked import BadRequest, Wanted
 from bylaw.models.server_reply import Reply
@@ -33,6 +34,7 @@ class Row:
     stops: tuple[str, ...]
     opened: str  # the think tag, where the template has written it
     thinking: bool | None  # True: there must be a think block; False: there must be none; None: either
+    calls: bool = False  # tools were offered, so that calls are read
     dropped: bool = field(default=False, compare=False)  # set by another thread when the client has gone
 
 
@@ -45,10 +47,7 @@ def settle(model: LocalModel) -> None:
 def rows(model: LocalModel, wanted: Wanted, thinks: bool | None, seed: int) -> list[Row]:
     """The rows of a request; raises BadRequest where it does not fit. `thinks` is how the model was trained, `seed` stands in for none."""
     thinking = thinks if wanted.thinking is None else wanted.thinking
-    try:
-        text = local.render_prompt(model.tokenizer, wanted.messages, thinking is not False)
-    except ModelError as error:
-        raise BadRequest(error.what) from None
+    text = rendered(model.tokenizer, wanted, thinking is not False)
     ids = local.prompt_ids(model.tokenizer, text)
     left = model.context - len(ids)
     budget = min(left, DEFAULT_TOKENS) if wanted.max_new_tokens is None else wanted.max_new_tokens
@@ -56,7 +55,26 @@ def rows(model: LocalModel, wanted: Wanted, thinks: bool | None, seed: int) -> l
         raise BadRequest(f"{len(ids)} tokens of prompt and {max(budget, 1)} of answer do not fit the model's context of {model.context}")
     opened = transcript.OPEN if thinking is not False and local.opens_thinking(text) else ""
     first = seed if wanted.seed is None else wanted.seed
-    return [Row(ids, budget, wanted.temperature, first + at, wanted.stops, opened, thinking) for at in range(wanted.n)]
+    calls = bool(wanted.tools)
+    return [Row(ids, budget, wanted.temperature, first + at, wanted.stops, opened, thinking, calls) for at in range(wanted.n)]
+
+
+def rendered(tokenizer: Any, wanted: Wanted, thinking: bool) -> str:
+    """The text that the model continues; raises BadRequest where its chat template does not take the conversation."""
+    try:
+        if not wanted.turns:
+            return local.render_prompt(tokenizer, wanted.messages, thinking)
+        if not server_tools.takes(tokenizer.chat_template):
+            raise BadRequest("this local model cannot call tools: its chat template has none, or none that are read here")
+        turns, tools = [dict(one) for one in wanted.turns], [dict(one) for one in wanted.tools] or None
+        text = str(tokenizer.apply_chat_template(turns, tools=tools, tokenize=False, add_generation_prompt=True, enable_thinking=thinking))
+    except ModelError as error:
+        raise BadRequest(error.what) from None
+    except (TemplateError, TypeError) as error:
+        raise BadRequest(f"the model's chat template refuses the conversation: {error}") from None
+    if any(one.role == "system" and one.content.strip() not in text for one in wanted.messages):
+        raise BadRequest("the model's chat template drops system messages where there are tools")
+    return text
 
 
 def generate(model: LocalModel, batch: Sequence[Row]) -> list[Reply]:
@@ -90,7 +108,8 @@ def _reply(tokenizer: Any, row: Row, ids: Sequence[int], ends: frozenset[int]) -
     text, finish = local.decode(tokenizer, ids, ends)
     raw, how = _ended(row.opened + text, finish, row.stops)
     count = next((at + 1 for at, token in enumerate(ids) if token in ends), len(ids))
-    return server_reply.taken(raw, how, row.thinking, server_reply.Tokens(len(row.ids), count))
+    reply = server_reply.taken(raw, how, row.thinking, server_reply.Tokens(len(row.ids), count))
+    return server_tools.called(reply) if row.calls else reply
 
 
 class _Ended(NamedTuple):

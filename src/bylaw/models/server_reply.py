@@ -23,15 +23,23 @@ class Tokens(NamedTuple):
     written: int
 
 
+class Call(NamedTuple):
+    """A tool call."""
+
+    name: str
+    arguments: str  # JSON
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One choice. Where `fault` is said, there is no other text."""
 
     thinking: str
     answer: str
-    finish: Literal["stop", "length"]
+    finish: Literal["stop", "length", "tool_calls"]
     tokens: Tokens
     fault: str = ""
+    calls: tuple[Call, ...] = ()
 
 
 def cut_at(raw: str, stops: Sequence[str]) -> int | None:
@@ -86,15 +94,24 @@ def whole(head: dict[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
     """The answer as one object. `head` has id, created and model."""
     choices = []
     for index, one in enumerate(replies):
-        message = {"role": "assistant", "content": one.answer, **({"reasoning_content": one.thinking} if one.thinking else {})}
+        message: dict[str, Any] = {"role": "assistant", "content": one.answer or (None if one.calls else "")}
+        message |= {"reasoning_content": one.thinking} if one.thinking else {}
+        message |= {"tool_calls": calls_of(head, index, one)} if one.calls else {}
         choices.append({"index": index, "message": message, "logprobs": None, "finish_reason": one.finish})
     return {**head, "object": "chat.completion", "choices": choices, "usage": usage(replies)}
+
+
+def calls_of(head: dict[str, Any], index: int, one: Reply) -> list[dict[str, Any]]:
+    """The tool calls of a choice; ids are made of the reply's own."""
+    return [
+        {"id": f"call-{head['id'][-24:]}-{index}-{at}", "type": "function", "function": call._asdict()} for at, call in enumerate(one.calls)
+    ]
 
 
 def events(head: dict[str, Any], replies: Sequence[Reply], with_usage: bool) -> Iterator[bytes]:
     """The same as a stream of server-sent events."""
 
-    def chunk(index: int, delta: dict[str, str], finish: str | None = None) -> bytes:
+    def chunk(index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
         return _event({**head, "object": "chat.completion.chunk", "choices": [choice]})
 
@@ -102,6 +119,8 @@ def events(head: dict[str, Any], replies: Sequence[Reply], with_usage: bool) -> 
         yield chunk(index, {"role": "assistant", "content": ""})
         for key, text in (("reasoning_content", one.thinking), ("content", one.answer)):
             yield from (chunk(index, {key: text[at : at + PIECE_CHARS]}) for at in range(0, len(text), PIECE_CHARS))
+        for at, call in enumerate(calls_of(head, index, one)):
+            yield chunk(index, {"tool_calls": [{"index": at, **call}]})
         yield chunk(index, {}, one.finish)
     if with_usage:
         yield _event({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage(replies)})

@@ -282,8 +282,8 @@ def _edited_live(played: Played) -> float:
     activating.join()
     ensure(bool(done) and done[0].code == 0, f"the signed edit is put in force: {done[0].err if done else ''}")
     ensure(after.decision == "require_approval" and not after.calls, f"{MIDDLE} EUR wait under the new limit")
-    history = (played.shop.data_dir / "policies" / "history.jsonl").read_text("utf-8").splitlines()
-    seconds = max((seen - datetime.fromisoformat(json.loads(history[-1])["at"])).total_seconds(), 0.0)
+    history = played.shop.get("/api/policy", played.approves)["history"]
+    seconds = max((seen - datetime.fromisoformat(history[-1]["at"])).total_seconds(), 0.0)
     late = "" if seconds <= PROMISED_S else f" [yellow]later than the {PROMISED_S:.0f} s that is promised: is this machine busy?[/]"
     played.line("after", f"{MIDDLE} EUR: {after.decision}")
     console.print(f"             [bold]{seconds:.2f} s[/] after it was put in force; no request was refused meanwhile.{late}\n")

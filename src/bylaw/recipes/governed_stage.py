@@ -129,6 +129,12 @@ class Gateway:
         except OSError as error:
             raise RunError(f"the gateway does not answer: {error}", f"See {self.data_dir.with_suffix('.log')}.") from error
 
+    def get(self, path: str, key: str) -> dict[str, Any]:
+        """Read one of its own routes."""
+        request = urllib.request.Request(f"{self.url}{path}", headers={"authorization": f"Bearer {key}"})
+        with _DIRECT.open(request, timeout=ASK_S) as reply:
+            return dict(json.loads(reply.read()))
+
     def content(self, record: str, name: str) -> str:
         """A content that an entry of its ledger commits to: `LOG#INDEX`."""
         log, _, index = record.partition("#")
