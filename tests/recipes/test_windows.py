@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from bylaw import runs
 from bylaw.errors import RunError
 from bylaw.models.manners import USUAL
 from bylaw.policy import parse
-from bylaw.recipes import align_run, dry_run, telling
-from bylaw.recipes.asked import Question
+from bylaw.recipes import align_run, dry_run, measured
 from bylaw.recipes.dry_run import Parts
+from bylaw.recipes.evaluate import Question
 from tests.recipes.served import take
 
 LONG = "Please, the lamp is broken, " * 12 + "may I have 450 EUR back?"
@@ -85,18 +86,21 @@ def test_a_context_that_holds_no_lesson_at_all_stops_the_run_in_one_line(tmp_pat
     assert "--model" in caught.value.hint
 
 
-def test_eval_leaves_out_and_tells_the_test_prompts_that_the_target_cannot_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_eval_counts_what_the_target_cannot_hold_as_missing_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parts, policy = shortened(tmp_path, 120), tmp_path / "till.md"
 
-    results = telling.evaluate(Question(parts.model, policy, parts.judge), tmp_path / "eval")
+    results = measured.evaluate(Question(parts.model, policy, judge=parts.judge), tmp_path / "eval")
     short = shortened(tmp_path, 20)
-    with pytest.raises(
-        RunError, match="left out 2 of 2 test prompts, the first because: the prompt and 10 tokens to answer do not fit the context of 20"
-    ):
-        telling.evaluate(Question(short.model, policy, short.judge), tmp_path / "none")
+    with pytest.raises(RunError, match=r"nothing was measured: not one of .* fit the context of 20"):
+        measured.evaluate(Question(short.model, policy, judge=short.judge), tmp_path / "none")
 
-    assert results["arms"]["target"]["all"]["exact"]["n"] == 1
-    assert f"left out: 1 of 2 test prompts, the first because: {TOO_LONG}" in capsys.readouterr().out
+    rows = runs.read_rows(tmp_path / "eval" / "cases.jsonl")
+    too_long = [row for row in rows if row["said"].get("missing")]
+    assert too_long
+    assert all(TOO_LONG in row["said"]["fault"] and row["outcome"] == "unscored" for row in too_long)
+    assert results["outcomes"]["unscored"] >= len(too_long)
+    assert sum(results["outcomes"].values()) == len(rows) > len(too_long)
+    assert "not scored, the first because: no reply: " in capsys.readouterr().out
 
 
 def test_a_policy_without_tests_is_aligned_to_and_every_arm_says_that_nothing_was_tested(tmp_path: Path) -> None:

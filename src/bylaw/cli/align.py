@@ -1,4 +1,4 @@
-"""`bylaw align …`, `demo`, `eval`, `chat`, `trace`: train a model on a policy, measure it, look at it."""
+"""`bylaw align …`, `demo`, `chat`, `trace`: train a model on a policy, measure it, look at it."""
 
 import re
 from pathlib import Path
@@ -55,7 +55,7 @@ def align_deliberative(
     files = {"prompts": prompts, "tests": tests, "replay": replay, "helpful": helpful_first}
     named = {key: str(file.resolve()) if file else "" for key, file in files.items()}
     asked = {"model": model, "generator": generator, "size": size, "seed": seed, "lora": lora, "engine": engine}
-    started = align_run.begin(policy, out, _manners(price, concurrency), arms=arms, judge=judge, **asked, **named)
+    started = align_run.begin(policy, out, manners(price, concurrency), arms=arms, judge=judge, **asked, **named)
     results = telling.align(started, quiet=as_json)
     if as_json:
         say_json(results)
@@ -103,27 +103,6 @@ def demo(
         say_json(results)
 
 
-def evaluate(
-    target: Annotated[str, typer.Option(help=f"Who is tested: {A_MODEL}, scripted:FILE.", show_default=False)],
-    policy: PolicyOption,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write results.json, report.html and the rows.", show_default=False)],
-    judge: Annotated[str, typer.Option(help="Who judges a policy in prose.", show_default=False)] = "",
-    tests: Annotated[Path | None, typer.Option(metavar="FILE", help="More prompts to be tested with.", show_default=False)] = None,
-    size: Annotated[Literal["smoke", "tiny", "small", "full"], typer.Option(help="How many prompts.")] = "tiny",
-    price: Price = "",
-    concurrency: Concurrency = 8,
-    as_json: AsJson = False,
-) -> None:
-    """Measure a model against a policy from both sides: attacks resisted, allowed requests helped."""
-    from bylaw.recipes import telling  # noqa: PLC0415  # see `cli`
-    from bylaw.recipes.asked import Question  # noqa: PLC0415  # see `cli`
-
-    question = Question(target, policy, judge, size, tests, _manners(price, concurrency))
-    results = telling.evaluate(question, out, quiet=as_json)
-    if as_json:
-        say_json(results)
-
-
 def chat(
     model: Annotated[str, typer.Option(help=f"Who answers: {A_MODEL}, scripted:FILE.", show_default=False)],
     request: Annotated[str, typer.Argument(metavar="[REQUEST]", help="Ask this once; left out, talk.", show_default=False)] = "",
@@ -150,7 +129,7 @@ def trace(
         say_json(found)
 
 
-def _manners(price: str, concurrency: int) -> "Manners":
+def manners(price: str, concurrency: int) -> "Manners":
     """How endpoints are asked, from a command line; raises ModelError where the price is none."""
     from bylaw.errors import ModelError  # noqa: PLC0415  # see `cli`
     from bylaw.models.manners import Manners  # noqa: PLC0415  # see `cli`

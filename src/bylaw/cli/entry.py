@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bylaw._version import __version__
-from bylaw.cli import align, approvals, bring, judge, keys, label, ledger, policy, prompts, review, serve, stops
+from bylaw.cli import align, approvals, bring, evals, judge, keys, label, ledger, policy, prompts, review, serve, stops
 from bylaw.cli.saying import ERROR, FINDINGS, INTERRUPTED, failed, say
 from bylaw.errors import BylawError
 
@@ -99,7 +99,8 @@ app.add_typer(keys.app, name="keys")
 app.command("stop", short_help="Stop everything, or one tenant, principal or tool.")(stops.stop)
 app.command("resume", short_help="Lift a stop.")(stops.resume)
 app.add_typer(align.app, name="align")
-app.command("eval", short_help="Measure a model from both sides.")(align.evaluate)
+app.command("eval", short_help="Measure a target from both sides.")(evals.evaluate)
+app.add_typer(evals.app, name="suite", short_help="What a target is measured with.")
 app.command("demo", short_help="Show all of it on the embedded model.")(align.demo)
 app.command("chat", short_help="Talk with a model.")(align.chat)
 app.command("trace", short_help="One clause's life.")(align.trace)

@@ -1,8 +1,8 @@
 """What scored cases add up to: results.json of `bylaw eval`, made from the rows of cases.jsonl alone.
 
-`suites.<suite>.<clause or all>.<metric>` is `{rate, low, high, n, missing, corrected}`: a 95 % Wilson interval over rows; a share of nothing
-is null; what could not be told is missing and never in `n`; `corrected` is null until a judge's card corrects it. `outcomes` counts every
-case once. Nothing here depends on a time, a path or the order of the rows.
+`suites.<suite>.<clause or all>.<metric>` is `{rate, low, high, n, missing, corrected}`: a 95 % Wilson interval over rows; a share of
+nothing is null; what could not be told is missing and never in `n`; `corrected` is null until a judge's card corrects it. `outcomes`
+counts every case once. Nothing here depends on a time, a path or the order of the rows.
 """
 
 import math

@@ -1,11 +1,9 @@
-"""What a person may ask of a deliberative run or of a measurement, and the arms a run can train and measure."""
+"""What a person may ask of a deliberative run, and the arms a run can train and measure."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final, Self
 
-from bylaw.models.manners import USUAL, Manners
 from bylaw.recipes.sizes import Dial
 
 DEFAULT_ARMS: Final = ("base", "policy_in_prompt", "sft", "sft_rl")
@@ -42,15 +40,3 @@ class Asked:
     def from_json(cls, row: Mapping[str, Any]) -> Self:
         """Read run.json back."""
         return cls(**{**row, "arms": tuple(row["arms"]), "files": tuple(row["files"])})
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is measured, and with what."""
-
-    target: str
-    policy: Path
-    judge: str = ""  # PolicyWorld needs none
-    size: Dial = "tiny"
-    tests: Path | None = None  # prompts beside the policy's own eval examples
-    manners: Manners = USUAL  # how an endpoint is asked

@@ -12,7 +12,6 @@ from bylaw.recipes import align_run, needs
 from bylaw.recipes import demo as demo_recipe
 from bylaw.recipes import trace as trace_recipe
 from bylaw.recipes.align_run import Started
-from bylaw.recipes.asked import Question
 from bylaw.recipes.demo import shown
 from bylaw.recipes.narration import narrate
 from bylaw.recipes.sizes import Dial
@@ -64,22 +63,6 @@ def demo(out: Path, seed: int, size: Dial, everything: bool, quiet: bool = False
     """Run the demo and tell it."""
     run = demo_recipe.run(_console(quiet), out, seed, size, everything)
     return runs.read_json(run.path / "results.json")
-
-
-def evaluate(asked: Question, out: Path, quiet: bool = False) -> dict[str, Any]:
-    """Measure a target and show the table."""
-    from bylaw.recipes.measure import measure  # noqa: PLC0415  # torch; the other tellings need none in this process
-
-    console = _console(quiet)
-    with narrate(console) as narrator:
-        bar = narrator.progress.add_task(f"asking {asked.target}", total=None)
-        results = measure(asked, out, lambda done, total: narrator.progress.update(bar, completed=done, total=total))
-    console.print(demo_recipe.results_table(results))
-    manifest = runs.read_json(out / "manifest.json")
-    for line in [*([f"left out: {manifest['left_out']}"] if "left_out" in manifest else []), *needs.after(manifest)]:
-        console.print(line, soft_wrap=True)
-    console.print(f"results.json, report.html and the rows are in {out}")
-    return results
 
 
 def chat(model: str, policy: Path | None, user: str, request: str) -> None:
