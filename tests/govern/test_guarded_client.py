@@ -154,8 +154,10 @@ def test_what_is_not_governed_is_out_of_reach() -> None:
 
     with pytest.raises(AttributeError, match="not governed"):
         _ = client.embeddings
-    with pytest.raises(NotImplementedError, match="gateway"):
-        client.chat.completions.create(model="m", messages=[], stream=True)
+    with pytest.raises(AttributeError, match="not governed"):
+        client.chat.completions.parse(model="m", messages=[])
+    with pytest.raises(ValueError, match="extra_body is refused"):
+        client.chat.completions.create(model="m", messages=[], extra_body={"messages": []})
     with pytest.raises(ValueError, match="messages"):
         client.chat.completions.create(model="m", messages="hello")
 

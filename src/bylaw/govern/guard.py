@@ -156,14 +156,15 @@ class Guard:
         other.acting_as = Acting(dict(principal), session, env)
         return other
 
-    def check(self, event: Event, facts: Any = None) -> Decision:
+    def check(self, event: Event, facts: Any = None, *, whole: bool = True) -> Decision:
         """Decide on an event, record it, and count it in the session. Who acts and the session are filled in where the event names none.
 
         `facts` (`govern.rails.rail.RailFacts`) is what rails may know besides: documents that an answer may rest on, the system prompt.
+        What is not the `whole` of an answer is not put to the checks that clauses require.
         """
 
         def work(turn: Turn) -> Decision:
-            judged = self.judge(self.filled(event, turn), facts)
+            judged = self.judge(self.filled(event, turn), facts, whole)
             decision = self.recorded(judged)
             if decision.effect != "require_approval":  # nobody was asked, so that nothing waits
                 turn.history = turn.history.after(judged.event, decision, trusted=judged.book.trusted)
@@ -242,11 +243,11 @@ class Guard:
             env=event.env or {**self.acting_as.env, "hour": datetime.now(UTC).hour},
         )
 
-    def judge(self, event: Event, facts: Any = None) -> Judged:
+    def judge(self, event: Event, facts: Any = None, whole: bool = True) -> Judged:
         """Ask the rails and decide; nothing is recorded. An answer must also pass every check that a clause requires."""
         book = self.places.book(event.principal)
         names = book.rails_for(event.surface, event.tool)
-        requiring = event.surface == "output" and any(clause.requires for clause in book.policy.clauses)
+        requiring = whole and event.surface == "output" and any(clause.requires for clause in book.policy.clauses)
         stops = self.stopped(event.principal, event.tool)
         if not names and not requiring:
             return Judged(event, decide(event, book, EMPTY, (), stops), book)

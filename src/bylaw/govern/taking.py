@@ -1,0 +1,291 @@
+"""Requests and replies of an OpenAI client, taken apart for the guard: texts that can be cut, all else, calls, thinking; and put together.
+
+`CHAT` is `chat.completions`, `RESPONSES` is `responses`. Bodies are plain JSON. What is of a kind that is not known here is searched as
+JSON, and never cut. An output item of the responses that is neither a message nor thinking is a call of a tool of that name.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol
+
+from bylaw.govern.thinking import parted
+from bylaw.types import Surface
+
+Body = dict[str, Any]
+
+TOOL_ROLES: Final = ("tool", "function")
+TEXTS: Final = ("text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text")  # parts that are text
+PLAIN: Final = ("role", "content", "refusal", "tool_call_id", "type", "id", "status", "call_id", "annotations", "phase")
+MEDIA: Final = ("image_url", "input_audio", "file", "input_image", "input_file", "audio", "output_audio", "output_image")
+THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+SEALED: Final = ("encrypted_content", "id", "status", "type", "call_id")
+MAX_MESSAGES: Final = 5_000
+
+
+class Piece(NamedTuple):
+    """A text, as the map and the key under which it stands."""
+
+    surface: Surface
+    holder: Body
+    key: str
+    role: str = ""
+    tool: str = ""
+
+    @property
+    def text(self) -> str:
+        """The text."""
+        text: str = self.holder[self.key]
+        return text
+
+
+class Other(NamedTuple):
+    """What is no text, and is searched as JSON."""
+
+    surface: Surface
+    value: Any
+    tool: str = ""
+
+
+class Wanted(NamedTuple):
+    """A call that the model asks for; arguments that are no map are for the engine to refuse."""
+
+    tool: str
+    args: Any
+
+
+@dataclass(slots=True)
+class Taken:
+    """A request, or one choice of a reply."""
+
+    pieces: list[Piece] = field(default_factory=list)
+    others: list[Other] = field(default_factory=list)
+    calls: list[Wanted] = field(default_factory=list)
+    thinking: list[str] = field(default_factory=list)
+    schema: Mapping[str, Any] | None = None  # that the answer must fit
+
+    def content(self, surface: Surface, holder: Body, key: str, role: str = "", tool: str = "") -> None:
+        """Take a content: a text, parts, or whatever else."""
+        content = holder.get(key)
+        if isinstance(content, str):
+            self.pieces.append(Piece(surface, holder, key, role, tool))
+            return
+        for part in content if isinstance(content, list) else [] if content is None else [content]:
+            name = next((name for name in TEXTS if isinstance(part, dict) and isinstance(part.get(name), str)), "")
+            name = name or ("text" if isinstance(part, dict) and isinstance(part.get("text"), str) else "")
+            rest = {other: value for other, value in part.items() if other not in (name, *PLAIN, "logprobs") and value} if name else part
+            if name:
+                self.pieces.append(Piece(surface, part, name, role, tool))
+            if rest:
+                self.others.append(Other(surface, rest, tool))
+
+    def beside(self, surface: Surface, value: Body, but: tuple[str, ...], tool: str = "") -> None:
+        """Take what else stands in a map."""
+        rest = {name: one for name, one in value.items() if name not in but and one not in (None, [], "", {})}
+        if rest:
+            self.others.append(Other(surface, rest, tool))
+
+    def said(self) -> str:
+        """All its texts."""
+        return "\n".join(piece.text for piece in self.pieces)
+
+
+class Shape(Protocol):
+    """One of the two APIs."""
+
+    def request(self, asked: Body) -> Taken:
+        """Take a request apart; ValueError where it cannot be read."""
+
+    def choices(self, body: Body) -> int:
+        """How many choices a reply has."""
+
+    def answer(self, body: Body, at: int) -> Taken:
+        """Take a choice apart; its thinking is taken out of the body."""
+
+    def cut(self, body: Body, at: int) -> None:
+        """Take out what would spell a text that was cut."""
+
+    def again(self, asked: Body, said: str, critique: str) -> Body:
+        """The same request once more, after an answer that must be mended."""
+
+    def adopt(self, body: Body, at: int, other: Body) -> None:
+        """Let the first choice of another reply stand for this one."""
+
+    def speak(self, body: Body, at: int, text: str) -> None:
+        """Let a choice say something else: our text alone."""
+
+
+class _Chat:
+    """`chat.completions`."""
+
+    def request(self, asked: Body) -> Taken:
+        messages = asked.get("messages")
+        if not isinstance(messages, list) or len(messages) > MAX_MESSAGES or not all(isinstance(one, dict) for one in messages):
+            raise ValueError(f"messages must be a list of at most {MAX_MESSAGES}")
+        taken, tools = Taken(schema=_schema(_inside(asked.get("response_format"), "json_schema"))), dict[str, str]()
+        for message in messages:
+            role = str(message.get("role"))
+            for call in message.get("tool_calls") or []:
+                tools[str(call.get("id"))] = str((call.get("function") or {}).get("name", ""))
+            tool = tools.get(str(message.get("tool_call_id")), str(message.get("name") or "")) if role in TOOL_ROLES else ""
+            surface: Surface = "tool_result" if role in TOOL_ROLES else "input"
+            for key in ("content", "refusal"):
+                taken.content(surface, message, key, role, tool)
+            taken.beside(surface, message, PLAIN, tool)
+        taken.beside("input", {key: asked.get(key) for key in ("tools", "functions", "prediction", "response_format")}, ())
+        return taken
+
+    def choices(self, body: Body) -> int:
+        return len(body.get("choices") or [])
+
+    def answer(self, body: Body, at: int) -> Taken:
+        taken, message = Taken(), body["choices"][at].get("message") or {}
+        for key in THOUGHTS:
+            if (thought := message.pop(key, None)) is not None:
+                taken.thinking.append(thought if isinstance(thought, str) else json.dumps(thought, ensure_ascii=False))
+        if isinstance(message.get("content"), str):
+            thought, message["content"] = parted(message["content"])
+            if thought:
+                taken.thinking.append(thought)
+                self.cut(body, at)
+        for key in ("content", "refusal"):
+            taken.content("output", message, key, "assistant")
+        taken.beside("output", message, (*PLAIN, "tool_calls", "function_call"))
+        for call in [*(message.get("tool_calls") or []), *([message["function_call"]] if message.get("function_call") else [])]:
+            kind = str(call.get("type") or "function")
+            inner = call.get(kind) if isinstance(call.get(kind), dict) else call
+            if kind == "custom":
+                taken.calls.append(Wanted(str(inner.get("name", "")), {"input": inner.get("input")}))
+            else:
+                taken.calls.append(Wanted(str(inner.get("name") or kind), _args(inner.get("arguments"))))
+        return taken
+
+    def cut(self, body: Body, at: int) -> None:
+        body["choices"][at]["logprobs"] = None
+
+    def again(self, asked: Body, said: str, critique: str) -> Body:
+        return {
+            **asked,
+            "messages": [*asked["messages"], {"role": "assistant", "content": said}, {"role": "user", "content": critique}],
+        }
+
+    def adopt(self, body: Body, at: int, other: Body) -> None:
+        body["choices"][at] = {**other["choices"][0], "index": body["choices"][at].get("index", at)}
+
+    def speak(self, body: Body, at: int, text: str) -> None:
+        index = body["choices"][at].get("index", at)
+        body["choices"][at] = {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": "stop", "logprobs": None}
+
+
+class _Responses:
+    """`responses`."""
+
+    def request(self, asked: Body) -> Taken:
+        taken, tools = Taken(schema=_schema(_inside(asked.get("text"), "format"))), dict[str, str]()
+        for key, role in (("instructions", "system"), ("input", "user")):
+            given = asked.get(key)
+            if isinstance(given, str):
+                taken.content("input", asked, key, role)
+            elif isinstance(given, list) and len(given) <= MAX_MESSAGES and all(isinstance(one, dict) for one in given):
+                for item in given:
+                    self._item(item, taken, tools)
+            elif given is not None:
+                raise ValueError(f"{key} must be a text, or a list of at most {MAX_MESSAGES}")
+        taken.beside("input", {key: asked.get(key) for key in ("tools", "prompt", "text")}, ())
+        return taken
+
+    def _item(self, item: Body, taken: Taken, tools: dict[str, str]) -> None:
+        kind = str(item.get("type") or "message")
+        if kind == "message":
+            taken.content("input", item, "content", str(item.get("role") or "user"))
+            taken.beside("input", item, PLAIN)
+        elif kind.endswith("_output"):
+            tool = tools.get(str(item.get("call_id")), "")
+            taken.content("tool_result", item, "output", "tool", tool)
+            taken.beside("tool_result", item, ("output", *SEALED), tool)
+        else:
+            if kind == "function_call":
+                tools[str(item.get("call_id"))] = str(item.get("name") or "")
+            taken.beside("input", item, SEALED)
+
+    def choices(self, body: Body) -> int:
+        return 1
+
+    def answer(self, body: Body, at: int) -> Taken:
+        taken = Taken()
+        for item in body.get("output") or []:
+            kind = str(item.get("type") or "")
+            if kind == "message":
+                self._message(item, taken)
+            elif kind == "reasoning":
+                for key in ("summary", "content"):
+                    taken.thinking += [str(part.get("text", "")) for part in item.get(key) or [] if isinstance(part, dict)]
+                    item[key] = [] if key == "summary" else None
+            elif kind == "function_call":
+                taken.calls.append(Wanted(str(item.get("name", "")), _args(item.get("arguments"))))
+            elif kind == "custom_tool_call":
+                taken.calls.append(Wanted(str(item.get("name", "")), {"input": item.get("input")}))
+            else:
+                args = {key: value for key, value in item.items() if key not in SEALED}
+                taken.calls.append(Wanted(kind.removesuffix("_call"), args))
+        return taken
+
+    def _message(self, item: Body, taken: Taken) -> None:
+        first = not taken.pieces
+        taken.content("output", item, "content", "assistant")
+        taken.beside("output", item, PLAIN)
+        if first and taken.pieces:
+            thought, answer = parted(taken.pieces[0].text)
+            if thought:
+                taken.thinking.append(thought)
+                taken.pieces[0].holder[taken.pieces[0].key] = answer
+                taken.pieces[0].holder["logprobs"] = []
+
+    def cut(self, body: Body, at: int) -> None:
+        for item in body.get("output") or []:
+            for part in item.get("content") or [] if item.get("type") == "message" else []:
+                if isinstance(part, dict) and "logprobs" in part:
+                    part["logprobs"] = []
+
+    def again(self, asked: Body, said: str, critique: str) -> Body:
+        given = asked.get("input")
+        before = [{"role": "user", "content": given}] if isinstance(given, str) else list(given or ())
+        return {**asked, "input": [*before, {"role": "assistant", "content": said}, {"role": "user", "content": critique}]}
+
+    def adopt(self, body: Body, at: int, other: Body) -> None:
+        body.clear()
+        body.update(other)
+
+    def speak(self, body: Body, at: int, text: str) -> None:
+        part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+        body["output"] = [{"type": "message", "id": "msg_bylaw", "role": "assistant", "status": "completed", "content": [part]}]
+        body["status"], body["incomplete_details"] = "completed", None
+
+
+def _inside(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _schema(form: Any) -> Mapping[str, Any] | None:
+    schema = form.get("schema") if isinstance(form, Mapping) else None
+    return schema if isinstance(schema, Mapping) else None
+
+
+def _args(written: Any) -> Any:
+    """Arguments as they are written: one object, no key twice; else None."""
+    try:
+        return (
+            json.loads(written, object_pairs_hook=_once) if isinstance(written, str) and written.strip() else {} if written == "" else None
+        )
+    except (ValueError, RecursionError):
+        return None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Body:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return dict(pairs)
+
+
+CHAT: Final[Shape] = _Chat()
+RESPONSES: Final[Shape] = _Responses()
