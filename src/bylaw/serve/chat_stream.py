@@ -55,7 +55,7 @@ class ChatStream:
 
     def feed(self, event: Sent) -> Sequence[Step]:
         """What one event of the upstream becomes."""
-        if event.content.strip() == DONE:
+        if not event.content.startswith(b"{") and event.content.strip() == DONE:
             return ()
         chunk = load(event.content)
         if "error" in chunk:
@@ -86,10 +86,14 @@ class ChatStream:
 
     def _choice(self, voice: Voice, choice: JsonMap, chunk: JsonMap) -> Iterator[Step]:
         delta = a_map(choice.get("delta") or {}, "delta")
-        self._gather(voice, delta)
         voice.finish = word(choice["finish_reason"], "stop") if choice.get("finish_reason") else None
+        text = delta.get("content") if len(delta) == 1 and not voice.finish else None
         try:
-            out = _shown(voice, delta)
+            if isinstance(text, str):  # a piece of text and nothing else: by far the most common
+                out: JsonMap = {"content": shown} if (shown := voice.lane.text("content", text)) else {}
+            else:
+                self._gather(voice, delta)
+                out = _shown(voice, delta)
         except Stopped as stop:
             voice.closed = True
             if stop.before:
