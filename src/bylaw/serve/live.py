@@ -144,14 +144,17 @@ def activate(
 
     `unsigned` puts it in force although sign-offs are missing.
     """
+    files = bundle.pack(folder)
     made = ready(folder, rails_of)
     if made.unsigned and not unsigned:
         raise PolicyError(f"not signed off: {made.unsigned[0]}" + _more(made.unsigned), "See `bylaw policy signoffs`.")
-    files = bundle.pack(folder)
-    with bundle.unpacked(files) as copy:
-        again = ready(copy, rails_of)
-    if (again.digest, again.unsigned) != (made.digest, made.unsigned):
+    if bundle.pack(folder) != files:
         raise PolicyError(f"{folder} changed while it was activated", "Try again.")
+    return put_in_force(store, record, made, files, by)
+
+
+def put_in_force(store: Store, record: Record, made: InForce, files: bytes, by: str) -> tuple[InForce, Activation]:
+    """Put a policy in force that was made ready of these files."""
     now_ms = round(time.time() * 1000)
     content = policy_rows.keep(store, made.digest, files, now_ms)
     policy = made.places.policy

@@ -92,6 +92,7 @@ def prepare(setting: Setting, policy: Path, by: str) -> InForce:
     setting.upstream_key()
     Upstream(setting.upstream)
     rails_of = Wired(setting.wiring).rails_of
+    files = bundle.pack(policy)
     made = lives.ready(policy, rails_of)
     if setting.unsafe_watch and not setting.local:
         raise StoreError("--unsafe-watch is for this machine alone", f"Listen on 127.0.0.1 and not on {setting.host}.")
@@ -102,9 +103,11 @@ def prepare(setting: Setting, policy: Path, by: str) -> InForce:
         lives.take_over(setting.data_dir, store)
         past = [] if setting.unsafe_watch else lives.history(store)
         last = lives.latest(store)
-        if not setting.unsafe_watch and (last is None or _is_new(made, policy, past)):
+        if not setting.unsafe_watch and (last is None or _is_new(made, files, past)):
+            if bundle.pack(policy) != files:
+                raise PolicyError(f"{policy} changed while it was read", "Start again.")
             with Ledger(setting.data_dir) as ledger:
-                made, _ = lives.activate(store, ledger.append, policy, by, unsigned=True, rails_of=rails_of)
+                lives.put_in_force(store, ledger.append, made, files, by)
         elif last is not None and past and last.digest != made.digest:  # activated later than this one: a restart is no rollback
             made = lives.loaded(store, last, rails_of)
     finally:
@@ -112,11 +115,11 @@ def prepare(setting: Setting, policy: Path, by: str) -> InForce:
     return made
 
 
-def _is_new(made: InForce, policy: Path, past: Sequence[Mapping[str, Any]]) -> bool:
+def _is_new(made: InForce, files: bytes, past: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a policy was never in force; or is, and its folder holds something else by now, such as another review."""
     if made.digest not in [one["digest"] for one in past]:
         return True
-    return bool(past[-1]["digest"] == made.digest and past[-1]["content"] != digest_bytes(bundle.pack(policy)))
+    return bool(past[-1]["digest"] == made.digest and past[-1]["content"] != digest_bytes(files))
 
 
 @dataclass(slots=True)

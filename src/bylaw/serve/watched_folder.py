@@ -30,6 +30,7 @@ class WatchedFolder:
         self._look_s = look_s
         self._closed = threading.Event()
         self._seen = self._last = looks(folder)
+        self._recorded(live.now)
         self._thread = threading.Thread(target=self._go_on, name="bylaw-unsafe-watch", daemon=True)
         self._thread.start()
 
@@ -58,10 +59,13 @@ class WatchedFolder:
 
     def _put(self, made: InForce) -> None:
         if made.digest != self._live.now.digest:
-            facts = {"step": "watched", "id": made.places.policy.id, "unsigned": len(made.unsigned)}
-            self._record({"kind": "policy", "principal": "unsafe-watch", "policy": made.digest, "facts": facts})
+            self._recorded(made)
         self._live.put(made)
         LOG.warning("unsafe-watch: %s is in force, and nobody has reviewed it", made.digest)
+
+    def _recorded(self, made: InForce) -> None:
+        facts = {"step": "watched", "id": made.places.policy.id, "unsigned": len(made.unsigned)}
+        self._record({"kind": "policy", "principal": "unsafe-watch", "policy": made.digest, "facts": facts})
 
     def _refuse(self, why: str) -> None:
         if why != self._live.refused:

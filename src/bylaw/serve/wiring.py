@@ -16,17 +16,18 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bylaw.errors import StoreError
 from bylaw.govern.rails import library
 from bylaw.govern.rails.rail import Rail, RailFacts
-from bylaw.govern.ringing import Bell, Channel, Mail, Told, by_mail, by_webhook
-from bylaw.govern.webhooks import Webhook
 from bylaw.policy.fields import Fields, as_list, as_text
 from bylaw.policy.notation import read_yaml
 from bylaw.store.approval_rows import Approval
 from bylaw.types import Clause, Hit, Place, Policy
+
+if TYPE_CHECKING:  # mail and HTTP clients load only where somebody is rung
+    from bylaw.govern.ringing import Bell, Channel, Told
 
 FILE: Final = "gateway.yaml"
 MAX_FILE_BYTES: Final = 256_000
@@ -233,9 +234,11 @@ class Wired:
         """All rails that a policy may name: judges too, where there is a model that judges."""
         return {**library.known(), **self._judges.rails_of(policy)} if self._judges else library.known()
 
-    def ring(self, told: Told) -> Callable[[Approval], None] | None:
+    def ring(self, told: "Told") -> Callable[[Approval], None] | None:
         """Begin to ring; how it went is `told`. None where nobody is to be rung."""
         if self._channels:
+            from bylaw.govern.ringing import Bell  # noqa: PLC0415  # see above
+
             self.bell = Bell(self._channels, told)
         return self.bell.ring if self.bell else None
 
@@ -246,7 +249,7 @@ class Wired:
         if self._judges is not None:
             self._judges.close()
 
-    def _told(self, name: str, channel: Channel) -> Channel:
+    def _told(self, name: str, channel: "Channel") -> "Channel":
         def ring(approval: Approval) -> str:
             fault = channel(approval)
             self.troubles.say(name, fault)
@@ -255,10 +258,14 @@ class Wired:
         return ring
 
 
-def channels(wiring: Wiring) -> list[tuple[str, Channel]]:
+def channels(wiring: Wiring) -> "list[tuple[str, Channel]]":
     """Every way in which people are rung, by name; raises StoreError on what is not allowed, or has no secret."""
-    hosts = frozenset(wiring.hosts)
-    made: list[tuple[str, Channel]] = []
+    if not (wiring.hooks or wiring.mail):
+        return []
+    from bylaw.govern.ringing import Mail, by_mail, by_webhook  # noqa: PLC0415  # see above
+    from bylaw.govern.webhooks import Webhook  # noqa: PLC0415  # the same
+
+    hosts, made = frozenset(wiring.hosts), list[tuple[str, "Channel"]]()
     for at, hook in enumerate(wiring.hooks):
         secret = _secret(hook.secret_env, "whsec_ and base64 of 24 to 64 bytes")
         made.append((f"webhook {at + 1}", by_webhook(Webhook(hook.url, secret, hosts, hook.inside))))
