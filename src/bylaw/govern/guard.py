@@ -195,7 +195,7 @@ class Guard:
         return Client(self, client)
 
     def steps(self, agent: Any, max_steps: int = 50) -> Any:
-        """Let an agent act with the tools of this guard, step by step: see `stepping.run`."""
+        """Let an agent act with the tools of this guard, step by step: see `stepping.run`. Of an async agent it is to be awaited."""
         from bylaw.govern import stepping  # noqa: PLC0415  # it needs this module
 
         return stepping.run(self, agent, max_steps)
