@@ -12,11 +12,14 @@ from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import select, update
 
 from bylaw.errors import BylawError, ModelError, PolicyError
 from bylaw.serve import live, wiring
 from bylaw.serve.start import Process, Setting, prepare
 from bylaw.serve.wiring import HookAt, JudgeAt, MailAt, Wired, Wiring
+from bylaw.store import database
+from bylaw.store.approval_tables import APPROVALS
 from tests.serve.rig import CLAUSE, CLAUSES, Speaker, post, serving, speaking, written
 from tests.serve.test_processes_sessions import asked, refund
 from tests.serve.test_serving import saying, until
@@ -221,3 +224,27 @@ def test_a_mail_server_that_is_down_changes_nothing_and_is_named(tmp_path: Path,
     assert trouble[0].startswith("mail: 127.0.0.1: ConnectionRefusedError")
     assert len(listed) == 1
     assert any("ringing for approval" in one for one in caplog.messages)
+
+
+def test_a_request_that_nobody_was_rung_for_is_rung_for_once_by_whoever_starts_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BYLAW_TEST_SECRET", SECRET)
+    policy = written(tmp_path / "policy")
+    with gateways(tmp_path, Wiring(), policy) as (urls, speaker):
+        speaker.replies += [refund(500.0), refund(600.0)]
+        effects = [asked(urls[0], "a"), asked(urls[0], "b")]
+    store = database.open(tmp_path / "s.sqlite")
+    with store.writing() as connection:
+        first = connection.execute(select(APPROVALS.c.id)).scalars().first()
+        connection.execute(
+            update(APPROVALS).where(APPROVALS.c.id == first).values(requested_at=APPROVALS.c.requested_at - wiring.SILENT_MS)
+        )
+    store.close()
+    with listening(lambda body: {}) as desk:
+        wired = Wiring(hosts=("127.0.0.1",), hooks=(HookAt(f"{desk.url}/bylaw", "BYLAW_TEST_SECRET", True),))
+        with gateways(tmp_path, wired, policy, 2):
+            until(lambda: bool(desk.got))
+        rung = [one["data"]["approval"] for one in desk.got]
+
+    assert (effects, rung) == (["require_approval"] * 2, [first])

@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ from bylaw.serve.sessions import Keeper, Sessions
 from bylaw.serve.upstream import Upstream
 from bylaw.serve.watched_folder import WatchedFolder
 from bylaw.serve.wiring import Wired, Wiring
-from bylaw.store import database
+from bylaw.store import approval_rows, database
 from bylaw.store.database import Store
 from bylaw.store.watching import Watch
 
@@ -177,13 +178,12 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     approvals = Approvals(store, ledger.append, ring=ring_for)
     stack.callback(approvals.close)
     stack.callback(wired.close)  # before what it writes to
+    wired.catch_up(lambda: approvals.find(["pending"]), lambda one: approval_rows.taken(store, one), time.time())
     keeper = Keeper(Histories(store))
     stack.callback(keeper.close)
     upstream = Upstream(setting.upstream, setting.upstream_key())
     stack.push_async_callback(upstream.close)
-    gc.collect()
-    gc.freeze()  # what is loaded stays; to look through it again and again costs more than a request
-    gc.set_threshold(GARBAGE)
+    _settled()
     gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(keeper=keeper), approvals, setting.ways, stops.applies_now)
     gate.troubles, gate.appeals, gate.data_dir = wired.troubles.now, Appeals(store, ledger.append), setting.data_dir
     gate.regions = regional.opened(setting.regions, gate, ring_for, stack)
@@ -199,6 +199,13 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
         return admin(Desk(gate, door, live, store, ledger, stops, setting.data_dir, setting.local_model))
 
     return Gateway(gate, door, other)
+
+
+def _settled() -> None:
+    """What is loaded stays: to look through it again and again costs more than a request."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
 
 
 def _live(setting: Setting, store: Store, wired: Wired) -> Live:

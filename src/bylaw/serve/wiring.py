@@ -37,6 +37,7 @@ TIMEOUT_S: Final = 10  # of one verdict
 CALLS_A_DAY: Final = 10_000
 THREADS: Final = 8
 MAIL_PORT: Final = 587
+SILENT_MS: Final = 10 * 60 * 1000  # after which nobody is still trying to ring for a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,12 @@ class Wired:
 
             self.bell = Bell(self._channels, told)
         return self.bell.ring if self.bell else None
+
+    def catch_up(self, waiting: Callable[[], Sequence[Approval]], taken: Callable[[str], bool], now_s: float) -> None:
+        """Ring for requests whose process died before it could; each of them once, whichever process is the one."""
+        for one in waiting() if self.bell else ():
+            if self.bell and not one.notice and now_s * 1000 - one.requested_at > SILENT_MS and taken(one.id):
+                self.bell.ring(one)
 
     def close(self) -> None:
         """Ring for what waits, and stop."""

@@ -138,6 +138,13 @@ def note(connection: Connection, approval: str, notice: str) -> None:
     connection.execute(update(APPROVALS).where(APPROVALS.c.id == approval).values(notice=notice))
 
 
+def taken(store: Store, approval: str) -> bool:
+    """Whether this process is the one that now rings for a waiting request that nobody was rung for."""
+    silent = (APPROVALS.c.id == approval, APPROVALS.c.state == "pending", APPROVALS.c.notice == "")
+    with store.writing() as connection:
+        return connection.execute(update(APPROVALS).where(*silent).values(notice="being rung")).rowcount == 1
+
+
 def to_json(approval: Approval) -> dict[str, Any]:
     """A request for machines and for people: what exactly is asked, what is needed, who has answered. No claim."""
     shown = {**asdict(approval), "what": approval.what(), "principal": json.loads(approval.principal)}
