@@ -230,7 +230,7 @@ def _case(node: Node, known: set[str] | None) -> Case:
         licence=fields.text("licence"),
         status=fields.choice("status", Status, "active"),
         found_in=fields.text("found_in"),
-        family=fields.text("family"),
+        family=_raw(family, "family") if (family := fields.node("family")) else "",
     )
     fields.extra()
     fields.done()
