@@ -296,6 +296,18 @@ def test_an_async_tool_is_governed_the_same_way(setup: Setup) -> None:
         asyncio.run(tool(6000.0))
 
 
+def test_what_gives_a_coroutine_without_saying_so_is_not_run_behind_our_back(setup: Setup) -> None:
+    async def pays(amount: float) -> str:
+        setup.ran.append({"amount": amount})
+        return "paid"
+
+    tool = setup.guard.tool(lambda amount: pays(amount), name="payments.refund")  # noqa: PLW0108  # a function that is no `async def`
+
+    with pytest.raises(TypeError, match="no `async def`"):
+        tool(amount=3.0)
+    assert setup.ran == []
+
+
 def test_a_split_over_many_threads_never_passes_the_limit(setup: Setup) -> None:
     start = threading.Barrier(10)
 

@@ -17,7 +17,7 @@ from bylaw.govern.rails.rail import RailError, RailFacts
 from bylaw.govern.rulebook import Rulebook
 from bylaw.policy.parse import load
 from bylaw.serve.gate import Gate
-from bylaw.serve.live import law_of
+from bylaw.serve.live import law_of, ready
 from bylaw.serve.sessions import Sessions
 from bylaw.types import Hit
 from tests.serve.rig import Rig, post, rigged, written
@@ -199,6 +199,16 @@ def test_without_a_person_to_ask_the_clauses_own_words_are_said(tmp_path: Path) 
 def test_a_clause_that_does_not_say_clearly_who_is_asked_is_refused_before_anything_is_served(tmp_path: Path, says: str) -> None:
     with pytest.raises(PolicyError, match=r"answers\.grounded: `x-disagreement`"), set_up(tmp_path, says):
         raise AssertionError("it was served")
+
+
+@pytest.mark.parametrize(("checks", "hint"), [("groundd", "grounded"), ("grounded, judge", "gateway.yaml"), ("pii.crad", "pii.card")])
+def test_a_check_that_nobody_here_can_make_is_refused_before_anything_is_served(tmp_path: Path, checks: str, hint: str) -> None:
+    folder = written(tmp_path / "policy", ())
+    (folder / "rules.md").write_text(CLAUSE.replace("MORE", "").replace(", ".join(ALL), checks))
+
+    with pytest.raises(PolicyError, match="there is no check") as caught:
+        ready(folder)
+    assert hint in caught.value.hint
 
 
 def test_a_stream_is_judged_whole(tmp_path: Path) -> None:

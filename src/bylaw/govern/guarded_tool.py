@@ -89,6 +89,9 @@ def guarded(guard: Guard, fn: Callable[..., Any], name: str) -> Callable[..., An
         ready = before(guard, call(args, kwargs))
         try:
             result = fn(*ready.args, **ready.kwargs)
+            if inspect.iscoroutine(result):
+                result.close()
+                raise TypeError(f"{name} gives a coroutine and is no `async def`: nothing of it was run")
         except BaseException as error:
             failed(guard, name, ready, error)
             raise

@@ -23,7 +23,7 @@ from sqlalchemy import Connection
 
 from bylaw.errors import BylawError, PolicyError, StoreError
 from bylaw.govern.places import Calendar, Places
-from bylaw.govern.rails import library
+from bylaw.govern.rails import ensemble, library
 from bylaw.govern.rails.asking import ask
 from bylaw.govern.rails.rail import Rail, RailFacts
 from bylaw.govern.rulebook import Rulebook
@@ -95,7 +95,8 @@ def ready(folder: Path, rails_of: Rails = no_judges, on: date | None = None, clo
 
 
 def law_of(book: Rulebook, rails: Mapping[str, Rail]) -> Law:
-    """A rulebook with the rails that stand behind it."""
+    """A rulebook with the rails that stand behind it; raises PolicyError where a check that it requires is missing."""
+    ensemble.demand(book.policy, rails)
 
     def asked(event: Event, names: Any, facts: RailFacts) -> tuple[Found, frozenset[str]]:
         answer = ask(event, names, rails, facts)

@@ -9,8 +9,9 @@ A check that did not pass is named in the decision as the rule `CLAUSE/requires:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import combinations
 from typing import Any, Final, Literal, NamedTuple, get_args
 
@@ -74,6 +75,18 @@ class Pair(NamedTuple):
 def ensembles(policy: Policy) -> tuple[Ensemble, ...]:
     """What the clauses of a policy want to be agreed on; raises PolicyError where one does not say clearly what then."""
     return tuple(Ensemble(clause.id, clause.requires, _asked(clause)) for clause in policy.clauses if clause.requires)
+
+
+def demand(policy: Policy, rails: Collection[str]) -> None:
+    """Raise PolicyError where a clause requires a check that nothing here can make: no answer would ever leave."""
+    for one in ensembles(policy):
+        for check, rail in zip(one.checks, one.rails, strict=True):
+            if rail not in rails:
+                near = get_close_matches(check, [*CHECKS, JUDGE, *rails], n=1)
+                hint = (
+                    "Connect a judge in gateway.yaml." if check == JUDGE else f"Did you mean `{near[0]}`?" if near else "See docs/guard.md."
+                )
+                raise PolicyError(f"{one.clause}: there is no check {check!r} here", hint)
 
 
 def _asked(clause: Clause) -> Need | None:
