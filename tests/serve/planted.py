@@ -15,6 +15,141 @@ ASKED: dict[str, dict[str, Any]] = {
     "/v1/messages": {"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "Hello"}]},
 }
 
+# Requests with every field that clients send, and some that only some servers know.
+FULL: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "s"},
+            {
+                "role": "user",
+                "name": "n",
+                "content": [
+                    {"type": "text", "text": "a"},
+                    {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "low"}},
+                    {"type": "file", "file": {"filename": "f", "file_id": "i"}},
+                    {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+                ],
+            },
+            {
+                "role": "assistant",
+                "content": None,
+                "refusal": None,
+                "audio": {"id": "a1"},
+                "tool_calls": [
+                    {"id": "c1", "type": "function", "function": {"name": "lookup", "arguments": '{"order": 1}'}},
+                    {"id": "c2", "type": "custom", "custom": {"name": "t", "input": "x"}},
+                ],
+            },
+            {"role": "tool", "tool_call_id": "c1", "content": "fine"},
+            {"role": "assistant", "content": "b", "function_call": {"name": "lookup", "arguments": "{}"}},
+            {"role": "function", "name": "lookup", "content": "r"},
+        ],
+        "tools": [{"type": "function", "function": {"name": "lookup", "description": "d", "parameters": {"type": "object"}}}],
+        "functions": [{"name": "f", "description": "d"}],
+        "tool_choice": {"type": "function", "function": {"name": "lookup"}},
+        "prediction": {"type": "content", "content": "p"},
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "n", "description": "d", "schema": {"type": "object", "description": "d"}},
+        },
+        "stop": ["s"],
+        "user": "u",
+        "metadata": {"k": "v"},
+        "web_search_options": {"user_location": {"type": "approximate", "approximate": {"city": "c"}}},
+        "modalities": ["text"],
+        "audio": {"voice": "v", "format": "wav"},
+        "logit_bias": {"50256": -100},
+        "safety_identifier": "x",
+        "prompt_cache_key": "k",
+        "reasoning_effort": "low",
+        "verbosity": "low",
+        "chat_template_kwargs": {"x": "y"},
+        "guided_regex": "r",
+        "suffix": "z",
+    },
+    "/v1/responses": {
+        "model": "m",
+        "instructions": "i",
+        "input": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "input_text", "text": "a"},
+                    {"type": "input_image", "image_url": "https://x", "detail": "low"},
+                    {"type": "input_file", "filename": "f", "file_url": "u"},
+                ],
+            },
+            {"type": "function_call", "call_id": "c1", "name": "lookup", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c1", "output": "o"},
+            {"type": "reasoning", "id": "r1", "summary": [{"type": "summary_text", "text": "t"}], "encrypted_content": "x"},
+            {"type": "item_reference", "id": "i1"},
+            {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "b", "annotations": []}]},
+        ],
+        "tools": [
+            {"type": "function", "name": "lookup", "description": "d", "parameters": {}},
+            {"type": "mcp", "server_label": "l", "server_url": "u", "headers": {"a": "b"}},
+        ],
+        "tool_choice": {"type": "function", "name": "lookup"},
+        "text": {"format": {"type": "json_schema", "name": "n", "schema": {"description": "d"}}, "verbosity": "low"},
+        "metadata": {"k": "v"},
+        "user": "u",
+        "prompt": {"id": "p", "variables": {"a": "b"}},
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "previous_response_id": "r0",
+        "conversation": "c",
+        "include": ["x"],
+        "truncation": "auto",
+        "context_management": [{"type": "compaction"}],
+    },
+    "/v1/messages": {
+        "model": "m",
+        "max_tokens": 9,
+        "system": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}],
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "a"},
+                    {"type": "image", "source": {"type": "url", "url": "u"}},
+                    {
+                        "type": "document",
+                        "source": {"type": "text", "media_type": "text/plain", "data": "d"},
+                        "title": "t",
+                        "context": "c",
+                        "citations": {"enabled": True},
+                    },
+                ],
+            },
+            {
+                "role": "assistant",
+                "content": [
+                    {"type": "thinking", "thinking": "t", "signature": "s"},
+                    {"type": "redacted_thinking", "data": "x"},
+                    {"type": "text", "text": "b", "citations": [{"type": "char_location", "cited_text": "c"}]},
+                    {"type": "tool_use", "id": "t1", "name": "lookup", "input": {"order": 1}},
+                ],
+            },
+            {
+                "role": "user",
+                "content": [
+                    {"type": "tool_result", "tool_use_id": "t1", "is_error": False, "content": [{"type": "text", "text": "r"}]},
+                    {"type": "search_result", "source": "s", "title": "t", "content": [{"type": "text", "text": "x"}]},
+                ],
+            },
+        ],
+        "tools": [{"name": "lookup", "description": "d", "input_schema": {"type": "object"}}],
+        "tool_choice": {"type": "auto"},
+        "stop_sequences": ["s"],
+        "metadata": {"user_id": "u"},
+        "mcp_servers": [{"type": "url", "url": "u", "name": "n"}],
+        "container": {"id": "c", "skills": [{"type": "anthropic", "skill_id": "x"}]},
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
+        "context_management": {"edits": [{"type": "x"}]},
+        "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": {"description": "d"}}},
+    },
+}
+
 _TOKEN = {"token": "Fine", "logprob": -0.1, "bytes": [70, 105, 110, 101]}
 _TOKENS = [{**_TOKEN, "top_logprobs": [{"token": "Good", "logprob": -2.5, "bytes": [71, 111, 111, 100]}]}]
 _CITED = {"type": "url_citation", "url_citation": {"url": "https://x.example", "title": "A page", "start_index": 0, "end_index": 4}}

@@ -1,4 +1,4 @@
-"""What an upstream writes beside the texts of its answer: marks that say nothing pass, everything else is judged, or does not leave.
+"""What stands beside the texts of a request or an answer: marks that say nothing pass, everything else is judged, or does not leave.
 
 A mark is a word of an enumeration, an id, or something sealed, in a field that is known to hold one: short, and without spaces. In a whole
 reply all other strings that stand beside the answer, keys of maps too, are judged as one text; long numbers in fields that we do not
@@ -9,9 +9,10 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from bylaw.serve.wire import Gathering, JsonMap, strings
+from bylaw.serve.wire import Gathering, JsonMap, Path, strings
 from bylaw.types import EMPTY, Surface
 
+NOBODY: Final = ""  # the role of what nobody says
 MAX_SHORT: Final = 512  # characters; what is longer and has no space is an image, sound, or something else encoded
 MAX_NUMBER: Final = 1_000_000  # from here on, a number that we do not know is read as text
 _WORD: Final = re.compile(r"[A-Za-z_.]{1,64}")
@@ -26,10 +27,11 @@ def _named(*lines: str) -> frozenset[str]:
 
 WORDS: Final = _named(
     "object type role status finish_reason stop_reason service_tier reason effort verbosity truncation phase tool_choice",
-    "prompt_cache_retention inference_geo",
+    "prompt_cache_retention inference_geo reasoning_effort modalities detail",
 )
 NAMES: Final = _named(
-    "id model system_fingerprint call_id item_id tool_use_id response_id previous_response_id expires_at provider request_id"
+    "id model system_fingerprint call_id item_id tool_use_id response_id previous_response_id expires_at provider request_id",
+    "tool_call_id file_id media_type conversation include voice format ttl",
 )
 SEALED: Final = _named("signature encrypted_content encrypted_index")
 KEYS: Final = (  # names of fields, which say nothing themselves
@@ -45,7 +47,10 @@ KEYS: Final = (  # names of fields, which say nothing themselves
         "instructions output parallel_tool_calls temperature top_p top_logprobs max_output_tokens max_tool_calls background store",
         "created created_at completed_at container context_management applied_edits format generate_summary billing payer prompt",
         "safety_identifier prompt_cache_key user citations url_citation url title start_index end_index token logprob bytes audio",
-        "obfuscation frequency_penalty presence_penalty moderation stop_sequence index input name data",
+        "obfuscation frequency_penalty presence_penalty moderation stop_sequence index input name data max_tokens stream n seed stop",
+        "max_completion_tokens stream_options include_usage logit_bias parallel_tool_calls top_k stop_sequences system thinking",
+        "budget_tokens cache_control image_url file file_data filename input_audio source is_error enabled summary_index user_id",
+        "custom prediction functions response_format json_schema schema description image",
     )
 )
 
@@ -64,6 +69,32 @@ def gather(found: Gathering, value: Any, sent: Mapping[str, Any] = EMPTY, surfac
     """Keep what is said beside an answer as one text, out of which nothing can be cut."""
     if said := said_beside(value, sent):
         found.text(surface, "\n".join(said), (), "assistant")
+
+
+def gather_asked(found: Gathering, value: Any, path: Path, encoded: bool = False) -> None:
+    """Keep every string of a request that stands beside its texts, each where it stands, so that it can be cut out; names of fields and
+    long numbers as one text. `encoded`: an image, sound or file stands in it, which is not text."""
+    loose: list[str] = []
+    _place(found, value, path, ("", False, encoded), loose)
+    if loose:
+        found.text("input", "\n".join(loose), (), NOBODY)
+
+
+def _place(found: Gathering, value: Any, path: Path, how: tuple[str, bool, bool], loose: list[str]) -> None:
+    key, strange, encoded = how
+    if isinstance(value, str):
+        if not is_mark(key, value) and not (encoded and len(value) > MAX_SHORT and _SEALED.fullmatch(value)):
+            found.text("input", value, path, NOBODY)
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            if unknown := name not in KEYS:
+                loose.append(name)
+            _place(found, one, (*path, name), (name, unknown, encoded), loose)
+    elif isinstance(value, list):
+        for at, one in enumerate(value):
+            _place(found, one, (*path, at), how, loose)
+    elif strange and isinstance(value, int | float) and abs(value) >= MAX_NUMBER:
+        loose.append(str(value))
 
 
 def _walk(value: Any, key: str, strange: bool, found: list[str]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from bylaw.govern.thinking import OPEN, parted
-from bylaw.serve.beside import gather, left, said_beside, spelled, unsealed, without
+from bylaw.serve.beside import gather, gather_asked, left, said_beside, spelled, unsealed, without
 from bylaw.serve.wire import (
     MAX_CHOICES,
     Asked,
@@ -26,6 +26,7 @@ from bylaw.serve.wire import (
     a_map,
     a_string,
     arguments,
+    get,
     kind_of,
 )
 from bylaw.types import EMPTY, Surface
@@ -34,9 +35,7 @@ ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "f
 MEDIA: Final = frozenset({"image_url", "input_audio", "audio", "image", "video_url"})
 THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_details")  # fields in which servers show thinking
 AROUND: Final = ("id", "object", "created", "model", "system_fingerprint", "service_tier")  # of a reply; marks
-_PLAIN: Final = frozenset(
-    {"role", "content", "refusal", "tool_calls", "function_call", "name", "tool_call_id", "audio", "index", *THOUGHTS}
-)
+_READ: Final = ("tools", "functions", "prediction", "response_format")  # what else of a request is judged, as one text each
 _OPENING: Final = 2  # messages that tell one conversation from another
 
 
@@ -53,10 +52,11 @@ def asked(body: JsonMap) -> Asked:
     for at, one in enumerate(messages):
         message = a_map(one, f"messages[{at}]")
         _message(message, at, found, tools)
-    for key in ("tools", "functions", "prediction", "response_format"):
+    for key in _READ:
         if body.get(key):
             found.loose("input", body[key], "system")
     opening = tuple(f"{text.role}\n{text.text}" for text in found.texts[:_OPENING])
+    gather_asked(found, without(body, "messages", *_READ), ())
     return Asked(
         body,
         a_string(body, "model"),
@@ -87,10 +87,17 @@ def _message(message: JsonMap, at: int, found: Gathering, tools: dict[str, str])
     for call in calls_of(message, ("messages", at)):
         found.call(call)
         tools[call.id] = call.tool
-        found.loose("input", [call.tool, call.args if call.args is None else dict(call.args)], role)
-    rest = {key: value for key, value in message.items() if key not in _PLAIN or key in THOUGHTS}
-    if rest:
-        found.loose("input", rest, role)
+        found.loose("input", [call.tool, get(message, call.path[2:]) if call.args is None else dict(call.args)], role)
+    gather_asked(found, without(message, "content", "refusal", "tool_calls", "function_call", "audio"), ("messages", at))
+    gather_asked(found, list(calls_beside(message)), ()) if message.get("tool_calls") or message.get("function_call") else None
+    if isinstance(audio := message.get("audio"), dict):
+        gather_asked(found, without(audio, "transcript"), ("messages", at, "audio"), encoded=True)
+    for index, part in enumerate(message["content"]) if isinstance(message.get("content"), list) else ():
+        where = ("messages", at, "content", index)
+        if part.get("type") in MEDIA or part.get("type") == "file":
+            gather_asked(found, part, where, encoded=True)
+        else:
+            gather_asked(found, {key: part[key] for key in ("cache_control", "annotations") if key in part}, where)
 
 
 def _content(message: JsonMap, path: Path, surface: Surface, found: Gathering, who: tuple[str, str]) -> None:

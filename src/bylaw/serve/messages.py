@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bylaw.govern.thinking import OPEN, parted
-from bylaw.serve.beside import gather, left, said_beside, unsealed, without
+from bylaw.serve.beside import gather, gather_asked, left, said_beside, unsealed, without
 from bylaw.serve.wire import (
     Asked,
     BadBody,
@@ -29,6 +29,8 @@ from bylaw.serve.wire import (
 from bylaw.types import EMPTY, Surface
 
 _OPENING: Final = 2
+_READ: Final = ("tools", "output_format", "output_config")  # what else of a request is judged, as one text each
+_SEALED: Final = ("signature", "encrypted_content")
 AROUND: Final = ("id", "type", "role", "model", "container", "usage")  # of a reply; marks and numbers
 _PLAIN: Final = frozenset({"type", "text", "cache_control", "citations"})
 
@@ -49,13 +51,12 @@ def asked(body: JsonMap) -> Asked:
             if isinstance(block, dict) and block.get("type") == "tool_use":
                 tools[str(block.get("id"))] = str(block.get("name"))
         _content(message.get("content"), ("messages", at, "content"), "input", found, (role, ""), tools)
-        rest = {key: value for key, value in message.items() if key not in ("role", "content")}
-        if rest:
-            found.loose("input", rest, role)
-    for key in ("tools", "output_format", "output_config"):
+        gather_asked(found, without(message, "role", "content"), ("messages", at))
+    for key in _READ:
         if body.get(key):
             found.loose("input", body[key], "system")
     opening = tuple(f"{text.role}\n{text.text}" for text in found.texts[:_OPENING])
+    gather_asked(found, without(body, "system", "messages", *_READ), ())
     model, streams = a_string(body, "model"), a_flag(body, "stream")
     return Asked(body, model, streams, tuple(found.texts), tuple(found.calls), opening, tuple(found.media), _schema(body))
 
@@ -92,21 +93,26 @@ def _block(  # the same walk
         found.text(surface, block["text"], (*path, "text"), *who)
         if rest := {key: value for key, value in block.items() if key not in _PLAIN or (key == "citations" and value)}:
             found.loose(surface, rest, *who)
+        gather_asked(found, block.get("cache_control"), (*path, "cache_control"))
     elif kind == "tool_result":
         tool = tools.get(str(block.get("tool_use_id")), "")
         _content(block.get("content"), (*path, "content"), "tool_result", found, (who[0], tool), tools)
+        gather_asked(found, without(block, "content"), path)
     elif kind == "image":
         found.media.append("image")
+        gather_asked(found, block, path, encoded=True)
     elif kind == "document":
         _document(block, path, found, who, tools)
     elif kind == "tool_use":
         found.call(Call(str(block.get("id") or ""), str(block.get("name") or ""), arguments(block.get("input")), path))
         found.loose(surface, [block.get("name"), block.get("input")], *who)
+        gather_asked(found, without(block, "name", "input"), path)
     elif kind == "redacted_thinking":
-        return  # sealed by the upstream
+        gather_asked(found, [without(block, "data"), {"encrypted_content": block.get("data")}], ())
     else:
         inner: Surface = "document" if kind == "search_result" or kind.endswith("_tool_result") else surface
-        found.loose(inner, {key: value for key, value in block.items() if key not in ("signature", "encrypted_content")}, *who)
+        found.loose(inner, without(block, *_SEALED), *who)
+        gather_asked(found, {key: block[key] for key in _SEALED if key in block}, path)
 
 
 def _document(block: JsonMap, path: Path, found: Gathering, who: tuple[str, str], tools: Mapping[str, str]) -> None:
@@ -120,9 +126,11 @@ def _document(block: JsonMap, path: Path, found: Gathering, who: tuple[str, str]
         _content(source.get("content"), (*path, "source", "content"), "document", found, who, tools)
     else:
         found.media.append("document")
-    found.loose("document", [block.get("title") or "", block.get("context") or ""], *who) if block.get("title") or block.get(
-        "context"
-    ) else None
+    judged = ("data", "content") if kind in ("text", "content") else ()
+    gather_asked(found, without(source, *judged) if isinstance(source, dict) else source, (*path, "source"), encoded=True)
+    gather_asked(found, without(block, "source", "title", "context"), path)
+    if block.get("title") or block.get("context"):
+        found.loose("document", [block.get("title") or "", block.get("context") or ""], *who)
 
 
 def said(body: JsonMap, sent: Mapping[str, Any] = EMPTY) -> Said:

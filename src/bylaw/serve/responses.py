@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bylaw.govern.thinking import OPEN, parted
-from bylaw.serve.beside import gather, is_mark, said_beside, spelled, without
+from bylaw.serve.beside import gather, gather_asked, is_mark, said_beside, spelled, without
 from bylaw.serve.wire import (
     Asked,
     BadBody,
@@ -55,9 +55,12 @@ def asked(body: JsonMap) -> Asked:
     for key in _READ:
         if body.get(key):
             found.loose("input", body[key], "system")
-    if isinstance(form := body.get("text"), dict) and form.get("format"):
+    form = body.get("text")
+    if isinstance(form, dict) and form.get("format"):
         found.loose("input", form["format"], "system")
     opening = (str(body.get("previous_response_id") or body.get("conversation") or ""), *(one.text for one in found.texts[:_OPENING]))
+    gather_asked(found, without(body, "instructions", "input", "text", *_READ), ())
+    gather_asked(found, without(form, "format") if isinstance(form, dict) else form, ("text",))
     model = a_string(body, "model") if "prompt" not in body or "model" in body else ""
     stream = a_flag(body, "stream")
     return Asked(body, model, stream, tuple(found.texts), tuple(found.calls), opening, tuple(found.media), _schema(body))
@@ -75,22 +78,26 @@ def _items(items: list[Any], path: Path, found: Gathering, tools: dict[str, str]
         kind = kind_of(item, "message" if "role" in item else "")
         if kind == "message":
             _content(item.get("content"), (*where, "content"), "input", found, (str(item.get("role") or "user"), ""))
-            rest = {key: value for key, value in item.items() if key not in ("content", "role", "id", "status", "type", "phase")}
-            if rest:
-                found.loose("input", rest, str(item.get("role") or "user"))
+            gather_asked(found, without(item, "content"), where)
+            for index, part in enumerate(item["content"]) if isinstance(item.get("content"), list) else ():
+                if part.get("type") in MEDIA:
+                    gather_asked(found, part, (*where, "content", index), encoded=True)
         elif kind in ("function_call", "custom_tool_call"):
             call = call_of(item, where)
             tools[str(item.get("call_id"))] = call.tool
             found.call(call)
             found.loose("input", [call.tool, item.get("arguments") or item.get("input") or ""], "assistant")
+            gather_asked(found, without(item, "name", "arguments", "input"), where)
         elif kind.endswith("_output"):
             tool = tools.get(str(item.get("call_id")), "")
             _content(item.get("output"), (*where, "output"), "tool_result", found, ("tool", tool))
-            rest = {key: value for key, value in item.items() if key not in ("output", "call_id", *SEALED)}
+            rest = without(item, "output", "call_id", *SEALED)
             if rest:
                 found.loose("tool_result", rest, "tool", tool)
-        elif kind != "item_reference":
-            found.loose("input", {key: value for key, value in item.items() if key not in SEALED}, "assistant")
+            gather_asked(found, {key: item[key] for key in ("call_id", *SEALED) if key in item}, where)
+        else:
+            found.loose("input", without(item, *SEALED), "assistant")
+            gather_asked(found, {key: item[key] for key in SEALED if key in item}, where)
 
 
 def _content(content: Any, path: Path, surface: Surface, found: Gathering, who: tuple[str, str]) -> None:
