@@ -6,7 +6,6 @@ the policy does not have makes a problem with file and line; the good lines besi
 all of a file or none of it. An id of 16 hex digits must be the digest of what the case says; any other name is the writer's own.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from bylaw import runs
 from bylaw.errors import PolicyError, RunError
 from bylaw.evals.cases import DISPOSITIONS, Attack, Case, Context, Expect, Side, Status, Suite, addressed, id_of
 from bylaw.policy.fields import Fields, as_list, shown
-from bylaw.policy.notation import Node, plain, read_json, read_yaml, wrong
+from bylaw.policy.notation import Node, inline, plain, read_json, read_yaml, wrong
 from bylaw.types import Message, Place, Policy, Role, Severity
 
 MAX_BYTES: Final = 64 << 20  # of one file
@@ -96,8 +95,8 @@ def save(suite: Suite, path: Path) -> None:
     if path.suffix not in (".yaml", ".yml"):
         runs.write_rows(path, [head, *(one.to_json() for one in suite.cases)])
         return
-    items = "".join(f"  - {json.dumps(one.to_json(), ensure_ascii=True)}\n" for one in suite.cases)  # JSON is YAML on one line
-    runs.write_text(path, "".join(f"{key}: {json.dumps(value)}\n" for key, value in head.items()) + "cases:\n" + items)
+    items = "".join(f"  - {inline(one.to_json())}\n" for one in suite.cases)
+    runs.write_text(path, "".join(f"{key}: {inline(value)}\n" for key, value in head.items()) + "cases:\n" + items)
 
 
 # ---- The file ----------------------------------------------------------------------------------------------------------

@@ -161,7 +161,7 @@ def _objects(value: Any) -> Rows:
 
 
 def _tasks(source: str) -> Rows:
-    """The prompts and goals in class bodies of a Python file, which is read and never run; what is not made of plain strings is left out."""
+    """The prompts and goals in class bodies of a Python file, which is read and never run; what no plain strings make is left out."""
     tree = ast.parse(source)
     shared = dict(_assigned(tree.body, {}))
     classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
