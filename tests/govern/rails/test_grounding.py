@@ -3,6 +3,7 @@
 import json
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from bylaw.govern.rails.grounding import GroundingRail, claims
 from bylaw.govern.rails.rail import NO_FACTS, RailError, RailFacts
 from bylaw.govern.rails.sentences import read
+from bylaw.policy.parse import load
 
 DOCUMENT = (
     "Your salary of 2,310.00 EUR from Nordlicht GmbH was booked on 3 November. Refunds take five working days. "
@@ -224,3 +226,15 @@ def test_hostile_texts_are_read_in_a_moment(text: str) -> None:
     took_s = time.process_time() - began
 
     assert took_s < 3
+
+
+def test_of_the_shipped_examples_words_alone_support_few_good_answers_and_most_bad_ones_none() -> None:
+    passed: dict[str, list[bool]] = {"good": [], "bad": []}
+    for clause in load(Path(__file__).parents[3] / "policies" / "meridian").clauses:
+        for example in clause.examples:
+            documents = tuple(turn.text for turn in example.turns if turn.role == "tool")
+            if documents:
+                answer = [turn.text for turn in example.turns if turn.role == "assistant"][-1]
+                passed[example.side].append(not unsupported(answer, RailFacts(documents=documents)))
+
+    assert {side: (sum(found), len(found)) for side, found in passed.items()} == {"good": (3, 13), "bad": (1, 6)}  # as docs/guard.md says
