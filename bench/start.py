@@ -1,8 +1,9 @@
 """`bylaw serve`, as a process of its own: how long until it answers ready, and what memory it holds, at rest and after many texts.
 
 The best of 3 starts, in a data directory that has been served from before; the first start of all, which makes the store's tables, is
-shown beside it. The policy is the example `refunds`, whose rails look for card numbers and planted orders. The texts are pieces of this
-repository's own files, sent as requests and answered by an upstream that says the same to each.
+shown beside it; and what processor time a start takes, for when the machine is busy. The policy is the example `refunds`, whose rails look
+for card numbers in answers and for planted orders in what tools say. The texts are pieces of this repository's own files, each what a tool
+said in a request of its own; the upstream says the same to all.
 """
 
 import asyncio
@@ -63,20 +64,22 @@ async def asked(url: str) -> None:
     """Send all texts."""
     async with aiohttp.ClientSession() as client:
         for text in texts():
-            body = {"model": "m", "messages": [{"role": "user", "content": text}]}
+            said = {"role": "tool", "tool_call_id": "call", "content": text}
+            body = {"model": "m", "messages": [{"role": "user", "content": "What does it say?"}, said]}
             async with client.post(f"{url}/v1/chat/completions", json=body) as reply:
                 await reply.read()
 
 
 def measure() -> list[Row]:
     """Starts, then memory."""
-    took, rested, full = [], 0.0, 0.0
+    took, used, rested, full = [], [], 0.0, 0.0
     with tempfile.TemporaryDirectory() as where:
         spoken, upstream = gateway.started(gateway.upstream)
         try:
             for turn in range(1 + STARTS):
                 process, url, seconds = served(upstream, Path(where) / "data")
                 took.append(seconds)
+                used.append(gateway.cpu_s(process.pid))
                 try:
                     rested = rss_mb(process.pid)
                     if turn == STARTS:
@@ -91,6 +94,7 @@ def measure() -> list[Row]:
     return [
         row("serve: from its start until ready, the first time", took[0], "s"),
         row("serve: from its start until ready", min(took[1:]), "s", 2.0),
+        row("serve: processor time of a start", min(used[1:]), "CPU s"),
         row("serve: memory at rest", rested, "MB", 100.0),
         row(f"serve: memory after {TEXTS} texts", full, "MB", 100.0),
     ]
