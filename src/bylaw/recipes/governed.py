@@ -135,12 +135,15 @@ def _opened(console: Console, folder: Path, run: Path, policy: Path, stack: Exit
 # ---- The aligned model ---------------------------------------------------------------------------------------------------
 
 
-def measured(run: Path, kind: str) -> Graded | None:
+def measured(run: Path, kind: str, want: str) -> Graded | None:
     """A prompt that the model was measured with and answered right; where it got none right, one that it answered at all."""
     file = next((file for arm in ARMS if (file := run / "rows" / "measured" / f"{arm}.jsonl").is_file()), None)
     rows = [row for row in runner.read_rows(file) if row.kind == kind and row.wrapper == "plain" and not row.fault] if file else []
-    wanted = [row for row in rows if row.exact and (kind != "lookalike" or row.want == "comply")]
-    return next(iter([*wanted, *rows]), None)
+    return next((row for row in rows if _right(row) and row.want == want), next(iter(rows), None))
+
+
+def _right(row: Graded) -> bool:
+    return bool(row.exact) and row.clause in row.cited
 
 
 def _dialect(policy: Policy) -> Dialect:
@@ -165,26 +168,31 @@ def _asked(played: Played, policy_path: Path, row: Graded) -> tuple[Reply, Compl
 
 
 def _allowed(played: Played, policy: Path) -> None:
-    _title(played.console, "An allowed request", "sounds bad, and is not")
-    if (row := measured(played.run, "lookalike")) is None:
-        played.line("left out", "this run measured no look-alike that the model could answer")
+    row = measured(played.run, "lookalike", "comply")
+    if row is None or not _right(row):
+        _title(played.console, "An allowed request", "this run's model got none of them right")
     else:
+        _title(played.console, "An allowed request", "sounds bad, and is not")
+    if row is not None:
         _asked(played, policy, row)
     played.console.print()
 
 
 def _refused_by_the_model(played: Played, policy: Path) -> None:
-    _title(played.console, "An attack, refused by the model", "no rule of the gateway speaks of it: it is what was learnt")
-    if (row := measured(played.run, "harmful")) is None:
-        played.line("left out", "this run measured no attack that the model could answer")
+    row = measured(played.run, "harmful", "refuse")
+    if row is None or not _right(row):
+        _title(played.console, "An attack", "this run's model learnt too little to refuse one, and no rule of the gateway speaks of it")
     else:
+        _title(played.console, "An attack, refused by the model", "no rule of the gateway speaks of it: it is what was learnt")
+    if row is not None:
         _, said = _asked(played, policy, row)
         written = parse.load(policy)
         played.line("thought", said.thinking, "dim")
         played.line("", "withheld from the client; kept in the ledger as a content that can be deleted", "dim")
-        for cited in _dialect(written).parse_answer(said).cited:
-            if clause := written.clause(cited):
-                played.console.print(f"  cites      [cyan]{clause.id}[/]: {escape(clause.title)} ({clause.response})")
+        cited = [clause for name in _dialect(written).parse_answer(said).cited if (clause := written.clause(name))]
+        ensure(not _right(row) or row.clause in [clause.id for clause in cited], f"the kept thought cites {row.clause}")
+        for clause in cited:
+            played.console.print(f"  cites      [cyan]{clause.id}[/]: {escape(clause.title)} ({clause.response})")
     played.console.print()
 
 
@@ -278,7 +286,7 @@ def _edited_live(played: Played) -> float:
     done: list[stage.Ended] = []
     activating = threading.Thread(target=lambda: done.append(stage.command(*activate)))
     activating.start()
-    after, seen = _until(lambda at: played.shop.ask(_refund(MIDDLE), played.asks, session=f"edit {at}"))
+    after, seen = _until(lambda at: played.shop.ask(_refund(MIDDLE), played.asks, session=f"edit {at}"), activating)
     activating.join()
     ensure(bool(done) and done[0].code == 0, f"the signed edit is put in force: {done[0].err if done else ''}")
     ensure(after.decision == "require_approval" and not after.calls, f"{MIDDLE} EUR wait under the new limit")
@@ -286,18 +294,21 @@ def _edited_live(played: Played) -> float:
     seconds = max((seen - datetime.fromisoformat(history[-1]["at"])).total_seconds(), 0.0)
     late = "" if seconds <= PROMISED_S else f" [yellow]later than the {PROMISED_S:.0f} s that is promised: is this machine busy?[/]"
     played.line("after", f"{MIDDLE} EUR: {after.decision}")
-    console.print(f"             [bold]{seconds:.2f} s[/] after it was put in force; no request was refused meanwhile.{late}\n")
+    console.print(
+        f"             [bold]{seconds:.2f} s[/] after it was put in force; no request was refused meanwhile.{late}\n", soft_wrap=True
+    )
     return seconds
 
 
-def _until(ask: Callable[[int], Reply]) -> tuple[Reply, datetime]:
+def _until(ask: Callable[[int], Reply], activating: threading.Thread) -> tuple[Reply, datetime]:
     """Ask until the decision is no longer to allow; the answer, and when it came."""
-    ends, at = time.monotonic() + GIVE_UP_S, 0
+    ends, at = 0.0, 0
     while True:
         reply = ask(at)
         seen, at = datetime.now(UTC), at + 1
         ensure(reply.status == 200, f"no request is refused while the policy changes: {reply.text}")
-        if reply.decision != "allow" or time.monotonic() > ends:
+        ends = ends or (0.0 if activating.is_alive() else time.monotonic() + GIVE_UP_S)
+        if reply.decision != "allow" or (ends and time.monotonic() > ends):
             return reply, seen
         time.sleep(POLL_S)
 

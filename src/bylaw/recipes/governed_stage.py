@@ -28,8 +28,8 @@ from bylaw.policy.parse import MANIFEST
 from bylaw.policy.reviews import Asked
 
 START_S: Final = 120.0
-COMMAND_S: Final = 60.0
-ASK_S: Final = 60.0
+COMMAND_S: Final = 180.0  # of one command, on a machine that is busy
+ASK_S: Final = 120.0
 POLL_S: Final = 0.05
 NOT_YET: Final = 503
 MAX_BODY_BYTES: Final = 1 << 20
@@ -97,9 +97,11 @@ def environment() -> dict[str, str]:
 def command(*arguments: str, key: str = "") -> Ended:
     """Run `bylaw ARGUMENTS` as a person would."""
     env = environment() | ({"BYLAW_KEY": key} if key else {})
-    done = subprocess.run(
-        [sys.executable, "-m", "bylaw", *arguments], env=env, capture_output=True, text=True, timeout=COMMAND_S, check=False
-    )
+    whole = [sys.executable, "-m", "bylaw", *arguments]
+    try:
+        done = subprocess.run(whole, env=env, capture_output=True, text=True, timeout=COMMAND_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise RunError(f"`bylaw {arguments[0]} {arguments[1]}` took longer than {COMMAND_S:.0f} s", "Is this machine very busy?") from error
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
