@@ -98,6 +98,38 @@ def approvals_deny(
         _tell(_approvals(opened, ledger.append).decide(approval, who, False, reason), as_json)
 
 
+@app.command("edit")
+def approvals_edit(
+    approval: Id,
+    args: Annotated[str, typer.Option("--args", metavar="JSON", help="All arguments, as they shall be.", show_default=False)],
+    call: Annotated[int, typer.Option(min=0, help="Which call of a withheld answer, from 0.")] = 0,
+    reason: Reason = "",
+    person: As = "",
+    key: Secret = "",
+    store: StoreUrl = "",
+    data_dir: DataDir = DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Put other arguments in the place of what waits; somebody else must approve them. Exit 1: your edit does not count, and why."""
+    import asyncio  # noqa: PLC0415  # see `cli`
+
+    from bylaw.serve import editing  # noqa: PLC0415  # see `cli`
+    from bylaw.serve import live as lives  # noqa: PLC0415  # see `cli`
+
+    try:
+        wanted = json.loads(args)
+    except ValueError as error:
+        raise StoreError(f"--args is no JSON: {error}", 'Write it like --args \'{"order": 81, "amount": 50.0}\'.') from error
+    if not isinstance(wanted, dict):
+        raise StoreError("--args is no JSON object", "Write all arguments of the call.")
+    with store_and_ledger(store, data_dir) as (opened, ledger):
+        who, last = _person(opened, key, person), lives.latest(opened)
+        if last is None:
+            raise StoreError("no policy was ever put in force here, so that nothing can be judged", "Name the data directory of `serve`.")
+        with editing.gate_of(opened, ledger.append, lives.loaded(opened, last).law) as gate:
+            _tell(asyncio.run(editing.edit(gate, approval, who, wanted, call, reason)), as_json)
+
+
 @app.command("settle")
 def approvals_settle(
     approval: Id,
@@ -176,7 +208,7 @@ def _shown(one: "Approval") -> str:
         f"policy       {one.policy}",
         *(f"needs        {in_words(need)}" for need in one.needs),
         *(f"{'yes' if a.yes else 'no'} by {a.person}, {when(a.at)}{f': {a.reason}' if a.reason else ''}" for a in one.answers),
-        *([f"edited by    {one.edited_by}"] if one.edited_by else []),
+        *([f"edited by    {', '.join(one.edited_by.splitlines())}"] if one.edited_by else []),
         *([f"replaced by  {one.replaced_by}"] if one.replaced_by else []),
         *([f"ended        {when(one.ended_at)} {f'by {one.ended_by}' if one.ended_by else ''}: {one.said}"] if one.ended_at else []),
         *([f"ringing      {one.notice}"] if one.notice else []),

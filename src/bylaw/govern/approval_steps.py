@@ -105,6 +105,31 @@ def answered(row: Approval, answer: Answer, now: int) -> Step | Refused:
     return Step("approved", {"state": "approved", "ended_by": answer.person, "said": answer.reason}, answer.person, answer, words)
 
 
+def superseded(row: Approval, new: Approval, answer: Answer, now: int) -> Step | Refused:
+    """A request ends because somebody asks for an edited call in its place."""
+    if row.state != "pending":
+        return Refused("not_pending", f"the request is {row.state}; it can no longer be edited", row.id)
+    if now >= row.expires_at:
+        return expired(row, now)
+    ended = {"state": "superseded", "replaced_by": new.id, "ended_by": answer.person, "ended_at": now, "said": answer.reason}
+    return Step("superseded", ended, answer.person, answer, {"reason": answer.reason} if answer.reason else EMPTY)
+
+
+def uneditable(row: Approval, new: Approval, decision: Decision) -> Refused | None:
+    """Why the edited call cannot take the place of this one, if so. The caller has judged it."""
+    if decision.policy != row.policy:
+        return Refused("other_policy", "the policy has changed since this was asked for", row.id)
+    if new.digest == row.digest:
+        return Refused("same_call", "nothing was changed", row.id)
+    if decision.effect == "stop":
+        return Refused("stopped", f"an emergency stop is in force: {plain(decision.reason)}", row.id)
+    if decision.undecided:
+        return Refused("undecided", f"the edited call cannot be decided: {plain(decision.reason)}", row.id)
+    if decision.effect not in ("allow", "require_approval"):
+        return Refused("blocked", f"the policy says {decision.effect} of the edited call: {', '.join(decision.clauses)}", row.id)
+    return None
+
+
 def unready(row: Approval, route: Route, bound: Mapping[str, str], policy: str, now: int) -> Refused | Step | None:
     """Why an approved request may not be used by this principal under this policy, if so."""
     if row.state in ("executing", "done", "failed", "unknown", "released"):

@@ -1,6 +1,6 @@
 """Human approvals: a small state machine in one table.
 
-    pending -> approved | denied | expired
+    pending -> approved | denied | expired | superseded    superseded: somebody edited the call, which is asked for anew
     approved -> executing -> done | failed | unknown       where bylaw runs the call itself
     approved -> released                                   where it gives out what it withheld
     unknown -> done | failed                               settled by a person, or by whoever still holds the claim
@@ -13,7 +13,7 @@
 4. At most once. What a process that died was executing is `unknown`: never run again, for a person to settle.
 5. No time-out ever approves, and time never runs backwards (`store.clock`). A request waits, and an approval holds, until the shortest ttl
    of its needs has passed since it was asked for.
-6. To edit is to ask anew: another digest, new answers, and the editor counts as one who asked.
+6. To edit is to ask anew: another digest, new answers, and every editor counts as one who asked.
 
 No connection is held while anybody waits. What a step may be is in `approval_steps`, who may answer in `quorum`.
 """
@@ -193,20 +193,32 @@ class Approvals:
         return self._step(approval, plan, person.id)
 
     def edit(self, approval: str, person: Person, what: Mapping[str, Any], decision: Decision, reason: str = "") -> Approval | Refused:
-        """Answer no, and ask for an edited call in the same principal's name. Somebody other than the editor must approve that."""
-        subject = steps.subject_of(what)
-        old = self.get(approval)
-        if old is not None and old.policy != decision.policy:
-            return self._refuse(old, Refused("other_policy", "the edited call was judged under another policy", old.id), person.id)
-        denied = self.decide(approval, person, False, reason)
-        if isinstance(denied, Refused):
-            return denied
-        new = steps.new(subject, steps.bound_of(denied), decision, denied.route, self._now())
-        new = replace(new, edited_by=person.id)
+        """Ask for an edited call in the same principal's name: the request ends as superseded. Somebody else must approve the new one."""
+        subject, old = steps.subject_of(what), self._read(approval)
+        if old is None:
+            return self._refuse(None, Refused("unknown_id", "there is no such request"), person.id)
+        wanted = replace(decision, needs=decision.needs or old.needs)
+        new = steps.new(subject, steps.bound_of(old), wanted, old.route, self._now())
+        new = replace(new, edited_by="\n".join((*quorum.editors(old), person.id)))
+
+        def plan(row: Approval, now: int) -> Step | Refused:
+            step = steps.superseded(row, new, Answer(person.id, tuple(person.roles), False, steps.plain(reason), now), now)
+            if isinstance(step, Step) and step.then:
+                return step
+            return quorum.refusal(row, person) or (step if isinstance(step, Refused) else steps.uneditable(row, new, decision) or step)
+
+        with self._store.reading() as connection:
+            other = rows.live(connection, steps.call_of(new))
+        if other is not None and other.id != old.id and self._now() < other.expires_at:
+            return self._refuse(old, Refused("not_pending", f"the edited call has a request already: {other.id}", old.id), person.id)
+        if other is not None and other.id != old.id:
+            self._retire(other)
+        ended = self._step(old.id, plan, person.id)
+        if isinstance(ended, Refused):
+            return ended
         if not self._put(new, person.id):
-            return self._refuse(denied, Refused("not_pending", "the edited call has a request already", denied.id), person.id)
-        linked = self._step(denied.id, lambda _row, _now: Step("replaced", {"replaced_by": new.id}, person.id), person.id)
-        return linked if isinstance(linked, Refused) else new
+            return self._refuse(ended, Refused("not_pending", "the edited call was asked for meanwhile", old.id), person.id)
+        return new
 
     def settle(self, approval: str, person: Person, ran: bool, reason: str) -> Approval | Refused:
         """A person has found out what became of an `unknown` execution."""

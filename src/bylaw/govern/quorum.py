@@ -2,7 +2,7 @@
 
 - A need is met when `quorum` different people who held one of its roles said yes. All needs must be met.
 - One person counts once for a need, and may count for several needs whose roles they hold.
-- Four eyes: whoever asked, and whoever edited the request, never counts.
+- Four eyes: whoever asked, and whoever edited the request or what it was made of, never counts.
 - One no by anybody who may answer ends it.
 - A need that names no role asks for the role `approver`; so does a decision that names no need.
 """
@@ -22,7 +22,7 @@ UNNAMED: Final = Need(clause="", rule="", approvers=(ANY_APPROVER,), quorum=1, t
 Why = Literal[
     "unknown_id", "not_pending", "answered", "expired", "self_approval", "not_entitled", "other_tenant", "not_approved", "claimed",
     "other_route", "other_call", "other_principal", "other_policy", "demands_more", "blocked", "stopped", "no_claim", "not_unknown",
-    "too_many", "undecided",
+    "too_many", "undecided", "same_call",
 ]  # fmt: skip
 
 
@@ -49,6 +49,11 @@ def same_person(one: str, other: str) -> bool:
     return _folded(one) == _folded(other)
 
 
+def editors(approval: Approval) -> tuple[str, ...]:
+    """Everybody who edited this call, from the first to the last; one name a line in the row."""
+    return tuple(approval.edited_by.split("\n")) if approval.edited_by else ()
+
+
 def entitled(need: Need, roles: Sequence[str]) -> bool:
     """Whether somebody with these roles may answer for this need."""
     return any(role in (need.approvers or UNNAMED.approvers) for role in roles)
@@ -58,7 +63,7 @@ def refusal(approval: Approval, person: Person) -> Refused | None:
     """Why this person may not answer this request, if so."""
     if person.tenant not in (approval.tenant, ALL_TENANTS):
         return Refused("other_tenant", f"{person.id} belongs to another tenant", approval.id)
-    if any(same_person(person.id, asked) for asked in (approval.requester, approval.edited_by) if asked):
+    if any(same_person(person.id, asked) for asked in (approval.requester, *editors(approval))):
         return Refused("self_approval", f"{person.id} asked for this; somebody else must answer", approval.id)
     if not any(entitled(need, person.roles) for need in approval.needs):
         roles = sorted({role for need in approval.needs for role in need.approvers or UNNAMED.approvers})
@@ -79,7 +84,7 @@ def in_words(need: Need) -> str:
 
 
 def _count(approval: Approval, need: Need, answers: Sequence[Answer]) -> int:
-    barred = {_folded(approval.requester), _folded(approval.edited_by)}
+    barred = {_folded(one) for one in (approval.requester, *editors(approval))}
     people = {_folded(one.person) for one in answers if one.yes and entitled(need, one.roles)}
     return len(people - barred)
 

@@ -18,14 +18,16 @@ from starlette.routing import Route
 from bylaw.errors import BylawError
 from bylaw.govern import stops as emergency
 from bylaw.govern.keys import ADMIN
-from bylaw.govern.quorum import Person, Refused, entitled
-from bylaw.serve import appealing, records
+from bylaw.govern.quorum import Person, Refused, editors, entitled
+from bylaw.serve import appealing, editing, records
 from bylaw.serve import live as lives
 from bylaw.serve.desk import MAX_LISTED, Answer, Desk, Wrong, answered, body, headers, later, limit, one_of, query, said, text
 from bylaw.serve.door import NotIn
+from bylaw.serve.editing import NoSuchCall
 from bylaw.serve.openapi import DOCUMENT
 from bylaw.serve.routes import ROUTES
 from bylaw.serve.upstream import UpstreamTrouble
+from bylaw.serve.wire import MAX_CALLS
 from bylaw.store.approval_rows import STATES, Approval
 
 STATUS: Final = {"unknown_id": 404, "not_entitled": 403, "self_approval": 403, "other_tenant": 403}  # of a refused step; else 409
@@ -44,6 +46,7 @@ def admin(desk: Desk) -> Starlette:
         ("GET", "/api/approvals/{id}", approval),
         ("POST", "/api/approvals/{id}/approve", approve),
         ("POST", "/api/approvals/{id}/deny", deny),
+        ("POST", "/api/approvals/{id}/edit", edit),
         ("GET", "/api/appeals", appealing.appeals),
         ("POST", "/api/appeals", appealing.make),
         ("GET", "/api/appeals/{id}", appealing.appeal),
@@ -173,9 +176,30 @@ async def _decide(desk: Desk, request: Request, yes: bool) -> Response:
     person = desk.door.person(headers(request))
     wanted, reason = request.path_params["id"], text(await body(request, known=("reason",), empty=True), "reason")
     done = await later(lambda: desk.approvals_of(wanted)[1].decide(wanted, person, yes, reason))
+    return _done(done)
+
+
+def _done(done: Approval | Refused, status: int = 200) -> Response:
     if isinstance(done, Refused):
         return said({"error": {"message": done.text, "why": done.why}}, STATUS.get(done.why, 409))
-    return said(shown(done))
+    return said(shown(done), status)
+
+
+async def edit(desk: Desk, request: Request) -> Response:
+    """Ask for other arguments in the place of what waits; somebody else must approve them."""
+    person, wanted = desk.door.person(headers(request)), request.path_params["id"]
+    given = await body(request, "args", known=("call", "reason"))
+    args, call, reason = given["args"], given.get("call", 0), text(given, "reason")
+    if not isinstance(args, dict):
+        raise Wrong("`args` must be an object: all arguments of the call")
+    if not isinstance(call, int) or isinstance(call, bool) or not 0 <= call < MAX_CALLS:
+        raise Wrong(f"`call` says which call, a whole number from 0 to {MAX_CALLS - 1}")
+    gate, _ = await later(lambda: desk.approvals_of(wanted))
+    try:
+        done = await editing.edit(gate, wanted, person, args, call, reason)
+    except NoSuchCall as error:
+        raise Wrong(error.what) from None
+    return _done(done, 201)
 
 
 def shown(one: Approval) -> dict[str, Any]:
@@ -193,6 +217,8 @@ def shown(one: Approval) -> dict[str, Any]:
         "reason": one.reason,
         "requested_at": one.requested_at,
         "expires_at": one.expires_at,
+        "edited_by": list(editors(one)),
+        "replaced_by": one.replaced_by,
         "answers": [{"person": answer.person, "yes": answer.yes, "reason": answer.reason, "at": answer.at} for answer in one.answers],
     }
 

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
+from bylaw.govern.approvals import Approvals
 from bylaw.govern.quorum import Refused as NotNow
 from bylaw.govern.session import History
 from bylaw.serve import refusals
@@ -12,7 +13,10 @@ from bylaw.serve.ends import Done, Refused
 from bylaw.serve.exchange import Exchange, held, readable
 from bylaw.serve.law import blocked, together
 from bylaw.serve.wire import MAX_CALLS, BadBody, Said, load
+from bylaw.store.approval_rows import Approval
 from bylaw.types import EMPTY, Decision, Effect, Event
+
+MAX_EDITS: Final = 50  # of one request that are followed
 
 
 async def release(exchange: Exchange, approval: str) -> Done | None:
@@ -32,14 +36,14 @@ async def release(exchange: Exchange, approval: str) -> Done | None:
         return {reason for tool in ("", *tools) for reason in asked(who.principal, tool)}
 
     loop = asyncio.get_running_loop()
-    found = await loop.run_in_executor(None, approvals.get, approval)
+    approval, found = await loop.run_in_executor(None, _newest, approvals, approval, who.id)
     if found is not None and found.requester == who.id and isinstance(stored := found.what(), dict):
         exchange.session = exchange.gate.sessions.of(who.id, str(stored.get("session", "")))
         await exchange.session.known(law.reads_session)
     given = await loop.run_in_executor(None, lambda: approvals.release(approval, who.principal, law.digest, rejudge, stops))
     if isinstance(given, NotNow):
         if found is not None and found.requester == who.id and found.state in ("denied", "expired"):
-            refs = [held(approval, at) for at in range(MAX_CALLS)]
+            refs = [held(one, at) for one in (approval, *instead_of(found.what())) for at in range(MAX_CALLS)]
             await exchange.session.change(lambda history: _given_back(history, refs), law.reads_session)
         effect: Effect = "require_approval" if given.why == "not_approved" and found is not None and found.state == "pending" else "block"
         decision = Decision(effect, tuple(found.clauses) if found else (), (), law.digest, reason=given.text)
@@ -58,9 +62,29 @@ async def release(exchange: Exchange, approval: str) -> Done | None:
     body = load(what["reply"].encode())
     choice = exchange.route.shape.said(body).choices[0]
     calls = [(held(approval, at), exchange.call_event(call, exchange.session.history)) for at, call in enumerate(choice.calls)]
-    await exchange.session.change(lambda history: _ran(history, calls), law.reads_session)
+    before = [held(one, at) for one in instead_of(what) for at in range(MAX_CALLS)]
+    await exchange.session.change(lambda history: _ran(_given_back(history, before), calls), law.reads_session)
     record = await exchange.record(decision, "output", {"reply": what["reply"].encode()}, kind="release", facts={"approval": approval[:64]})
     return Done(body, decision, record)
+
+
+def _newest(approvals: Approvals, approval: str, requester: str) -> tuple[str, Approval | None]:
+    """The request that now stands for this one: somebody may have edited what waited."""
+    found = approvals.get(approval)
+    for _ in range(MAX_EDITS):
+        if found is None or found.state != "superseded" or found.requester != requester:
+            break
+        later = approvals.get(found.replaced_by)
+        if later is None:
+            break
+        approval, found = later.id, later
+    return approval, found
+
+
+def instead_of(what: Any) -> tuple[str, ...]:
+    """The requests that what waits was edited from."""
+    listed = what.get("instead_of", ()) if isinstance(what, dict) else ()
+    return tuple(str(one) for one in listed)
 
 
 def _given_back(history: History, refs: Sequence[str]) -> History:
@@ -90,17 +114,21 @@ def _rejudged(exchange: Exchange, approval: str, what: Any) -> Decision:
                 for text in asked.texts
             ]
             return together([law.now(event, exchange.rail_facts()) for event in events])
-        return _reply(exchange, approval, exchange.route.shape.said(load(what["reply"].encode())))
+        return reply_rejudged(
+            exchange, (approval, *instead_of(what)), exchange.route.shape.said(load(what["reply"].encode()), exchange.asked.body)
+        )
     except BadBody as error:
         return blocked(law, error.what)
 
 
-def _reply(exchange: Exchange, approval: str, said: Said) -> Decision:
+def reply_rejudged(exchange: Exchange, waited: Sequence[str], said: Said) -> Decision:
+    """What the law of today says about a reply that `waited` under these requests."""
     law, history = exchange.law, exchange.session.history
     decisions = []
     for choice in said.choices:
         for at in range(len(choice.calls)):  # judged again, they do not count against themselves
-            history = history.given_back(held(approval, at))
+            for one in waited:
+                history = history.given_back(held(one, at))
         decisions += [law.now(exchange.event(text.surface, text.text), exchange.rail_facts()) for text in choice.texts]
         if law.required and (whole := "\n".join(text.text for text in choice.texts)):
             decisions += law.agreed(exchange.event("output", whole), exchange.rail_facts()).decisions

@@ -470,7 +470,7 @@ def test_an_edit_is_a_new_request_that_the_editor_may_not_approve(scene: Scene) 
     before = scene.approvals.get(old.id)
 
     assert before is not None
-    assert (before.state, before.replaced_by) == ("denied", new.id)
+    assert (before.state, before.replaced_by) == ("superseded", new.id)
     assert (why(own), new.digest) == ("self_approval", digest_bytes(canonical(dict(OTHER_CALL))))
     assert isinstance(other, Approval)
     assert other.state == "approved"
