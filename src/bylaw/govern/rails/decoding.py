@@ -55,6 +55,17 @@ _DIGIT_WORDS: Final = (  # of four languages, nought to nine
 )
 _NUMERALS: Final = {word: str(digit) for line in _DIGIT_WORDS for digit, word in enumerate(line.split())}
 _SIGN: Final = r"A-Za-z\x{c0}-\x{1fff}\x{3040}-\x{ffdc}0-9"  # letters and digits of any script, in few ranges
+_LIKE_DIGITS: Final = {  # letters that look like one, Greek, Cyrillic and Armenian ones too
+    "0": "OoQ\u041e\u043e\u039f\u03bf\u0555\u0585",
+    "1": "Il|\u0406\u04cf\u0399",
+    "2": "Z",
+    "3": "\u0417\u0437\u01b7\u0292",
+    "4": "\u0427",
+    "5": "S\u0405",
+    "6": "G\u0431",
+    "8": "B\u0412",
+}
+_NUMBERISH: Final = "0-9" + "".join(_LIKE_DIGITS.values())
 _SOURCES: Final = {
     "base64": r"[A-Za-z0-9+/_-]{12,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}",
     "hex": r"(?:0x|\\x)?[0-9A-Fa-f]{2}(?:[ :,-]{0,2}(?:0x|\\x)?[0-9A-Fa-f]{2}){7,}",
@@ -63,7 +74,8 @@ _SOURCES: Final = {
     "morse": r"[.\-·–−]{1,6}(?:[ /|]{1,3}[.\-·–−]{1,6}){7,}",
     "codes": r"\b[0-9]{2,3}(?:[ ,;]{1,2}[0-9]{2,3}){7,}\b",
     "numerals": rf"(?i)\b(?:{'|'.join(_NUMERALS)})(?:[ ,\-]{{1,3}}(?:{'|'.join(_NUMERALS)})){{5,}}\b",
-    "lookalikes": r"\b[0-9OoIl]{4}(?:[ .\-]?[0-9OoIl]{4}){2,3}(?:[ .\-]?[0-9OoIl]{1,4})?\b",
+    "lookalikes": rf"(?:[A-Z]{{2}}|\b|\+)(?:[{_NUMBERISH}]{{4}}(?:[ .\-]?[{_NUMBERISH}]{{4}}){{2,3}}"
+    rf"|[{_NUMBERISH}](?:[ .\-/()]{{0,2}}[{_NUMBERISH}]){{8,}})",
     "url": r"(?:%[0-9A-Fa-f]{2})+",
     "escape": r"\\u[0-9A-Fa-f]{4}|\\u\{[0-9A-Fa-f]{1,6}\}|\\U[0-9A-Fa-f]{8}|\\x[0-9A-Fa-f]{2}|\\[0-7]{3}",
     "html": r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?",
@@ -85,14 +97,18 @@ _ANY_BYTES: Final = PatternSet([_SOURCES[name] for name in _BYTES])
 # is never part of it, so there is one way to match and nothing to go back to.
 _BASE64: Final = re.compile(_SOURCES["base64"])
 _HEX_MARKS: Final = re.compile(r"0x|\\x|[ :,-]")
+_HEX_SOLID: Final = re.compile(r"[0-9A-Fa-f]{16,}")
+_HEX_FIRST: Final = re.compile(r"^(?:0x|\\x)?[0-9A-Fa-f]+[ :,-]{1,2}")
 _DITS: Final = (
     ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.. ----- .---- ..--- ...--"
     " ....- ..... -.... --... ---.. ----. .-.-.- --..-- ..--.. -..-. .--.-. -.-.-- .----. -....-"
 )
 _MORSE: Final = dict(zip(_DITS.split(), "abcdefghijklmnopqrstuvwxyz0123456789.,?/@!'-", strict=True))
-_DIGITS: Final = str.maketrans("OoIl", "0011")
+_DIGITS: Final = str.maketrans({letter: digit for digit, letters in _LIKE_DIGITS.items() for letter in letters})
+_FOURS: Final = re.compile(r"\S{4}(?:[ .\-]?\S{4}){2,3}")
 _UPSIDE: Final = str.maketrans("ɐqɔpǝɟƃɓɥᴉıɾʞʅןɯuodbɹsʇnʌʍxʎzp", "abcdefgghiijkllmnopqrstuvwxyzd")
 _TAGS: Final = re.compile("[\U000e0020-\U000e007e]+")
+_OVERRIDE: Final = re.compile("\u202e([^\u202a-\u202e\n]+)[\u202c\u202d]?")
 _SELECTORS: Final = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 _LEET: Final = str.maketrans("0134578@$!|+", "oleastbasllt")
 _NO_TEXT: Final = frozenset({"Cc", "Cn", "Co"})  # characters that no text has: what holds one is bytes
@@ -107,9 +123,10 @@ def _found(name: str, text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def readable(raw: bytes) -> str:
-    """The bytes as text, if that is what they are; else nothing."""
+    """The bytes as text, if that is what they are, in UTF-8 or, where a third of them is nought, UTF-16; else nothing."""
+    wide = raw.count(0) * 3 >= len(raw) > 0
     try:
-        text = raw.decode("utf-8")
+        text = raw[: len(raw) // 2 * 2].decode("utf-16-le" if raw[0] else "utf-16-be") if wide else raw.decode("utf-8")
     except UnicodeDecodeError:
         return ""
     return text if text.isprintable() or not any(unicodedata.category(char) in _NO_TEXT and char not in "\n\r\t" for char in text) else ""
@@ -149,11 +166,18 @@ def _base64_text(run: str) -> str:
 def _hex(text: str) -> list[Edit]:
     edits = []
     for start, end, run in _found("hex", text):
-        digits = _HEX_MARKS.sub("", run)
-        new = readable(bytes.fromhex(digits[: len(digits) // 2 * 2]))
-        if new:
-            edits.append(Edit(start, end, new))
+        whole = _hex_text(run)
+        if whole:
+            edits.append(Edit(start, end, whole))
+        else:  # a number, an address or the end of a word stands before it
+            parts = [(m.start(), m[0]) for m in _HEX_SOLID.finditer(run)] or [(m.end(), run[m.end() :]) for m in _HEX_FIRST.finditer(run)]
+            edits += [Edit(start + at, start + at + len(part), new) for at, part in parts if (new := _hex_text(part))]
     return edits
+
+
+def _hex_text(run: str) -> str:
+    digits = _HEX_MARKS.sub("", run)
+    return readable(bytes.fromhex(digits[: len(digits) // 2 * 2]))
 
 
 def _base32(text: str) -> list[Edit]:
@@ -206,8 +230,15 @@ def _numerals(text: str) -> list[Edit]:
 
 
 def _lookalikes(text: str) -> list[Edit]:
-    """Digits in groups of four, some of them letters that look like one."""
-    return [Edit(start, end, run.translate(_DIGITS)) for start, end, run in _found("lookalikes", text) if not run.isdigit()]
+    """Digits of which some are letters that look like one: in groups of four as many as may be, else fewer than half."""
+    edits = []
+    for start, end, run in _found("lookalikes", text):
+        country = 2 if run[:2].isalpha() and run[:2].translate(_DIGITS) == run[:2] else 0
+        new = run[country:].translate(_DIGITS)
+        letters = sum(map(str.isalpha, run[country:]))
+        if letters and (letters * 2 < len(new) or (letters < len(new) - 2 and _FOURS.fullmatch(run[country:]))):
+            edits.append(Edit(start + country, end, new))
+    return edits
 
 
 def _flipped(text: str) -> list[Edit]:
@@ -242,6 +273,16 @@ def tags(text: str) -> list[Edit]:
         if new:
             edits.append(Edit(m.start(), m.end(), f"\n{new}\n"))
     return sorted(edits)
+
+
+def overridden(text: str) -> list[Edit]:
+    """Stretches whose writing direction is overridden, as they are seen: turned round."""
+    return [Edit(m.start(), m.end(), m[1][::-1]) for m in _OVERRIDE.finditer(text)] if "\u202e" in text else []
+
+
+def unseen(text: str) -> list[tuple[str, list[Edit]]]:
+    """What characters that are not seen spell or turn round."""
+    return [(name, edits) for name, edits in (("tags", tags(text)), ("override", overridden(text))) if edits]
 
 
 def _spaced(text: str) -> list[Edit]:

@@ -65,7 +65,7 @@ class Views:
         # What is not seen is taken away before decoding; only what it may spell is read from the text itself.
         level = [view for view in found if view.name == "clean"] or found[:1]
         level += [view for view in found if view.name == "alike" and looks.foreign(self.text)]
-        unseen = [edited(found[0], "tags", edits, fresh=True)] if found[1:] and (edits := decoding.tags(self.text)) else []
+        unseen = [edited(found[0], name, edits, fresh=True) for name, edits in decoding.unseen(self.text)] if found[1:] else []
         for _ in range(DEPTH):
             level = _new([*unseen, *(child for view in level for child in _children(view))], known)
             level += _new([look for view in level if view.fresh and not view.text.isascii() for look in _looked(view)], known)
