@@ -1,5 +1,6 @@
 """The gateway with its real parts: store, keys, stops, ledger, approvals and the rails, as `bylaw serve` puts them together."""
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -313,3 +314,44 @@ def test_everything_that_is_offered_is_in_the_openapi_document(served: Served) -
     ].keys()
     assert served.get("/healthz").status == 200
     assert served.get("/nothing-here").status == 404
+
+
+def test_the_document_names_every_route_and_every_reference_in_it_is_there(served: Served) -> None:
+    raw = served.get("/openapi.json").body.decode()
+    document = orjson.loads(raw)
+    offered = {(path, method.upper()) for path, methods in document["paths"].items() for method in methods}
+    answers = {(path, method): served.get(path.replace("{id}", "x"), method).status for path, method in offered if path.startswith("/api")}
+    missing = [name for name in re.findall(r"#/components/schemas/(\w+)", raw) if name not in document["components"]["schemas"]]
+
+    assert (missing, [where for where, status in answers.items() if status in (405, 500)]) == ([], [])
+    assert {status for (path, method), status in answers.items() if method == "GET" and "{id}" not in path} == {200}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", f"/api/approvals/{'9' * 5000}", b"", 404),
+        ("GET", "/api/approvals/%00", b"", 404),
+        ("GET", "/api/approvals?state=%ff", b"", 400),
+        ("GET", "/api/approvals?limit=50&limit=51", b"", 400),
+        ("GET", "/api/approvals?limit=%D9%A3", b"", 400),
+        ("GET", "/api/approvals?colour=red", b"", 400),
+        ("GET", "/api/decisions?since=yesterday", b"", 400),
+        ("GET", "/api/decisions?decision=maybe", b"", 400),
+        ("GET", "/api/appeals?state=odd", b"", 400),
+        ("POST", "/api/stop", b"[]", 400),
+        ("POST", "/api/stop", b"\xff", 400),
+        ("POST", "/api/stop", b'{"scope": 7}', 400),
+        ("POST", "/api/stop", b'{"scope": "planet:mars"}', 400),
+        ("POST", "/api/stop", b'{"reason": "' + b"x" * 70_000 + b'"}', 413),
+        ("POST", "/api/stop", b"[" * 60_000, 400),
+        ("PUT", "/api/stop", b"", 405),
+        ("GET", "/v1/chat/completions", b"", 405),
+        ("DELETE", "/v1/models/m", b"", 405),
+        ("POST", "/v1/embeddings", b"{", 400),
+    ],
+)
+def test_what_cannot_be_read_is_one_clear_line(served: Served, method: str, path: str, body: bytes, status: int) -> None:
+    reply = post(f"{served.url}{path}", body, method)
+
+    assert (reply.status, len(orjson.loads(reply.body)["error"]["message"].splitlines())) == (status, 1)
