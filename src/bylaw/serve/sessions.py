@@ -62,6 +62,7 @@ class Session:
     principal: str = ""
     keeper: Keeper | None = None
     answers: "OrderedDict[bytes, None]" = field(default_factory=OrderedDict)  # digests of texts that have left
+    _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _version: int | None = None  # of the row that `history` is; None: memory alone knows it
 
     # ---- What it has done ---------------------------------------------------------------------------------------------
@@ -102,11 +103,12 @@ class Session:
 
     async def change(self, work: Callable[[History], History], stored: bool) -> None:
         """A change that is right whatever the session has done meanwhile, and needs no second look once made; raises StoreError."""
-        for attempt in range(TRIES):
-            begun = await self.known(bool(attempt) and stored, attempt)
-            after = work(begun)
-            if after == begun or await self.swap(begun, after, stored):
-                return
+        async with self._changing:  # in this process one after another, so that only other processes can be faster
+            for attempt in range(TRIES):
+                begun = await self.known(bool(attempt) and stored, attempt)
+                after = work(begun)
+                if after == begun or await self.swap(begun, after, stored):
+                    return
         raise crowded()
 
     async def _read(self, keeper: Keeper) -> None:

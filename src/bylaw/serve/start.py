@@ -45,6 +45,7 @@ GARBAGE: Final = 20_000  # objects made before the collector looks: about fifty 
 GRACE_S: Final = 30  # how long requests in flight may take to end
 BACKLOG: Final = 1_024  # connections that wait to be accepted
 KEEP_ALIVE_S: Final = 30
+WORKER_S: Final = 60  # after which a worker that says nothing is replaced; one that is still loading says nothing
 LOG: Final = logging.getLogger(__name__)
 
 
@@ -240,6 +241,7 @@ def serve(setting: Setting, say: Callable[[str], None]) -> None:
         date_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
+        timeout_worker_healthcheck=WORKER_S,
     )
     server = uvicorn.Server(config)
     listening: socket.socket = config.bind_socket()
