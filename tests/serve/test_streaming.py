@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bylaw.govern.streaming import CONTEXT, Cut, HoldBack, filtered, joined, redacted
 from bylaw.types import Decision, Effect, Hit
 
-CHUNKINGS = (20_000, pytest.param(100_000, marks=pytest.mark.slow))
+CHUNKINGS = (20_000, pytest.param(120_000, marks=pytest.mark.slow))
 
 
 @dataclass(frozen=True)
