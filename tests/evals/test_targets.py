@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ TOOL = {"type": "function", "function": {"name": "pay", "parameters": {"type": "
 HURRIED = Manners(tries=1, timeout_s=0.3, cache=None, backoff_s=0.001)
 
 
-def hello(*turns: str, tools: tuple[dict[str, object], ...] = ()) -> Conversation:
+def hello(*turns: str, tools: tuple[Mapping[str, object], ...] = ()) -> Conversation:
     return Conversation(tuple(Message("user", turn) for turn in turns or ("hello",)), tools, "s")
 
 
