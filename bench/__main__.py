@@ -22,6 +22,7 @@ BENCHES: Final = (
     "start",
     "litellm",
     "install_size",
+    "scoring",
     "sft_step",
     "ray_overhead",
 )
