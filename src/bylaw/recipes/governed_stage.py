@@ -33,6 +33,13 @@ ASK_S: Final = 120.0
 POLL_S: Final = 0.05
 NOT_YET: Final = 503
 MAX_BODY_BYTES: Final = 1 << 20
+# A gateway that ends when its standard input does: nobody is left behind by a demo that was killed.
+_WITH_US: Final = """
+import os, signal, sys, threading
+threading.Thread(target=lambda: (os.read(0, 1), os.kill(os.getpid(), signal.SIGTERM)), daemon=True).start()
+from bylaw.cli import main
+main()
+"""
 _LISTENING: Final = re.compile(r"listening on (http://\S+)")
 _REFUND: Final = re.compile(r"refund (\d+) EUR for order (\d+)")
 _DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # this machine, whatever proxy there is
@@ -152,15 +159,17 @@ class Gateway:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        for end in (self.process.stdin, self.process.stdout):
+            if end is not None:
+                end.close()
 
 
 def begin(data_dir: Path, *options: str) -> Gateway:
     """Start a gateway on any free port of this machine, and go on."""
-    arguments = [sys.executable, "-m", "bylaw", "serve", *options, "--port", "0", "--data-dir", str(data_dir)]
+    arguments = [sys.executable, "-c", _WITH_US, "serve", *options, "--port", "0", "--data-dir", str(data_dir)]
     with data_dir.with_suffix(".log").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True, env=environment())
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=log, text=True, env=environment())
     return Gateway(process, data_dir)
 
 
