@@ -123,3 +123,21 @@ def test_there_are_never_more_views_than_the_bound(text: str) -> None:
         count = 0
 
     assert count <= MOST_VIEWS
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        base64.b64encode(WORDS.encode("utf-16-le")).decode(), f"memory 0x7f00: {WORDS.encode().hex()}",
+        f"Reference: 0x{WORDS.encode().hex()}", f"\u202e{WORDS[::-1]}\u202c",
+    ],
+)  # fmt: skip
+def test_wide_bytes_hex_behind_numbers_and_overridden_direction_are_read(hidden: str) -> None:
+    assert any(WORDS in view for view in read(hidden))
+
+
+@pytest.mark.parametrize("text", ["card 4O12 OOOO ЗOOO ЗЗЗ7", "tel. +49 3O 23l25 lOl", "DE89 37O4 OO44 O532 O13O OO"])
+def test_digits_written_as_letters_that_look_like_them_are_read(text: str) -> None:
+    digits = text.translate(str.maketrans("OЗl", "031"))
+
+    assert digits.split(" ", 1)[1] in {view.split(" ", 1)[-1] for view in read(text)}

@@ -35,7 +35,7 @@ _GAPS: Final[dict[Kind, tuple[str, str]]] = {  # of a space and a `~`
     "spaced": (f"[{_NO_LETTER}]*", r"[^\s]{0,24}"),
 }
 _LONG_WORD: Final = pattern(r"[A-Za-z]{16,}")
-# Every anchor has one of these, so that most texts are not asked about the parts of an order.
+# An anchor counts only where one of these is near, so most texts are not asked about the parts of an order.
 _MODELS: Final = (
     r"llm|gpt|claude|gemini|copilot|chat-?bot|assistant|agent|language model|sprach-?modell|asistente|assistente|modelo|modele|taalmodel"
     r"|модел|ассистент|агент|бот|нейросет|интеллект|人工|语言模型|語言模型|大模型|助手|助理|智能体|機器人|机器人|モデル|アシスタント|エージェント|ボット"
@@ -167,9 +167,14 @@ def _spots(view: View, kind: Kind) -> list[_Weighed]:
     found = list(_read(view, _book(kind, "whole")))
     if kind != view.kind or not _CUES[kind].search(view.text):
         return sorted(found)
-    anchors = list(_read(view, _book(kind, "anchor")))
+    anchors = [one for one in _read(view, _book(kind, "anchor")) if _cued(view, kind, one)]
     leaning = _read(view, _book(kind, "leaning")) if anchors else ()
     return sorted([*found, *anchors, *leaning])
+
+
+def _cued(view: View, kind: Kind, one: _Weighed) -> bool:
+    """Whether such a word stands near by; one far away must not decide, or a stream's window would find other things than the whole."""
+    return _CUES[kind].search(view.text[max(0, one.start - NEAR) : one.end + NEAR]) is not None
 
 
 def _read(view: View, book: _Book) -> Iterator[_Weighed]:
