@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -67,6 +68,21 @@ def test_a_loop_that_never_rests_keeps_nobody_waiting(tmp_path: Path) -> None:
         took = asyncio.run(restless(ledger))
 
     assert took < 5
+
+
+def test_a_ledger_that_writes_is_healthy_whenever_it_is_asked(tmp_path: Path) -> None:
+    usual, asked = sys.getswitchinterval(), []
+    sys.setswitchinterval(1e-6)  # so that whoever asks is interrupted everywhere
+    try:
+        with Ledger(tmp_path) as ledger, ThreadPoolExecutor(2) as pool:
+            writing = [pool.submit(lambda: [ledger.append(DECISION) for _ in range(100)]) for _ in range(2)]
+            while not all(one.done() for one in writing):
+                asked.append(ledger.healthy)
+    finally:
+        sys.setswitchinterval(usual)
+
+    assert len(asked) > 100
+    assert all(asked)
 
 
 def test_a_thread_need_not_wait_for_what_a_loop_has_handed_in(tmp_path: Path) -> None:

@@ -175,7 +175,8 @@ class Ledger:
     @property
     def healthy(self) -> bool:
         """Whether an entry handed in now can be expected to be written."""
-        slow = self._oldest and time.monotonic() - self._oldest > self._settings.timeout_s
+        since = self._oldest  # read once: the writer sets it back meanwhile
+        slow = since and time.monotonic() - since > self._settings.timeout_s
         return not self._fault and not self._closing and self._thread.is_alive() and not slow
 
     @property
