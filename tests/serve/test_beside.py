@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from bylaw.serve.beside import is_mark
+from tests.serve import test_ensembles as ensembles
 from tests.serve.planted import ASKED, CARD, EVENTS, FULL, KEY, SAID, Place, as_bytes, planted, ways
 from tests.serve.rig import Reply, Rig, post, rigged
 
@@ -158,3 +159,12 @@ def test_what_only_looks_like_arguments_is_judged_as_it_stands(rig: Rig) -> None
     reply = post(f"{rig.url}/v1/chat/completions", orjson.dumps({"model": "m", "messages": messages}))
 
     assert (reply.headers["x-bylaw-decision"], rig.speaker.asked) == ("block", [])
+
+
+def test_what_stands_beside_an_answer_is_no_part_of_it_to_the_checks_that_a_clause_requires(tmp_path: Path) -> None:
+    """A server like vLLM adds fields of its own; an answer in JSON that rests on its documents still does."""
+    with ensembles.set_up(tmp_path) as one:
+        reply = {**ensembles.chat(ensembles.GOOD), "prompt_logprobs": None, "kv_transfer_params": None, "x_engine": {"name": "v"}}
+        decision, body = ensembles.send(one, reply)
+
+    assert (decision, ensembles.text_of(body)) == ("allow", ensembles.GOOD)

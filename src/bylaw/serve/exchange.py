@@ -161,7 +161,8 @@ class Exchange:
             decisions.append(decision)
         if not decisions:
             decisions.append(await self.law.judge(self.event("output", ""), facts, self.stops("")))
-        if self.law.required and (said := "\n".join(text.text for text in choice.texts)):
+        answer = [text for text in choice.texts if text.path] or choice.texts  # what stands beside it is no part of it
+        if self.law.required and (said := "\n".join(text.text for text in answer)):
             loop = asyncio.get_running_loop()
             agreed = await loop.run_in_executor(None, self.law.agreed, self.event("output", said), facts)
             decisions += agreed.decisions
