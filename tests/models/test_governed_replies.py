@@ -79,3 +79,14 @@ def test_the_same_words_with_other_tools_are_another_question(tmp_path: Path) ->
             model.converse([talk], Sampling(thinking=False))
 
         assert len(server.calls) == 2
+
+
+def test_a_tools_result_is_told_as_the_answer_to_a_call() -> None:
+    talk = Talk((Message("user", "read it"), Message("tool", "the record")), (TOOL,))
+
+    _, asked = heard(say("ok"), talk)
+
+    user, call, result = asked.body["messages"]
+    assert user == {"role": "user", "content": "read it"}
+    assert call["tool_calls"][0]["function"] == {"name": "pay", "arguments": "{}"}
+    assert result == {"role": "tool", "content": "the record", "tool_call_id": call["tool_calls"][0]["id"]}

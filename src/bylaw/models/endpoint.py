@@ -161,8 +161,20 @@ def body(model: str, messages: Sequence[Message], sampling: Sampling, without: f
 
 
 def offering(asked: dict[str, Any], tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The request with tools that the model may call."""
-    return {**asked, "tools": [dict(one) for one in tools]} if tools else asked
+    """The request with tools that the model may call; a turn of the role tool answers a call of the first, as servers want it told."""
+    if not tools:
+        return asked
+    function = tools[0].get("function")
+    name = str(function.get("name", "")) if isinstance(function, Mapping) else ""
+    messages: list[dict[str, Any]] = []
+    for at, message in enumerate(asked["messages"]):
+        whole = message
+        if message["role"] == "tool":
+            call = {"id": f"call_{at}", "type": "function", "function": {"name": name, "arguments": "{}"}}
+            messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+            whole = {**message, "tool_call_id": f"call_{at}"}
+        messages.append(whole)
+    return {**asked, "messages": messages, "tools": [dict(one) for one in tools]}
 
 
 def sayable(text: str) -> str:
