@@ -32,6 +32,7 @@ CHUNKS: Final = 50
 TOGETHER: Final = 16
 AT_ONCE: Final = 50  # for latency
 LATENCIES: Final = 1_000
+KEEP_ALIVE_S: Final = 600  # a server that waits for its turn keeps its connections
 DELAY_S: Final = 0.1  # what an answer takes the upstream, for latency
 
 REFUND: Final = {
@@ -176,7 +177,16 @@ def recorded(listening: socket.socket, url: str, folder: str) -> None:
 def _run(app: Any, listening: socket.socket) -> None:
     import uvicorn
 
-    config = uvicorn.Config(app, loop="uvloop", http="httptools", ws="none", access_log=False, log_level="warning", server_header=False)
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+    )
     uvicorn.Server(config).run(sockets=[listening])
 
 
