@@ -2,7 +2,8 @@
 
 `rail`: a name of the library, or a list of names (a benign text must pass them all); `expect`: `hit` or `pass`; `view`: how it is
 hidden; `surface`: where it stands; `text`: a string, or a list of strings that are joined (tokens stand in parts, so that scanners of
-repositories do not take them for real). Files named `own*` were written beside the rails, `fresh*` by somebody who had not seen them.
+repositories do not take them for real). Files named `own*` were written beside the rails, `fresh_*` by somebody who had not
+seen them (and the rails were mended by them since), `fresh2*` by a second fresh pair of eyes, for measuring only.
 """
 
 import json

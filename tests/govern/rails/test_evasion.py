@@ -1,4 +1,7 @@
-"""The corpus: at least 95 % of the evasions are caught, at least 98 % of the benign twins pass; own and fresh cases apart."""
+"""The corpus: at least 95 % of the evasions are caught, at least 98 % of the benign twins pass; ours, the first fresh set, and all together.
+
+The second fresh set (`fresh2*`) is measured by `bench.evasion` and has no bar of its own here: whoever tunes on it has lost it.
+"""
 
 import pytest
 
@@ -24,11 +27,9 @@ VIEWS = {
 }
 
 
-@pytest.mark.parametrize("who", ["own", "fresh"])
-def test_most_evasions_are_caught_and_most_benign_twins_pass(who: str) -> None:
-    cases = corpus.cases(f"{who}*.jsonl")
-    if not cases:
-        pytest.skip(f"no cases of the {who} kind are written yet")
+@pytest.mark.parametrize("files", ["own*.jsonl", "fresh_*.jsonl", "*.jsonl"])
+def test_most_evasions_are_caught_and_most_benign_twins_pass(files: str) -> None:
+    cases = corpus.cases(files)
     bad, good = [case for case in cases if case.bad], [case for case in cases if not case.bad]
 
     missed = [case.name for case in bad if not corpus.right(case)]
