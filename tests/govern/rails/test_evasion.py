@@ -1,4 +1,4 @@
-"""The corpus: at least 95 % of the evasions are caught, at least 98 % of the benign twins pass; ours, the first fresh set, and all together.
+"""The corpus: at least 95 % of the evasions are caught, at least 98 % of the benign twins pass; ours, the first fresh set, all together.
 
 The second fresh set (`fresh2*`) is measured by `bench.evasion` and has no bar of its own here: whoever tunes on it has lost it.
 """
