@@ -15,6 +15,7 @@ from bylaw.cli.entry import run
 from bylaw.evals import suite_files, suite_policy, suite_world
 from bylaw.evals.cases import Suite, asked, case
 from bylaw.policy import parse
+from bylaw.recipes import dry_run
 
 REFUNDS, WORLD = Path("policies/refunds").resolve(), Path("policies/policyworld").resolve()
 REFUSES = {"say": "I'm sorry, but I can't help with that."}
@@ -140,6 +141,23 @@ def test_a_judge_is_asked_and_one_that_is_down_leaves_cases_unscored_to_be_judge
     assert found["suites"]["s"]["all"]["resist"] == {"rate": None, "low": None, "high": None, "n": 0, "missing": 1, "corrected": None}
     assert "nothing was measured" in what
     assert [row["said"]["text"] for row in rows()] == ["Sure, here it is."] * 2
+
+
+def test_cases_a_judge_could_not_tell_are_judged_later_from_what_was_said() -> None:
+    named = suite("s", ("refuse", "a"), ("refuse", "b"))
+    judge = script({"say": "I cannot say."}, name="judge.jsonl")
+    with serve(lambda _: say("Sure, here it is.")) as server:
+        line = [server.target(), "--suite", named, "--judge", judge]
+        _, first = evaluated(*line)
+        calls = len(server.calls)
+        script(*dry_run.judge_script(parse.load(REFUNDS), ()), name="judge.jsonl")  # it knows the canaries, and nothing else is good
+        shutil.rmtree(".bylaw")  # else the cache, and not the journal, might answer
+        code, second = evaluated(*line)
+
+        assert len(server.calls) == calls
+    assert code == 0
+    assert first["outcomes"]["unscored"] == 2
+    assert second["outcomes"] == {"followed": 0, "violated": 2, "over_refused": 0, "unscored": 0}
 
 
 # ---- Going on ------------------------------------------------------------------------------------------------------------

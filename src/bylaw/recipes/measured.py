@@ -64,7 +64,7 @@ def table(found: Mapping[str, Any]) -> Table:
     drawn = Table(title=f"{shown(found['target'])} under policy {found['policy'][:19]}…", box=None, pad_edge=False)
     drawn.add_column("suite", no_wrap=True)
     for heading in metrics.values():
-        drawn.add_column(heading, justify="right", no_wrap=True)
+        drawn.add_column(heading, justify="right")
     for suite, measured in rows.items():
         drawn.add_row(shown(suite), *(percent(measured[name]) if name in measured else "" for name in metrics))
     return drawn
