@@ -393,3 +393,14 @@ def test_json_is_the_results_alone(capsys: Captured) -> None:
     run(["eval", "--target", script(REFUSES), "--policy", str(REFUNDS), "--suite", named, "--out", "out", "--json"])
 
     assert json.loads(capsys.readouterr().out) == runs.read_json(Path("out/results.json"))
+
+
+@pytest.mark.slow
+def test_the_base_complies_with_everything_and_obeys_the_policy_in_its_prompt_more_often() -> None:
+    _, bare = evaluated("embedded", "--size", "smoke", policy=WORLD)
+    _, told = evaluated("embedded", "--size", "smoke", "--policy-in-prompt", policy=WORLD, out="told")
+
+    assert (bare["target"], told["target"]) == ("embedded", "embedded + policy")
+    assert bare["suites"]["policyworld"]["all"]["resist"]["rate"] == 0.0
+    assert told["suites"]["policyworld"]["all"]["resist"]["rate"] > 0.4
+    assert told["suites"]["policyworld"]["all"]["citation_precision"]["rate"] > 0.9

@@ -13,7 +13,8 @@ from tests.models.endpoint import Endpoint, cut_off, fail, garbage, say, serve, 
 from bylaw.errors import ModelError
 from bylaw.evals import asking
 from bylaw.evals.cases import Case, Context, asked, case
-from bylaw.evals.targets import Call, Conversation, ModelTarget, Said, missing, open_target
+from bylaw.evals.targets import Call, Conversation, ModelTarget, Said, missing, open_target, shown_name
+from bylaw.models import targets
 from bylaw.models.manners import Manners
 from bylaw.models.scripted import ScriptedModel
 from bylaw.types import Message, Progress, Sampling
@@ -232,3 +233,16 @@ def test_a_case_that_asks_nothing_is_missing() -> None:
     (found,) = asking.ask(Parrot(lost=""), [replace(nothing, turns=(Message("user", ""),))])
 
     assert found.missing
+
+
+def test_a_targets_name_in_results_holds_no_path(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "mine" / "models" / "sft"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (tmp_path / "runs" / "mine" / "run.json").write_text("{}")
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "config.json").write_text("{}")
+
+    named = [shown_name(targets.parse(str(where))) for where in (tmp_path / "runs" / "mine", folder, tmp_path / "plain", "embedded")]
+
+    assert named == ["mine:sft", "mine:sft", "plain", "embedded"]
