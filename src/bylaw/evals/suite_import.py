@@ -96,7 +96,8 @@ def _from_path(known: PublicSet, path: Path) -> Rows:
     files = [path] if path.is_file() else sorted({file for one in known.files for file in _matching(path, one)})
     if not files:
         raise RunError(f"{path} holds no file of {known.name}", f"it looks for {', '.join(known.files)}; or name the file itself")
-    rows = [row | {"_file": file.name} for file in files for row in _rows(file)]
+    named = {file: file.name if path.is_file() else file.relative_to(path).as_posix() for file in files}
+    rows = [row | {"_file": named[file]} for file in files for row in _rows(file)]
     if len(rows) > MAX_ROWS:
         raise RunError(f"{path} has more than {MAX_ROWS} rows", "name one of its files")
     return _joined(known, rows)

@@ -250,7 +250,7 @@ SETS: Final[tuple[PublicSet, ...]] = (
     ),
     PublicSet("multijail", _MIT, ("DAMO-NLP-SG/MultiJail", "", "train"), ("MultiJail*.csv",), _multijail, True),
     PublicSet("bipia", _MIT, NONE, ("email_*.jsonl", "text_attack_*.json"), _bipia, True),
-    PublicSet("agentdojo", _MIT, NONE, ("**/user_tasks.py", "**/injection_tasks.py"), _agentdojo, False),
+    PublicSet("agentdojo", _MIT, NONE, ("user_tasks.py", "injection_tasks.py"), _agentdojo, True),
     PublicSet("coconot", "ODC-BY-1.0", ("allenai/coconot", "original", "test"), ("coconot*.jsonl",), _coconot, True),
     PublicSet("cyberseceval-frr", _MIT, NONE, ("mitre_frr.json",), _frr, True),
     PublicSet("cyberseceval-pi", _MIT, NONE, ("prompt_injection.json",), _cyberseceval, True),
