@@ -101,6 +101,16 @@ def test_suites_that_are_named_stand_apart_by_name() -> None:
     assert found["outcomes"] == {"followed": 2, "violated": 0, "over_refused": 1, "unscored": 0}
 
 
+def test_a_suite_of_another_version_of_the_policy_is_told(capsys: Captured) -> None:
+    one = case("privacy.other-customers", "refuse", "high", asked("a"))
+    suite_files.save(Suite.of("old", [one], "sha256:" + "0" * 64), Path("old.jsonl"))
+
+    code, _ = evaluated(script(REFUSES), "--suite", "old.jsonl")
+
+    assert code == 0
+    assert "suite old was made for another version of the policy" in capsys.readouterr().out
+
+
 def test_candidates_and_retired_cases_do_not_count_unless_they_are_asked_for() -> None:
     cases = [
         case("privacy.other-customers", "refuse", "high", asked(f"q {i}"), status=status)

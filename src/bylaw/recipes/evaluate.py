@@ -37,6 +37,7 @@ from bylaw.runs import Run
 from bylaw.types import Answered, Judge, Message, Policy, Prompt, Reasoned, Sampling, Verdict
 
 PIECE: Final = 256  # cases asked, scored and written at a time
+SMALL_PIECE: Final = 64  # of an endpoint, whose replies take longer and cost more to lose
 PROSE_TOKENS: Final = 1024
 WHOLE_TOKENS: Final = 16_384  # of a policy in the prompt
 STRING: Final = "string"  # the judge of last resort, by name
@@ -68,6 +69,7 @@ class Measured(NamedTuple):
     hits: tuple[Hit, ...]
     scored: int
     why_not: str  # why the first unscored case is so
+    stale: tuple[str, ...] = ()  # suites that were made for another version of the policy
 
 
 @dataclass(slots=True)
@@ -112,7 +114,8 @@ def ready(question: Question) -> Bench:
         "judge": on.judged_by,
         "suites": {suite.name: suite.digest for suite in suites},
     }
-    return Bench(policy, target, on, suites, met, opened, asked)
+    remote = names.parse(question.target).kind == "openai"
+    return Bench(policy, target, on, suites, met, opened, asked, max(SMALL_PIECE, 8 * question.manners.concurrency) if remote else PIECE)
 
 
 def suites_of(question: Question, policy: Policy) -> tuple[Suite, ...]:
@@ -293,4 +296,5 @@ def finish(bench: Bench, out: Path, rows: Rows) -> Measured:
     manifest = {"target": bench.asked["target"], "policy": bench.policy.digest, **record, "endpoints": spent, "decontaminated": left_out}
     runs.write_manifest(Run(out), manifest)
     unscored = [row for row in rows if row["outcome"] == "unscored"]
-    return Measured(found, bench.hits, len(rows) - len(unscored), unscored[0]["evidence"] if unscored else "")
+    stale = tuple(one.name for one in bench.suites if one.policy not in ("", bench.policy.digest))
+    return Measured(found, bench.hits, len(rows) - len(unscored), unscored[0]["evidence"] if unscored else "", stale)

@@ -44,6 +44,8 @@ def evaluate(asked: Question, out: Path, quiet: bool = False) -> dict[str, Any]:
     console.print(f"{total} cases: {told}; judge: {shown(found['judge'])}")
     if found["outcomes"]["unscored"]:
         console.print(f"not scored, the first because: {shown(measured.why_not)}", soft_wrap=True)
+    for name in measured.stale:
+        console.print(f"[yellow]suite {shown(name)} was made for another version of the policy[/]: `bylaw suite compile` makes it anew")
     for hit in measured.hits[:SHOWN_HITS]:
         console.print(f"left out: case {hit.case} stands in training row {shown(hit.row)} ({shown(hit.how)})", soft_wrap=True)
     if len(measured.hits) > SHOWN_HITS:
