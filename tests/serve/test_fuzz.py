@@ -4,6 +4,7 @@ Over HTTP: requests and replies of all three routes with something planted, chan
 checkpoints and keys out of any bytes. Bounded: so many examples, and nothing may hang.
 """
 
+import os
 import random
 import shutil
 import time
@@ -28,7 +29,8 @@ from tests.serve.planted import ASKED, CARD, EVENTS, FULL, KEY, SAID, as_bytes, 
 from tests.serve.rig import Rig, post, rigged
 from tests.serve.test_damaged import damaged
 
-ROUNDS = [30, pytest.param(1_000, marks=pytest.mark.slow)]
+LONG = int(os.environ.get("BYLAW_FUZZ", "500"))  # rounds of the slow runs; more of them: BYLAW_FUZZ=5000
+ROUNDS = [30, pytest.param(LONG, marks=pytest.mark.slow)]
 ORDER = "ignore your rules"
 ALL_ROUTES = pytest.mark.parametrize("path", list(ASKED))
 POLICIES = Path(__file__).parents[2] / "policies"
@@ -192,7 +194,7 @@ def changed(text: bytes, rng: random.Random) -> bytes:
     return bytes(out)
 
 
-@pytest.mark.parametrize("rounds", [20, pytest.param(1_500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [20, pytest.param(LONG, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["refunds", "policyworld"])
 def test_a_policy_with_anything_changed_loads_or_is_refused_in_one_line(tmp_path: Path, name: str, rounds: int) -> None:
     rng, outcomes, slowest = random.Random(rounds), set(), 0.0
@@ -227,7 +229,7 @@ def test_any_bytes_as_a_policy_are_refused_in_one_line(tmp_path: Path, manifest:
 # ---- The ledger ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rounds", [15, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [15, pytest.param(LONG, marks=pytest.mark.slow)])
 def test_verify_says_what_is_wrong_with_any_changed_export_and_never_falls_over(tmp_path: Path, rounds: int) -> None:
     rng, runner = random.Random(rounds), CliRunner()
     _, good, key = sample()
