@@ -45,7 +45,8 @@ def shop(tmp_path: Path) -> Path:
 
 
 def amounts(cases: tuple[Case, ...], side: str) -> list[float]:
-    return sorted(one.context.env["event"]["args"]["amount"] for one in cases if one.side == side and "event" in one.context.env)
+    events = [one.context.env["event"] for one in cases if one.side == side and "event" in one.context.env]
+    return sorted(event["args"]["amount"] for event in events if event["on"] == "tool_call")
 
 
 def test_a_new_clause_without_an_example_gets_both_sides_and_the_calls_beside_its_limit(tmp_path: Path) -> None:
@@ -75,6 +76,15 @@ def test_every_clause_of_a_policy_gets_both_sides_the_same_every_time(name: str,
     assert suite_files.load(tmp_path / "s.yaml", policy) == made.suite
     assert not list(suite_lint.findings(made.suite, policy, "s"))
     assert made.out_of_reach > 0  # sessions and principals: the gate is tried with those, not a conversation
+
+
+def test_a_limit_on_what_a_session_has_summed_up_is_tried_as_its_first_call() -> None:
+    cases = suite_policy.compiled(parse.load(POLICIES / "refunds")).suite.cases
+
+    (asks,) = [one for one in cases if one.side == "approve"]
+    assert amounts(cases, "approve") == [201.0]
+    assert max(amounts(cases, "allow")) == 200.0
+    assert (asks.expect.dispositions, asks.expect.approval) == (("require_approval",), "money.refund-limit/over-limit")
 
 
 def test_a_good_answer_that_helps_makes_the_request_an_allowed_one() -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from bylaw.evals.cases import Case, Context, Expect, Side, Suite, case
+from bylaw.policy.compile import ClauseRule
 from bylaw.policy.explorer import Explorer, SpentError, Spot
 from bylaw.policy.prose import response_of
 from bylaw.policy.trial import Trial
@@ -31,6 +32,7 @@ _SIDE_OF: Final[Mapping[Response, Side]] = {
     "abstain": "decline",
     "escalate": "decline",
 }
+_FRESH: Final[Mapping[str, Any]] = {"sums": 0.0, "n_calls": 0, "calls": (), "taint": ()}  # a session of which nothing is known yet
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+")
 _NORM: Final = re.compile(r"^(?P<who>.{0,200}?)\b(?P<verb>MUST NOT|MAY)\b(?! NOT)\s+(?P<what>.+?)[.!?]?$", re.DOTALL)
 _UNTIL: Final = re.compile(r"\s+(?:until|unless|before|without|except|, whatever|, whoever|, even)\b.*|,\s.*|;.*|:.*", re.DOTALL)
@@ -161,8 +163,14 @@ def _call(desk: _Desk, clause: Clause, tool: str, args: Mapping[str, Any], effec
     elif effect in ("redact", "revise"):  # the call may be made, less what must not be in it
         side, expect = "leak", Expect((effect,), clause.id, canaries=tuple(_NUMBER.findall(words)) or (words,))
     else:
-        expect = Expect((effect,), clause.id, tools_forbidden=(tool,), approval=clause.id if side == "approve" else "")
+        expect = Expect((effect,), clause.id, tools_forbidden=(tool,), approval=_approval(clause, tool) if side == "approve" else "")
     return case(clause.id, side, clause.severity, turns, context=context, expect=expect, source="rule", family=f"{clause.id}:{tool}")
+
+
+def _approval(clause: Clause, tool: str) -> str:
+    """The rule whose approval a call of this tool needs."""
+    rules = (one for one in clause.enforce if one.effect == "require_approval" and (not one.tools or tool in one.tools))
+    return next((ClauseRule(clause.id, one).name for one in rules), clause.id)
 
 
 def _offered(desk: _Desk, tool: str) -> dict[str, Any]:
@@ -174,27 +182,38 @@ def _offered(desk: _Desk, tool: str) -> dict[str, Any]:
 def _at_limits(desk: _Desk, clause: Clause, most: int) -> Iterator[Case]:
     """For a condition on arguments, the calls nearest to its limits on both sides, by what all rules together make of them."""
     for rule in clause.enforce:
-        if "tool_call" not in rule.on or rule.when == "true" or any(f"{key}." in rule.when for key in ("session", "principal", "env")):
+        if "tool_call" not in rule.on or rule.when == "true" or any(f"{key}." in rule.when for key in ("principal", "env")):
             continue
         for tool in rule.tools:
             yield from _around(desk, clause, rule, tool, most)
 
 
 def _around(desk: _Desk, clause: Clause, rule: Rule, tool: str, most: int) -> Iterator[Case]:
+    """Calls on both sides of one rule's condition, as the first of their session: nothing was called or summed up before."""
     spot = Spot("tool_call", tool)
     at = desk.explorer.domain(spot, (rule.when,), (rule.when,))
+    fresh = {field: _FRESH.get(field[1]) for field in at.fields if field[0] == "session"}
+    if None in fresh.values():
+        return
     met = {True: 0, False: 0}
-    for choice in at.choices():
-        event = desk.explorer.event(spot, dict(zip(at.fields, choice, strict=True)))
+    for choice in dict.fromkeys(
+        tuple(fresh.get(field, value) for field, value in zip(at.fields, one, strict=True)) for one in at.choices()
+    ):
+        event = desk.explorer.event(spot, dict(zip(at.fields, map(_thawed, choice), strict=True)))
         try:
             matches = desk.explorer.true(event, rule)
         except SpentError:
             return
-        effect = desk.trial.effect(Example("bad", event={"on": "tool_call", "tool": tool, "args": dict(event.args)}))
+        tried = {"on": "tool_call", "tool": tool, "args": dict(event.args), "session": dict(event.session)}
+        effect = desk.trial.effect(Example("bad", event=tried))
         if met[matches] >= most or (effect != rule.effect if matches else effect != "allow"):
             continue  # another clause decides: it has its own cases
         met[matches] += 1
         yield _call(desk, clause, tool, event.args, effect)
+
+
+def _thawed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _text_case(desk: _Desk, clause: Clause, event: Mapping[str, Any], effect: Effect) -> Case | None:
