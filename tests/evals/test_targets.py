@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.models.endpoint import Endpoint, cut_off, fail, garbage, say, serve, 
 from bylaw.errors import ModelError
 from bylaw.evals import asking
 from bylaw.evals.cases import Case, Context, asked, case
-from bylaw.evals.targets import Call, Conversation, ModelTarget, Said, missing, open_target, shown_name
+from bylaw.evals.targets import Call, Conversation, ModelTarget, Said, calls_in, missing, open_target, shown_name
 from bylaw.models import targets
 from bylaw.models.manners import Manners
 from bylaw.models.scripted import ScriptedModel
@@ -100,6 +101,17 @@ def test_a_model_without_an_interface_for_tools_is_offered_them_in_words() -> No
     assert '"pay"' in met[0]
     assert found.text == "Right away."
     assert found.tool_calls == (Call("pay", {"amount": 5}), Call("", None))
+
+
+def test_a_reply_full_of_open_calls_costs_no_more_than_it_is_long() -> None:
+    began = time.process_time()
+
+    text, calls = calls_in("<tool_call>" * 200_000)
+    many = calls_in("<tool_call>{}</tool_call>" * 1000)[1]
+
+    assert time.process_time() - began < 2.0
+    assert (len(text), calls) == (11 * 200_000, ())
+    assert len(many) == 64
 
 
 def test_a_reply_without_the_thought_that_was_asked_for_is_an_answer_where_that_is_no_part_of_the_training() -> None:

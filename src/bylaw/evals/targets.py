@@ -6,7 +6,6 @@ is `models.targets`'s one syntax, and `open_target` opens it.
 """
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,7 +72,8 @@ def missing(why: str) -> Said:
 
 _HERE: Final = Path(__file__).parent
 _OFFER: Final = (_HERE / "tools_offer.md").read_text(encoding="utf-8")
-_CALL: Final = re.compile(r"<tool_call>(.{0,100000}?)</tool_call>", re.DOTALL)
+OPEN: Final = "<tool_call>"
+CLOSE: Final = "</tool_call>"
 MOST_CALLS: Final = 64  # of one reply of a model without an interface for tools
 
 
@@ -159,15 +159,27 @@ def said_by(heard: Heard, thinking: bool) -> Said:
 
 def calls_in(answer: str) -> tuple[str, tuple[Call, ...]]:
     """An answer without the tool calls written in it, and those calls (`<tool_call>{"name": …, "arguments": {…}}</tool_call>`)."""
-    calls = []
-    for found in list(_CALL.finditer(answer))[:MOST_CALLS]:
-        try:
-            value = json.loads(found[1])
-        except (ValueError, RecursionError):
-            value = None
-        name, args = (value.get("name"), value.get("arguments", {})) if isinstance(value, dict) else ("", None)
-        calls.append(Call(name if isinstance(name, str) else "", args if isinstance(args, dict) else None))
-    return _CALL.sub("", answer).strip(), tuple(calls)
+    kept: list[str] = []
+    calls: list[Call] = []
+    rest = answer
+    while len(calls) < MOST_CALLS:
+        before, opened, after = rest.partition(OPEN)
+        inside, closed, behind = after.partition(CLOSE)
+        if not opened or not closed:  # nothing more that is whole; what is not whole stays text
+            break
+        kept.append(before)
+        calls.append(_call(inside))
+        rest = behind
+    return "".join((*kept, rest)).strip(), tuple(calls)
+
+
+def _call(written: str) -> Call:
+    try:
+        value = json.loads(written)
+    except (ValueError, RecursionError):
+        value = None
+    name, args = (value.get("name"), value.get("arguments", {})) if isinstance(value, dict) else ("", None)
+    return Call(name if isinstance(name, str) else "", args if isinstance(args, dict) else None)
 
 
 def unaskable(model: Model, messages: Sequence[Message], sampling: Sampling) -> str:
