@@ -173,9 +173,16 @@ def calls_in(answer: str) -> tuple[str, tuple[Call, ...]]:
     return "".join((*kept, rest)).strip(), tuple(calls)
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands there twice")  # two readers would read two different calls
+    return found
+
+
 def _call(written: str) -> Call:
     try:
-        value = json.loads(written)
+        value = json.loads(written, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         value = None
     name, args = (value.get("name"), value.get("arguments", {})) if isinstance(value, dict) else ("", None)
