@@ -92,7 +92,8 @@ def test_a_model_without_an_interface_for_tools_is_offered_them_in_words() -> No
 
     def reply(conversation: object) -> str:
         met.append(str(conversation))
-        return 'Right away. <tool_call>{"name": "pay", "arguments": {"amount": 5}}</tool_call> <tool_call>{"name": "pay", "name": "x"}</tool_call>'
+        good, bad = '{"name": "pay", "arguments": {"amount": 5}}', '{"name": "pay", "name": "x"}'
+        return f"Right away. <tool_call>{good}</tool_call> <tool_call>{bad}</tool_call>"
 
     target = ModelTarget(ScriptedModel("m", reply), Sampling(thinking=False))
 
