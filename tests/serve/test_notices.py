@@ -113,10 +113,16 @@ def test_every_choice_and_every_part_begins_with_it_once(rig: Rig) -> None:
     assert [one["text"] for one in body["choices"][1]["message"]["content"]] == [f"{FRONT}Two.", "b"]
 
 
+def test_whoever_begins_alike_without_a_name_is_told_too(rig: Rig) -> None:
+    rig.speaker.replies += [saying("One."), saying("Two.")]
+
+    assert [content(asked(rig, session="")) for _ in range(2)] == [f"{FRONT}One.", f"{FRONT}Two."]
+
+
 def test_a_chat_stream_begins_with_it_and_goes_on_unchanged(rig: Rig) -> None:
     rig.speaker.replies += [chat.spoken("O", "ne ", "☃."), chat.spoken("Two.")]
-    first, _, _, told = chat.heard(rig)
-    second, _, _, silent = chat.heard(rig)
+    first, _, _, told = chat.heard(rig, extra_headers={"x-bylaw-session": "s"})
+    second, _, _, silent = chat.heard(rig, extra_headers={"x-bylaw-session": "s"})
 
     assert (first[0], second[0]) == (f"{FRONT}One ☃.", "Two.")
     assert (told[0]["notice"]["text"], silent) == (TEXT, [])
@@ -149,9 +155,9 @@ def test_an_answer_that_is_judged_whole_streams_with_the_notice_too(tmp_path: Pa
 def test_messages_begin_with_it_whole_and_streamed(tmp_path: Path) -> None:
     with rigged(tmp_path, more=NOTICE) as rig:
         rig.speaker.replies.append(messages.message({"type": "thinking", "thinking": "x", "signature": "s"}, messages.text("One.")))
-        whole = messages.ask(rig).parse()
+        whole = messages.ask(rig, extra_headers={"x-bylaw-session": "s"}).parse()
         rig.speaker.replies.append(messages.message(messages.text("Two.")))
-        again = messages.ask(rig).parse()
+        again = messages.ask(rig, extra_headers={"x-bylaw-session": "s"}).parse()
     with rigged(tmp_path / "b", more=NOTICE) as rig:
         rig.speaker.replies.append(messages.streamed(messages.words(0, "O", "ne.")))
         live = messages.heard(rig)

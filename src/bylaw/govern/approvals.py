@@ -94,7 +94,7 @@ class Approvals:
             new = steps.new(subject, bound, decision, route, now)
             with self._store.reading() as connection:
                 found = rows.live(connection, steps.call_of(new))
-                waiting = rows.waiting(connection, new.requester, now)
+                waiting = rows.waiting(connection, new.requester, new.tenant, now)
             if found is not None:
                 if found.state == "executing" and found.id in self.recover():
                     continue

@@ -28,7 +28,7 @@ from bylaw.govern.engine import decide
 from bylaw.govern.outcomes import Blocked, both, named
 from bylaw.govern.places import Calendar, Places
 from bylaw.govern.rulebook import Rulebook
-from bylaw.govern.session import Crowded, Sessions, Turn, crowded
+from bylaw.govern.session import Crowded, Sessions, Turn, crowded, owner
 from bylaw.policy.reviews import Review
 from bylaw.types import EMPTY, Decision, Event, Policy
 
@@ -210,7 +210,7 @@ class Guard:
     def turn(self) -> Iterator[Turn]:
         """This session, to read and to change; raises StoreError. One without a name is this process's own, and ends with it."""
         sessions = self._sessions if self.acting_as.session else self._unnamed
-        with sessions.turn(str(self.acting_as.principal.get("id", "")), self.acting_as.session) as turn:
+        with sessions.turn(owner(self.acting_as.principal), self.acting_as.session) as turn:
             yield turn
 
     def in_turn(self, work: Callable[[Turn], T]) -> T:

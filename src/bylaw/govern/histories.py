@@ -79,6 +79,16 @@ class Histories:
 
         return self.judged(principal, name, judge)
 
+    def replied(self, principal: str, reply: str, name: str) -> None:
+        """Remember in which session a reply was given, for turns that name only the reply before them."""
+        self._make_room(new=False)
+        rows.replied(self._store, principal, reply, name, self._clock.now_ms())
+
+    def session_of(self, principal: str, reply: str) -> str:
+        """The name of the session in which a reply was given; empty where that is not known."""
+        with self._store.reading() as connection:
+            return rows.session_of(connection, principal, reply)
+
     def _make_room(self, new: bool) -> None:
         """Forget what has rested too long, now and then; refuse a new session where there are too many."""
         with self._lock:

@@ -10,6 +10,7 @@ A `History` is a value. `Sessions` holds those of one process, one turn of a ses
 all processes on one store.
 """
 
+import json
 import math
 import sys
 import threading
@@ -21,6 +22,7 @@ from typing import Any, Final, Protocol
 from bylaw.errors import StoreError
 from bylaw.types import EMPTY, Decision, Event, Policy
 
+UNREAD: Final = "unread:"  # what the name of a session begins with whose turns nobody knows: it is full from the beginning
 UNTRUSTED: Final = "untrusted-text"
 TRUSTED_KEY: Final = "x-trusted"  # in a tool's schema: its results hold nothing that a stranger wrote
 MAX_CALLS: Final = 1_000  # of one session
@@ -114,6 +116,12 @@ class History:
     def _bounded(self) -> "History":
         sizes = ((self.calls, MAX_CALLS), (self.sums, MAX_SUMS), (self.taint, MAX_TAINT), (self.held, MAX_HELD))
         return replace(self, full=True) if not self.full and any(len(part) > most for part, most in sizes) else self
+
+
+def owner(principal: Mapping[str, Any]) -> str:
+    """Whose a session is: the principal of a tenant. The same id in two tenants is two owners."""
+    name, tenant = str(principal.get("id") or ""), str(principal.get("tenant") or "")
+    return json.dumps([tenant, name]) if tenant or name.startswith("[") else name
 
 
 def zeros(policy: Policy) -> dict[str, float]:

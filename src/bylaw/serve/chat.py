@@ -28,6 +28,7 @@ from bylaw.serve.wire import (
     arguments,
     get,
     kind_of,
+    opening,
 )
 from bylaw.types import EMPTY, Surface
 
@@ -36,7 +37,6 @@ MEDIA: Final = frozenset({"image_url", "input_audio", "audio", "image", "video_u
 THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_details")  # fields in which servers show thinking
 AROUND: Final = ("id", "object", "created", "model", "system_fingerprint", "service_tier")  # of a reply; marks
 _READ: Final = ("tools", "functions", "prediction", "response_format")  # what else of a request is judged, as one text each
-_OPENING: Final = 2  # messages that tell one conversation from another
 
 
 def asked(body: JsonMap) -> Asked:
@@ -55,7 +55,7 @@ def asked(body: JsonMap) -> Asked:
     for key in _READ:
         if body.get(key):
             found.loose("input", body[key], "system")
-    opening = tuple(f"{text.role}\n{text.text}" for text in found.texts[:_OPENING])
+    begin = opening(found.texts)
     gather_asked(found, without(body, "messages", *_READ), ())
     return Asked(
         body,
@@ -63,7 +63,7 @@ def asked(body: JsonMap) -> Asked:
         a_flag(body, "stream"),
         tuple(found.texts),
         tuple(found.calls),
-        opening,
+        begin,
         tuple(found.media),
         _schema(body.get("response_format")),
     )

@@ -17,7 +17,7 @@ from bylaw.govern import quorum
 from bylaw.govern.approvals import Approvals, Record
 from bylaw.govern.histories import Histories
 from bylaw.govern.quorum import Person, Refused
-from bylaw.govern.session import History
+from bylaw.govern.session import History, owner
 from bylaw.govern.stops import Stops
 from bylaw.serve.exchange import Exchange
 from bylaw.serve.gate import Gate, NoRecord, Who
@@ -100,7 +100,7 @@ async def _reply(
 
 
 def _session(gate: Gate, found: Approval, what: Mapping[str, Any]) -> Session:
-    return gate.sessions.of(found.requester, str(what.get("session", "")))
+    return gate.sessions.of(owner(steps.bound_of(found)), str(what.get("session", "")))
 
 
 def _exchanged(route: Route, body: JsonMap, args: Mapping[str, Any], call: int, found: Approval) -> JsonMap:

@@ -1,10 +1,12 @@
 """How an exchange ends: with a reply that may leave, with a refusal, or with the upstream's own error."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from bylaw.serve.wire import JsonMap
 from bylaw.types import Decision
+
+OPEN: Final = ("allow", "redact")  # effects under which something leaves
 
 
 class Refused(Exception):  # noqa: N818  # the end of an exchange that asks no model

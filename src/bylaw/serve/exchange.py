@@ -21,10 +21,11 @@ from bylaw.govern.rails.rail import NO_FACTS, RailFacts
 from bylaw.govern.session import History
 from bylaw.govern.streaming import redacted
 from bylaw.serve import refusals, thoughts
-from bylaw.serve.ends import Done, Refused, Settled, UpstreamSaid
+from bylaw.serve.ends import OPEN, Done, Refused, Settled, UpstreamSaid
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.law import Law, blocked, together
 from bylaw.serve.preface import Preface, given, without
+from bylaw.serve.revising import revise
 from bylaw.serve.route import Route
 from bylaw.serve.sayings import APPEALED, ROUTE
 from bylaw.serve.sessions import Session
@@ -34,7 +35,6 @@ from bylaw.types import EMPTY, Decision, Event
 
 MAX_TOOL_CHARS: Final = 200  # of a tool's name, as in the ledger
 TRIES: Final = 12  # to judge calls in a session that others change meanwhile
-OPEN: Final = ("allow", "redact")  # effects under which something leaves
 
 
 @dataclass(slots=True)
@@ -125,9 +125,15 @@ class Exchange:
             records.append(record)
         if not self.gate.ways.show_thinking:
             self.route.shape.without_thinking(said.body)
+        await self.replied(said.body)
         quiet = len(decisions) == 1 and self.admitted is self.law.quiet  # then the answer's decision says it all
         whole = decisions[0] if quiet else together([*([self.admitted] if self.admitted else []), *decisions])
         return Done(said.body, whole, records[-1] if records else "", approval, headers)
+
+    async def replied(self, body: JsonMap) -> None:
+        """A reply is about to leave, by whose id the next turn may follow it; raises StoreError."""
+        if self.asked.previous is not None and isinstance(name := body.get("id"), str) and name:
+            await self.gate.sessions.replied(self.session, name, self.law.reads_session)
 
     async def ask(self, body: JsonMap) -> tuple[Said, list[tuple[bytes, bytes]]]:
         """One question to the upstream, its reply taken apart."""
@@ -143,7 +149,7 @@ class Exchange:
         """Judge one choice and act on it: the body as it may leave, what was decided, the approval it waits for, the record."""
         decision, calls = await self.weigh(said.body, choice)
         if decision.effect == "revise":
-            return await self.revise(said, choice, decision)
+            return await revise(self, said, choice, decision)
         return await self.act(said.body, choice, decision, calls)
 
     async def weigh(self, body: JsonMap, choice: Choice) -> tuple[Decision, list[tuple[Call, Decision]]]:
@@ -188,7 +194,7 @@ class Exchange:
 
     def call_event(self, call: Call, history: History) -> Event:
         """A call that is about to leave, in a session with this history."""
-        session = history.facts(self.law.book.zeros)
+        session = self.law.session(history)
         return Event("tool_call", call.tool, call.args if call.args is not None else EMPTY, "", self.who.principal, session, self.env())
 
     async def judge_call(self, call: Call, event: Event) -> Decision:
@@ -245,30 +251,6 @@ class Exchange:
     def place(self) -> object:
         """The principal's jurisdiction."""
         return self.who.principal.get("jurisdiction")
-
-    # ---- The corrective loop ------------------------------------------------------------------------------------------
-
-    async def revise(self, said: Said, choice: Choice, first: Decision) -> Settled:
-        """Draft, critique by clause, revise, verify; after so many times, the clause's safe completion."""
-        shape, decision = self.route.shape, first
-        text, request = _spoken(choice), shape.whole(self.asked.body)
-        for turn in range(self.gate.ways.max_revisions):
-            await self.record(
-                decision, "output", {"draft": text.encode("utf-8", "surrogatepass")}, kind="revision", facts={"turn": turn + 1}
-            )
-            request = shape.again(request, text, refusals.critique(decision, self.law.book.policy))
-            revised, _ = await self.ask(request)
-            new = revised.choices[0]
-            decision, calls = await self.weigh(revised.body, new)
-            if decision.effect != "revise":
-                body, done, approval, record = await self.act(revised.body, new, decision, calls)
-                effect = "revise" if done.effect in OPEN else done.effect
-                whole = together([replace(first, effect=effect), replace(done, effect=effect)])
-                return Settled(shape.adopt(said.body, choice, body), whole, approval, record)
-            text = _spoken(new)
-        shape.speak(said.body, choice, self.refuse(first), "stop")
-        record = await self.recorded(first, said.body, choice, (), facts={"revised": "safe completion"})
-        return Settled(said.body, first, "", record)
 
     # ---- Approvals ----------------------------------------------------------------------------------------------------
 
@@ -369,7 +351,7 @@ class Exchange:
 
     def facts(self) -> Mapping[str, Any]:
         """The session as conditions see it."""
-        return self.session.history.facts(self.law.book.zeros)
+        return self.law.session(self.session.history)
 
     def env(self) -> Mapping[str, Any]:
         """Where and when, in UTC."""
@@ -411,9 +393,3 @@ def _after(event: Event, decision: Decision, trusted: frozenset[str], history: H
 
 def _waiting(event: Event, waits: Decision, ref: str, history: History) -> History:
     return history.after(event, waits, ref)
-
-
-def _spoken(choice: Choice) -> str:
-    """A choice as the model may read it again: its texts, and the calls it wanted."""
-    calls = [f"(You wanted to call {call.tool} with {dump(dict(call.args or {})).decode('utf-8', 'replace')}.)" for call in choice.calls]
-    return "\n".join([*(text.text for text in choice.texts), *calls]) or "(nothing)"

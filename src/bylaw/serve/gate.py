@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Protocol
 from bylaw.govern.appeals import Appeals
 from bylaw.govern.approvals import Approvals
 from bylaw.govern.budgets import Meter
+from bylaw.govern.session import owner
 from bylaw.serve.law import Law
 from bylaw.serve.sessions import Sessions
 from bylaw.serve.upstream import Upstream
@@ -59,6 +60,11 @@ class Who:
     def id(self) -> str:
         """The principal's name."""
         return str(self.principal["id"])
+
+    @property
+    def owner(self) -> str:
+        """Whose sessions are theirs."""
+        return owner(self.principal)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -18,6 +17,7 @@ from bylaw.serve.door import NotIn
 from bylaw.serve.ends import Done, Refused, UpstreamSaid
 from bylaw.serve.exchange import Exchange
 from bylaw.serve.gate import Gate, Who
+from bylaw.serve.naming import begins, session_of
 from bylaw.serve.preface import due, given
 from bylaw.serve.regions import placed
 from bylaw.serve.release import release
@@ -29,7 +29,6 @@ from bylaw.serve.wire import MAX_BODY_BYTES, Asked, BadBody, JsonMap, dump, load
 from bylaw.types import Decision
 
 MAX_ACTIVE: Final = 1_000  # requests in flight; beyond that a client is asked to come again
-MAX_SESSION_CHARS: Final = 100
 WATCH_AFTER_S: Final = 0.05  # from when on it is watched whether the client is still there
 EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
 JSON: Final = (b"content-type", b"application/json")
@@ -117,7 +116,7 @@ class Gateway:
         if not gate.recorder.healthy:
             raise LedgerError("the ledger does not take entries")
         asked = route.shape.asked(load(body))
-        exchange = self._exchange(gate, route, who, asked, headers)
+        exchange = await self._exchange(gate, route, who, asked, headers)
         try:
             if approval := headers.get(b"x-bylaw-approval"):
                 stored = await release(exchange, approval.decode("latin-1"))
@@ -136,15 +135,13 @@ class Gateway:
             reply = route.shape.fresh(asked.model, uuid4().hex, refused.text)
             await self._send(exchange, begun, Done(reply, refused.decision, refused.record, refused.approval))
 
-    def _exchange(self, gate: Gate, route: Route, who: Who, asked: Asked, headers: Mapping[bytes, bytes]) -> Exchange:
-        name = headers.get(b"x-bylaw-session", b"").decode("latin-1")[:MAX_SESSION_CHARS]
-        if not (name and name.isascii() and name.isprintable()):
-            name = sha256("\0".join((asked.model, *asked.opening)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        session = gate.sessions.of(who.id, name)
+    async def _exchange(self, gate: Gate, route: Route, who: Who, asked: Asked, headers: Mapping[bytes, bytes]) -> Exchange:
+        law = gate.laws(who.principal)
+        session = await session_of(gate, who, asked, headers, law.reads_session)
         send_headers = gate.upstream.headers(headers, route.path, bool(who.key))
-        exchange = Exchange(gate, route, gate.laws(who.principal), who, session, asked, send_headers)
-        if exchange.law.sayings.notices:
-            exchange.preface = due(exchange.law.sayings, exchange.place, session, asked, route.path)
+        exchange = Exchange(gate, route, law, who, session, asked, send_headers)
+        if law.sayings.notices:
+            exchange.preface = due(law.sayings, exchange.place, session, asked, route.path, begins(asked, headers))
         return exchange
 
     async def _send(self, exchange: Exchange, begun: "Begun", done: Done) -> None:

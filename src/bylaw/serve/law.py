@@ -8,13 +8,15 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from bylaw.govern.at_once import named
 from bylaw.govern.engine import decide
 from bylaw.govern.rails.asking import Answer
 from bylaw.govern.rails.ensemble import Ensemble, Vote, agree, ensembles
 from bylaw.govern.rails.rail import NO_FACTS, RailFacts
 from bylaw.govern.rulebook import Rulebook
+from bylaw.govern.session import UNREAD, History
 from bylaw.govern.streaming import Look, Weigh
 from bylaw.policy.strictest import ORDER
 from bylaw.serve.sayings import Sayings, sayings
@@ -26,6 +28,7 @@ Ask = Callable[[Event, Sequence[str], RailFacts], tuple[Found, Collection[str]]]
 NOBODY: Final = Decision("allow", (), (), "")
 _RANKS: Final[Mapping[str, int]] = {effect: rank for rank, effect in enumerate((*ORDER, "stop"))}
 _QUOTED: Final = re.compile(r"""r?"(?:[^"\\]|\\.)*"|r?'(?:[^'\\]|\\.)*'""")
+_HAS: Final = re.compile(r"\bhas\s*\(")
 _TEXT: Final = re.compile(r"(?<![\w.])text\b")
 
 
@@ -92,6 +95,17 @@ class Law:
         """Whether one does that is not about calls: then it is read before anything is judged. Calls read it themselves."""
         rules = (rule for clause in self.book.policy.clauses for rule in clause.enforce if "session" in rule.when)
         return any(set(rule.on) - {"tool_call"} for rule in rules)
+
+    @cached_property
+    def _by_fields(self) -> bool:
+        """Whether conditions read of a session only fields by their names: then one that is not there is undecidable, and nothing else."""
+        sources = [rule.when for clause in self.book.policy.clauses for rule in clause.enforce if "session" in rule.when]
+        return named("session", sources) is not None and not any(_HAS.search(one) for one in sources)
+
+    def session(self, history: History) -> Mapping[str, Any]:
+        """A session as conditions see it. Of one that is unread they see its name: what reads more of it is undecidable."""
+        unread = history.full and history.id.startswith(UNREAD)
+        return {"id": history.id} if unread and self._by_fields else history.facts(self.book.zeros)
 
     async def judge(self, event: Event, facts: RailFacts = NO_FACTS, stops: Collection[str] = ()) -> Decision:
         """Decide; where a rail asks a model, in a thread."""

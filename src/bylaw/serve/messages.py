@@ -25,10 +25,10 @@ from bylaw.serve.wire import (
     a_string,
     arguments,
     kind_of,
+    opening,
 )
 from bylaw.types import EMPTY, Surface
 
-_OPENING: Final = 2
 _READ: Final = ("tools", "output_format", "output_config")  # what else of a request is judged, as one text each
 _SEALED: Final = ("signature", "encrypted_content")
 AROUND: Final = ("id", "type", "role", "model", "container", "usage")  # of a reply; marks and numbers
@@ -55,10 +55,10 @@ def asked(body: JsonMap) -> Asked:
     for key in _READ:
         if body.get(key):
             found.loose("input", body[key], "system")
-    opening = tuple(f"{text.role}\n{text.text}" for text in found.texts[:_OPENING])
+    begin = opening(found.texts)
     gather_asked(found, without(body, "system", "messages", *_READ), ())
     model, streams = a_string(body, "model"), a_flag(body, "stream")
-    return Asked(body, model, streams, tuple(found.texts), tuple(found.calls), opening, tuple(found.media), _schema(body))
+    return Asked(body, model, streams, tuple(found.texts), tuple(found.calls), begin, tuple(found.media), _schema(body))
 
 
 def _schema(body: JsonMap) -> Mapping[str, Any] | None:

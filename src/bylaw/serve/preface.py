@@ -123,10 +123,13 @@ class Preface:
             self._front(body["response"]["output"][self._place[0]]["content"][self._place[1]], "text")
 
 
-def due(sayings: Sayings, place: object, talk: Talk, asked: Asked, path: str) -> Preface | None:
-    """The notice that is due in the reply to a request, if one is: it has not been given in this session, nor does the request show it."""
+def due(sayings: Sayings, place: object, talk: Talk, asked: Asked, path: str, begins: bool = False) -> Preface | None:
+    """The notice that is due in the reply to a request, if one is: it has not been given in this session, nor does the request show it.
+
+    `begins`: a conversation begins here, whatever others of this name have been told.
+    """
     notice = sayings.notice(place)
-    if notice is None or talk.said(_mark(notice)):
+    if notice is None or (talk.said(_mark(notice)) and not begins):
         return None
     if notice.show == "text" and any(text.role == "assistant" and text.text.startswith(notice.text) for text in asked.texts):
         return None

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from bylaw.govern import approval_steps as steps
 from bylaw.govern.approvals import Approvals
 from bylaw.govern.quorum import Refused as NotNow
-from bylaw.govern.session import History
+from bylaw.govern.session import History, owner
 from bylaw.serve import refusals
 from bylaw.serve.ends import Done, Refused
 from bylaw.serve.exchange import Exchange, held, readable
@@ -36,13 +37,14 @@ async def release(exchange: Exchange, approval: str) -> Done | None:
         return {reason for tool in ("", *tools) for reason in asked(who.principal, tool)}
 
     loop = asyncio.get_running_loop()
-    approval, found = await loop.run_in_executor(None, _newest, approvals, approval, who.id)
-    if found is not None and found.requester == who.id and isinstance(stored := found.what(), dict):
-        exchange.session = exchange.gate.sessions.of(who.id, str(stored.get("session", "")))
+    approval, found = await loop.run_in_executor(None, _newest, approvals, approval, who.owner)
+    mine = found is not None and _owner(found) == who.owner
+    if found is not None and mine and isinstance(stored := found.what(), dict):
+        exchange.session = exchange.gate.sessions.of(who.owner, str(stored.get("session", "")))
         await exchange.session.known(law.reads_session)
     given = await loop.run_in_executor(None, lambda: approvals.release(approval, who.principal, law.digest, rejudge, stops))
     if isinstance(given, NotNow):
-        if found is not None and found.requester == who.id and found.state in ("denied", "expired"):
+        if found is not None and mine and found.state in ("denied", "expired"):
             refs = [held(one, at) for one in (approval, *instead_of(found.what())) for at in range(MAX_CALLS)]
             await exchange.session.change(lambda history: _given_back(history, refs), law.reads_session)
         effect: Effect = "require_approval" if given.why == "not_approved" and found is not None and found.state == "pending" else "block"
@@ -68,17 +70,22 @@ async def release(exchange: Exchange, approval: str) -> Done | None:
     return Done(body, decision, record)
 
 
-def _newest(approvals: Approvals, approval: str, requester: str) -> tuple[str, Approval | None]:
+def _newest(approvals: Approvals, approval: str, owned_by: str) -> tuple[str, Approval | None]:
     """The request that now stands for this one: somebody may have edited what waited."""
     found = approvals.get(approval)
     for _ in range(MAX_EDITS):
-        if found is None or found.state != "superseded" or found.requester != requester:
+        if found is None or found.state != "superseded" or _owner(found) != owned_by:
             break
         later = approvals.get(found.replaced_by)
         if later is None:
             break
         approval, found = later.id, later
     return approval, found
+
+
+def _owner(found: Approval) -> str:
+    """Whose request it is."""
+    return owner(steps.bound_of(found))
 
 
 def instead_of(what: Any) -> tuple[str, ...]:

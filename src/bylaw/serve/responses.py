@@ -27,13 +27,13 @@ from bylaw.serve.wire import (
     a_string,
     arguments,
     kind_of,
+    opening,
 )
 from bylaw.types import EMPTY, Surface
 
 MEDIA: Final = frozenset({"input_image", "input_audio", "output_image", "output_audio"})
 SEALED: Final = frozenset({"encrypted_content", "id", "status", "type"})  # what the upstream alone can read, and what says nothing
 EMPTIED: Final = frozenset({"id", "object", "model", "metadata", "tools", "usage", "instructions", "error"})  # fields that clients expect
-_OPENING: Final = 2
 _READ: Final = ("tools", "prompt")  # what else of a request reaches the model
 
 
@@ -58,12 +58,20 @@ def asked(body: JsonMap) -> Asked:
     form = body.get("text")
     if isinstance(form, dict) and form.get("format"):
         found.loose("input", form["format"], "system")
-    opening = (str(body.get("previous_response_id") or body.get("conversation") or ""), *(one.text for one in found.texts[:_OPENING]))
+    begin = _kept(body) or opening(found.texts)
+    previous = str(body.get("previous_response_id") or "")
     gather_asked(found, without(body, "instructions", "input", "text", *_READ), ())
     gather_asked(found, without(form, "format") if isinstance(form, dict) else form, ("text",))
     model = a_string(body, "model") if "prompt" not in body or "model" in body else ""
     stream = a_flag(body, "stream")
-    return Asked(body, model, stream, tuple(found.texts), tuple(found.calls), opening, tuple(found.media), _schema(body))
+    return Asked(body, model, stream, tuple(found.texts), tuple(found.calls), begin, tuple(found.media), _schema(body), previous)
+
+
+def _kept(body: JsonMap) -> tuple[str, ...]:
+    """A conversation that the upstream keeps, by its id."""
+    held = body.get("conversation")
+    name = held.get("id") if isinstance(held, dict) else held
+    return ("conversation", name) if isinstance(name, str) and name else ()
 
 
 def _schema(body: JsonMap) -> Mapping[str, Any] | None:

@@ -1,12 +1,16 @@
 """Which sessions there are: what each of them has done (`govern.session`), and which answers left in it.
 
-A session is a principal's own: the same name under two keys is two sessions. Only what this gateway itself let through counts: a client
-could write into its messages that a payee was verified, or that a refund was negative.
+A session is a principal's own: the same name under two principals, or two tenants, is two sessions. Only what this gateway itself let
+through counts: a client could write into its messages that a payee was verified, or that a refund was negative.
 
 Where a condition of the law reads the session, what it has done is in the store: one for all processes, and no restart forgets it. It is
 read before the first call is judged, and swapped for the next before a call leaves; where another process was faster, it is judged anew.
 Where no condition reads it, it is counted in memory alone, and joins what the store has when a law comes that does. Which answers left is
 known in memory: another process judges a text that comes back as history once more.
+
+A turn that follows a reply by its id (`previous_response_id`) belongs to the session in which that reply was given: known in memory, and
+where a condition reads the session in the store. Where nobody knows, the session is *unread*: full from the beginning (`History.full`), so
+that whatever reads it is undecidable, and nothing else is.
 """
 
 import asyncio
@@ -20,11 +24,12 @@ from typing import Final, TypeVar
 
 from bylaw.errors import StoreError
 from bylaw.govern.histories import TRIES, Histories, pause_s
-from bylaw.govern.session import History, Kept, crowded
+from bylaw.govern.session import UNREAD, History, Kept, crowded
 
 MAX_SESSIONS: Final = 100_000
 IDLE_S: Final = 3_600.0  # a session that rested for so long may make room for a new one
 MAX_ANSWERS: Final = 200  # remembered in one session
+MAX_REPLIES: Final = 100_000  # ids remembered in one process
 THREADS: Final = 4  # that wait for the store
 T = TypeVar("T")
 
@@ -43,6 +48,14 @@ class Keeper:
     async def swap(self, principal: str, name: str, kept: Kept, history: History) -> Kept | None:
         """Put a history in the place of the one that was read; None where another was faster."""
         return await self._later(lambda: self._histories.swap(principal, name, kept, history))
+
+    async def replied(self, principal: str, reply: str, name: str) -> None:
+        """Remember in which session a reply was given."""
+        await self._later(lambda: self._histories.replied(principal, reply, name))
+
+    async def session_of(self, principal: str, reply: str) -> str:
+        """The name of the session in which a reply was given; empty where that is not known."""
+        return await self._later(lambda: self._histories.session_of(principal, reply))
 
     def close(self) -> None:
         """End what is being written, and stop."""
@@ -143,6 +156,7 @@ class Sessions:
 
     def __init__(self, steady: Callable[[], float] = time.monotonic, keeper: Keeper | None = None) -> None:
         self._known: OrderedDict[tuple[str, str], Session] = OrderedDict()
+        self._replies: OrderedDict[bytes, str] = OrderedDict()  # the names of their sessions
         self._steady = steady
         self._keeper = keeper
 
@@ -159,8 +173,26 @@ class Sessions:
             if now - oldest.used_at < IDLE_S:
                 raise StoreError(f"{MAX_SESSIONS} sessions are in use", "Nothing was let through; come again later.")
             self._known.popitem(last=False)
-        session = self._known[key] = Session(name, History(name), now, principal, self._keeper)
+        begun = History(name, full=name.startswith(UNREAD))
+        session = self._known[key] = Session(name, begun, now, principal, self._keeper)
         return session
+
+    async def replied(self, session: Session, reply: str, stored: bool) -> None:
+        """A reply with this id leaves in a session; raises StoreError. An id that comes in a second session names none any more."""
+        key = _digest(f"{session.principal}\0{reply}")
+        same = self._replies.pop(key, session.id) == session.id
+        self._replies[key] = session.id if same else ""
+        if len(self._replies) > MAX_REPLIES:
+            self._replies.popitem(last=False)
+        if stored and self._keeper is not None:
+            await self._keeper.replied(session.principal, reply, session.id)
+
+    async def following(self, principal: str, reply: str, stored: bool) -> str:
+        """The name of the session in which a reply was given, of an unread one where nobody knows; raises StoreError."""
+        name = self._replies.get(_digest(f"{principal}\0{reply}"))
+        if name is None and stored and self._keeper is not None:
+            name = await self._keeper.session_of(principal, reply)
+        return name or f"{UNREAD}{_digest(reply).hex()}"
 
 
 def _digest(text: str) -> bytes:

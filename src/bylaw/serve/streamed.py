@@ -14,8 +14,8 @@ from typing import Any, Final
 from bylaw.errors import LedgerError
 from bylaw.govern.streaming import HoldBack
 from bylaw.serve import refusals
-from bylaw.serve.ends import UpstreamSaid
-from bylaw.serve.exchange import OPEN, Exchange
+from bylaw.serve.ends import OPEN, UpstreamSaid
+from bylaw.serve.exchange import Exchange
 from bylaw.serve.law import RailFailed, blocked, together
 from bylaw.serve.route import Finished, Halt, Step, Stream
 from bylaw.serve.sse import Reader
@@ -106,6 +106,7 @@ class Run:
         """A choice ends in a refusal."""
         exchange = self.exchange
         record = await exchange.record(step.decision, "output", {}, facts={"choice": step.choice, "ended": "cut"})
+        await exchange.replied(self.stream.reply(Finished(step.choice, (), "", ())))
         self.told = exchange.told(step.decision, record)
         return self.stream.replace(step.choice, exchange.refuse(step.decision), self.told)
 
@@ -123,6 +124,7 @@ class Run:
         choice = Choice(done.choice, (), (), (Text("thinking", done.thinking),) if done.thinking else ())
         body = self.stream.reply(done)
         record = await exchange.recorded(decision, body, choice, calls)
+        await exchange.replied(body)
         if decision.effect in OPEN:
             exchange.session.answered(done.text)
             if decision.effect != "allow":

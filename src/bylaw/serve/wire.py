@@ -69,9 +69,10 @@ class Asked:
     stream: bool
     texts: tuple[Text, ...]
     calls: tuple[Call, ...] = ()
-    opening: tuple[str, ...] = ()  # what the conversation begins with: tells sessions apart where no header does
+    opening: tuple[str, ...] = ()  # what the conversation begins with: tells sessions apart where no header does; empty: nobody can tell
     media: tuple[str, ...] = ()  # kinds of parts that no rail can read, e.g. `image_url`
     schema: Mapping[str, Any] | None = None  # the JSON Schema that the answer must fit
+    previous: str | None = None  # the reply that this turn follows; empty: none; None: replies of this route are not followed so
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,18 @@ class Gathering:
         if len(self.calls) > MAX_CALLS:
             raise BadBody(f"more than {MAX_CALLS} tool calls in one answer")
         return Choice(index, tuple(self.texts), tuple(self.calls), tuple(self.thinking), tuple(self.media))
+
+
+def opening(texts: Sequence[Text]) -> tuple[str, ...]:
+    """What a conversation begins with: the texts of the first message of a user, which every later turn repeats.
+
+    Not what a client puts before it, such as a system text with a clock in it; nor what follows, which is not there on the first turn.
+    """
+    first = next((text for text in texts if text.role == "user" and text.surface == "input" and text.path), None)
+    if first is None:
+        return ()
+    same = (text for text in texts if (text.role, text.surface, text.path[:2]) == ("user", "input", first.path[:2]))
+    return tuple(text.text for text in same)
 
 
 def load(body: bytes | bytearray) -> JsonMap:

@@ -120,10 +120,10 @@ def executing(connection: Connection) -> list[tuple[str, str]]:
     return [(row.id, row.process) for row in connection.execute(asked)]
 
 
-def waiting(connection: Connection, requester: str, now_ms: int) -> int:
+def waiting(connection: Connection, requester: str, tenant: str, now_ms: int) -> int:
     """How many requests of one principal wait for an answer."""
-    mine = (APPROVALS.c.requester == requester) & (APPROVALS.c.state == "pending") & (APPROVALS.c.expires_at > now_ms)
-    asked = select(func.count()).select_from(APPROVALS).where(mine)
+    mine = (APPROVALS.c.requester == requester) & (APPROVALS.c.tenant == tenant)
+    asked = select(func.count()).select_from(APPROVALS).where(mine, APPROVALS.c.state == "pending", APPROVALS.c.expires_at > now_ms)
     return connection.execute(asked).scalar() or 0
 
 

@@ -34,6 +34,7 @@ REVISIONS: Final = (
     "v0001",
     "v0002",
     "v0003",
+    "v0004",
 )  # oldest first; the last one is what this program needs. The files are in migrations/versions/
 VERSION_TABLE: Final = "bylaw_schema"
 BUSY_TIMEOUT_S: Final = 5  # how long a write waits for another writer before it is an error
@@ -52,6 +53,7 @@ OURS: Final = (  # the tables of this database; a ledger is a file of its own
     process_tables.TIME_SEEN,
     process_tables.VERSIONS,
     session_tables.SESSIONS,
+    session_tables.REPLIES,
     policy_tables.POLICIES,
     policy_tables.ACTIVATIONS,
 )
