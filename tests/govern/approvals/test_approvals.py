@@ -165,7 +165,7 @@ def test_two_of_many_are_two_people(scene: Scene) -> None:
 
     assert isinstance(first, Approval)
     assert first.state == "pending"
-    assert again == ["answered"] * 2
+    assert again == scene.ledger.refusals() == ["answered"] * 2
     assert isinstance(second, Approval)
     assert second.state == "approved"
 
@@ -255,6 +255,7 @@ def test_a_claim_is_given_once(scene: Scene) -> None:
 
     assert isinstance(first, Claim)
     assert why(second) == "claimed"
+    assert scene.ledger.refusals() == ["claimed"]
     assert first.token not in repr(first)
 
 
