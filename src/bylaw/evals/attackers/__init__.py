@@ -1,0 +1,1 @@
+"""Who attacks: searches over techniques, conversations that lead step by step, and models that write attacks, within a budget."""
