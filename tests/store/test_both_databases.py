@@ -1,6 +1,7 @@
 """What holds on SQLite holds on PostgreSQL."""
 
 import threading
+from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, inspect, select, text
@@ -12,12 +13,26 @@ from bylaw.store.database import Store
 from bylaw.store.process_tables import PROCESSES, VERSIONS
 
 
-def test_the_migrated_tables_are_the_declared_ones(store: Store) -> None:
+@pytest.mark.parametrize("way", ["made", "migrated"])
+def test_the_tables_are_the_declared_ones_whether_made_or_migrated(url: str, way: str) -> None:
+    if way == "migrated":
+        empty = database._postgresql(url) if url.startswith("postgres") else database._sqlite(Path(url))
+        with empty.writing() as connection:
+            database.upgrade(connection)
+        empty.close()
+    store = database.open(url)
     found = inspect(store.engine)
     columns = {one.name: {column["name"]: column["nullable"] for column in found.get_columns(one.name)} for one in database.OURS}
     indexes = {one.name: {(index["name"], index["unique"]) for index in found.get_indexes(one.name)} for one in database.OURS}
     keys = {one.name: set(found.get_pk_constraint(one.name)["constrained_columns"]) for one in database.OURS}
 
+    types = {
+        one.name: {column["name"]: column["type"].compile(store.engine.dialect) for column in found.get_columns(one.name)}
+        for one in database.OURS
+    }
+    store.close()
+
+    assert types == {one.name: {column.name: column.type.compile(store.engine.dialect) for column in one.columns} for one in database.OURS}
     assert columns == {one.name: {column.name: column.nullable for column in one.columns} for one in database.OURS}
     assert keys == {one.name: {column.name for column in one.primary_key} for one in database.OURS}
     for one in database.OURS:

@@ -13,25 +13,43 @@ from sqlalchemy import insert, select, text
 from bylaw.errors import StoreError
 from bylaw.store import database, versions
 from bylaw.store.process_tables import VERSIONS
-from bylaw.store.schema import METADATA
 
 
 def schema(file: Path) -> set[tuple[str, str]]:
     with sqlite3.connect(file) as connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     connection.close()
-    return {(name, " ".join(sql.split())) for name, sql in rows if name != database.VERSION_TABLE}
+    return {(name, " ".join(sql.split())) for name, sql in rows}
 
 
-def test_an_empty_database_is_migrated_to_exactly_the_tables(tmp_path: Path) -> None:
-    migrated = database.open(tmp_path / "migrated.sqlite")
-    made = database._sqlite(tmp_path / "made.sqlite")
-    with made.writing() as connection:
-        METADATA.create_all(connection, tables=database.OURS)
+def filled(file: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table."""
+    with sqlite3.connect(file) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        found = {name: sorted(connection.execute(f'SELECT * FROM "{name}"').fetchall()) for name in names}
+    connection.close()
+    return found
+
+
+def test_an_empty_database_gets_exactly_the_tables_that_all_migrations_make(tmp_path: Path) -> None:
+    migrated = database._sqlite(tmp_path / "migrated.sqlite")
+    with migrated.writing() as connection:
+        database.upgrade(connection)
     migrated.close()
-    made.close()
+    database.open(tmp_path / "made.sqlite").close()
 
+    assert filled(tmp_path / "migrated.sqlite") == filled(tmp_path / "made.sqlite")
+    assert len(schema(tmp_path / "made.sqlite")) > len(database.OURS)
     assert schema(tmp_path / "migrated.sqlite") == schema(tmp_path / "made.sqlite")
+
+
+def test_a_first_start_loads_no_alembic(tmp_path: Path) -> None:
+    """It would stay in memory for as long as the gateway runs."""
+    code = "import sys; from bylaw.store import database; database.open(sys.argv[1]).close(); print('alembic' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "new.sqlite")], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "False"
 
 
 def test_every_revision_of_the_folder_is_known_in_order() -> None:

@@ -12,7 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Executable, create_engine, event, inspect, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Executable,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    create_engine,
+    event,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.sql import column, table
 from sqlalchemy.sql.dml import Insert
@@ -28,6 +42,7 @@ from bylaw.store import (
     stop_tables,
     usage_tables,
 )
+from bylaw.store.schema import METADATA
 
 DEFAULT: Final = Path(".bylaw/store.sqlite")
 REVISIONS: Final = (
@@ -59,6 +74,12 @@ OURS: Final = (  # the tables of this database; a ledger is a file of its own
 )
 
 _version = table(VERSION_TABLE, column("version_num"))
+_STAMPS: Final = Table(  # as Alembic makes it
+    VERSION_TABLE,
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +215,20 @@ def _migrate(store: Store) -> None:
     with store.writing() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-        if _revision(store, connection) != REVISIONS[-1]:  # another process may have been faster
+        found = _revision(store, connection)
+        if not found:
+            _make(connection)
+        elif found != REVISIONS[-1]:  # another process may have been faster
             upgrade(connection)
+
+
+def _make(connection: Connection) -> None:
+    """All that the migrations make of an empty database, at once: a first start loads no Alembic, which would stay in memory."""
+    _STAMPS.create(connection)
+    METADATA.create_all(connection, tables=OURS, checkfirst=False)
+    connection.execute(_STAMPS.insert().values(version_num=REVISIONS[-1]))
+    connection.execute(process_tables.TIME_SEEN.insert().values(id=1, at=0))
+    connection.execute(process_tables.VERSIONS.insert(), [{"name": name, "version": 0} for name in ("keys", "policy", "stops")])
 
 
 def upgrade(connection: Connection, to: str = "head") -> None:
