@@ -117,7 +117,8 @@ class Context:
 
     def course(self, aligned: Sequence[Lesson], epochs: int = 0) -> list[Lesson]:
         """What SFT learns, in order: these lessons and capability rows, over some epochs (0: as many as the size says)."""
-        plan = lessons.Course(epochs or self.size.epochs, self.size.replay, BATCH_ROWS, self.asked.seed)
+        share = self.size.replay * self.setting.more_replay
+        plan = lessons.Course(epochs or self.size.epochs, share, BATCH_ROWS, self.asked.seed)
         return lessons.curriculum(aligned, self.setting.replay, plan)
 
 

@@ -22,6 +22,7 @@ from bylaw.policyworld.truth import ExactJudge
 from bylaw.recipes.given import NOTHING, Given
 from bylaw.types import Dialect, Judge, Lesson, Model, Policy, Prompt
 
+MORE_REPLAY: Final = 2.0  # at level 1: objects that alignment never meets are met here (docs/decisions/level-2.md)
 WORLD_TOKENS: Final = 56  # words of the longest thought and answer in PolicyWorld, and a few to spare
 WORLD2_TOKENS: Final = 96  # the same at level 2, where a thought checks two clauses
 DEV_PROMPTS: Final = 190  # never trained on, never tested on: for choosing a learning rate
@@ -39,6 +40,7 @@ class Setting:
     tests: Callable[[int], tuple[Prompt, ...]]  # (n per cell)
     replay: Callable[[str, int], tuple[Lesson, ...]]  # (seed, n): capability rows
     replay_tasks: Callable[[str, int], tuple[Task, ...]]  # the same for RL, with exact answers
+    more_replay: float = 1.0  # times the capability rows that the run's size gives SFT
     unquoted: Callable[[str], str] | None = None  # takes the clause text out of a thought, where that can be done
     lines: tuple[str, ...] = ()  # clause lines that no training prompt may carry
     excerpt_tokens: int = 2048
@@ -77,6 +79,7 @@ def policyworld(policy: Policy, seed: int, judge: Judge | None = None) -> Settin
         tests=lambda per_cell: tuple(world.as_prompt(scenario, words) for scenario in scenarios.test_set(per_cell)),
         replay=lambda name, n: replay.lessons(words, name, n),
         replay_tasks=replay_tasks,
+        more_replay=MORE_REPLAY,
         unquoted=words.unquoted,
         lines=tuple(clause.line(word) for clause in words.policy for word in SYNONYMS[clause.action]),
         excerpt_tokens=world.LINE_TOKENS * 7,
