@@ -9,10 +9,16 @@ from typing import Any
 import orjson
 import pytest
 
+from bylaw.cli.entry import run
 from bylaw.errors import LedgerError
 from bylaw.govern import appeals as room
+from bylaw.govern import keys, ringing
 from bylaw.govern.appeals import Appeals, NotTaken
+from bylaw.govern.histories import Histories
+from bylaw.govern.keys import Grant
 from bylaw.govern.quorum import Person
+from bylaw.govern.ringing import Bell, Mail
+from bylaw.govern.session import owner
 from bylaw.ledger.reading import recent
 from bylaw.ledger.writer import Ledger
 from bylaw.serve.start import Process, Setting, prepare
@@ -239,3 +245,81 @@ def test_appeals_of_a_tenant_are_not_another_tenants(tmp_path: Path) -> None:
 
     assert isinstance(acme, Appeal)
     assert found == {"": ["log#1"], "acme": ["log#2"]}
+
+
+# ---- The bell, and the command line ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = database.open(tmp_path / "store.sqlite")
+    yield opened
+    opened.close()
+
+
+def test_the_bell_says_that_an_appeal_waits_and_not_what_it_is_about(store: Store) -> None:
+    book, rung = Book(), list[Appeal]()
+    made = Appeals(store, book, ring=rung.append).make(REFUSED, "log#1", KIM, "I am the owner of order 81")
+    told = ringing.message(rung[0])
+    letter = str(ringing.letter(Mail("localhost", "bylaw@example.com", ("ann@example.com",)), rung[0]))
+
+    assert rung == [made]
+    assert (told["type"], told["data"]["appeal"], told["data"]["clauses"]) == ("appeal.open", rung[0].id, ["a.b"])
+    assert f"bylaw appeals show {rung[0].id}" in letter
+    assert "order 81" not in f"{told}{letter}"
+
+
+def test_a_bell_that_rings_for_an_appeal_reaches_every_channel(store: Store) -> None:
+    heard, told = list[str](), list[str]()
+    bell = Bell([lambda one: heard.append(one.id) or ""], lambda _, how: told.append(how))
+    made = Appeals(store, Book(), ring=bell.ring).make(REFUSED, "log#1", KIM, "why not")
+    bell.close()
+
+    assert isinstance(made, Appeal)
+    assert (heard, told) == ([made.id], ["rang 1 of 1"])
+
+
+def said(capsys: pytest.CaptureFixture[str], *line: str) -> tuple[int, Any]:
+    code = run([*line, "--json"])
+    return code, orjson.loads(capsys.readouterr().out)
+
+
+def test_appeals_are_listed_shown_and_answered_at_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = ("--data-dir", str(tmp_path))
+    opened = database.open(tmp_path / "store.sqlite")
+    made = Appeals(opened, Book()).make(REFUSED, "log#1", KIM, "why not")
+    found = {who: keys.create(opened, Book(), Grant(who, ("approver",)))[1] for who in ("ann", "kim")}
+    opened.close()
+    assert isinstance(made, Appeal)
+    answer = ("appeals", "answer", made.id, "overturned", "--reason", "it was theirs", *place)
+    listed, shown = said(capsys, "appeals", "list", *place), said(capsys, "appeals", "show", made.id, *place)
+    answers = []
+    for who in ("kim", "ann", "ann"):
+        monkeypatch.setenv("BYLAW_KEY", found[who])
+        answers.append(said(capsys, *answer))
+    none = said(capsys, "appeals", "list", *place)
+
+    assert (listed[1][0]["id"], shown[1]["why"], none[1]) == (made.id, "why not", [])
+    assert [(code, one.get("refused") or one["state"]) for code, one in answers] == [
+        (1, "self_answer"),
+        (0, "overturned"),
+        (1, "not_open"),
+    ]
+    assert [one["facts"]["step"] for one in recent(tmp_path, 9) if one["kind"] == "appeal"] == ["refused", "overturned", "refused"]
+
+
+def test_a_principals_sessions_are_forgotten_at_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    opened = database.open(tmp_path / "store.sqlite")
+    histories = Histories(opened)
+    for tenant in ("", "acme"):
+        histories.change(owner({"id": "kim", "tenant": tenant}), "s", lambda history: history.tainted("x"))
+    histories.replied("kim", "resp_1", "s")
+    gone = said(capsys, "sessions", "forget", "--principal", "kim", "--data-dir", str(tmp_path))
+    left = [histories.read(owner({"id": "kim", "tenant": tenant}), "s").history.taint for tenant in ("", "acme")]
+    reply = histories.session_of("kim", "resp_1")
+    opened.close()
+
+    assert (gone[0], gone[1]["sessions"], left, reply) == (0, 1, [(), ("x",)], "")
+    assert recent(tmp_path, 1)[0]["facts"]["step"] == "sessions forgotten"

@@ -147,7 +147,7 @@ def test_messages_and_responses_count_whole_and_streamed(rig: Rig, budgets: Budg
     assert used(budgets, store) - third >= len("One.")  # the stream did not say
 
 
-def test_embeddings_count(rig: Rig, budgets: Budgets, store: Store) -> None:
+def test_embeddings_count_too_in_a_budget(rig: Rig, budgets: Budgets, store: Store) -> None:
     rig.speaker.replies.append({"object": "list", "data": [], "usage": {"prompt_tokens": 8, "total_tokens": 8}})
     asked(rig, "/v1/embeddings", input="Hello")
 

@@ -78,7 +78,7 @@ def approvals_approve(
 ) -> None:
     """Say yes. It happens once, as shown, if the policy still allows it then. Exit 1: your yes does not count, and why."""
     with store_and_ledger(store, data_dir) as (opened, ledger):
-        who = _person(opened, key, person)
+        who = holder(opened, key, person)
         _tell(_approvals(opened, ledger.append).decide(approval, who, True, reason), as_json)
 
 
@@ -94,7 +94,7 @@ def approvals_deny(
 ) -> None:
     """Say no: it does not happen. Exit 1: your no does not count, and why."""
     with store_and_ledger(store, data_dir) as (opened, ledger):
-        who = _person(opened, key, person)
+        who = holder(opened, key, person)
         _tell(_approvals(opened, ledger.append).decide(approval, who, False, reason), as_json)
 
 
@@ -123,7 +123,7 @@ def approvals_edit(
     if not isinstance(wanted, dict):
         raise StoreError("--args is no JSON object", "Write all arguments of the call.")
     with store_and_ledger(store, data_dir) as (opened, ledger):
-        who, last = _person(opened, key, person), lives.latest(opened)
+        who, last = holder(opened, key, person), lives.latest(opened)
         if last is None:
             raise StoreError("no policy was ever put in force here, so that nothing can be judged", "Name the data directory of `serve`.")
         with editing.gate_of(opened, ledger.append, lives.loaded(opened, last).law) as gate:
@@ -143,7 +143,7 @@ def approvals_settle(
 ) -> None:
     """Say what became of a call whose process died while it ran (`unknown`). Exit 1: your word does not count, and why."""
     with store_and_ledger(store, data_dir) as (opened, ledger):
-        who = _person(opened, key, person)
+        who = holder(opened, key, person)
         _tell(_approvals(opened, ledger.append).settle(approval, who, ran, reason), as_json)
 
 
@@ -162,7 +162,8 @@ def _reading(store: "Store") -> "Approvals":
     return Approvals(store, refuse, recover=False)
 
 
-def _person(store: "Store", secret: str, claimed: str) -> "Person":
+def holder(store: "Store", secret: str, claimed: str) -> "Person":
+    """Who shows this key; raises StoreError where it is nobody's, or not theirs who claim it."""
     from bylaw.govern import keys  # noqa: PLC0415  # see `cli`
 
     if not secret:

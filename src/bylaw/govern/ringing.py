@@ -2,7 +2,7 @@
 
 What is sent says which request, which clauses and how long it waits; never what it is about, which may be private. Each ring is tried at
 most `TRIES` times in a thread of its own; a request waits and can be listed whether or not anybody heard. How it went is given to `told`,
-which writes it beside the request (`Approvals.note`).
+which writes it beside the request (`Approvals.note`); beside an appeal there is no place for it, so that only the log tells.
 """
 
 import logging
@@ -20,7 +20,9 @@ from typing import Any, Final
 
 from bylaw.errors import BylawError, StoreError
 from bylaw.govern import webhooks
+from bylaw.govern.appeals import REVIEWERS
 from bylaw.govern.webhooks import Webhook
+from bylaw.store.appeal_rows import Appeal
 from bylaw.store.approval_rows import Approval
 
 TRIES: Final = 4
@@ -30,8 +32,9 @@ MAIL_TIMEOUT_S: Final = 10.0
 LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 LOG: Final = logging.getLogger(__name__)
 
-Channel = Callable[[Approval], str]  # rings once; empty where it was heard, else why not
-Told = Callable[[str, str], object]  # approval, how it went
+Waiting = Approval | Appeal  # what waits for a person
+Channel = Callable[[Waiting], str]  # rings once; empty where it was heard, else why not
+Told = Callable[[str, str], object]  # the id of what waits, how it went
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,8 @@ class Mail:
 def by_webhook(hook: Webhook, clock: Callable[[], float] = time.time) -> Channel:
     """Ring by webhook."""
 
-    def ring(approval: Approval) -> str:
-        return webhooks.send(hook, f"msg_{approval.id}", int(clock()), message(approval))
+    def ring(waiting: Waiting) -> str:
+        return webhooks.send(hook, f"msg_{waiting.id}", int(clock()), message(waiting))
 
     return ring
 
@@ -65,14 +68,14 @@ def by_webhook(hook: Webhook, clock: Callable[[], float] = time.time) -> Channel
 def by_mail(mail: Mail) -> Channel:
     """Ring by e-mail."""
 
-    def ring(approval: Approval) -> str:
+    def ring(waiting: Waiting) -> str:
         try:
             with smtplib.SMTP(mail.server, mail.port, timeout=MAIL_TIMEOUT_S) as server:
                 if mail.server not in LOCAL:
                     server.starttls(context=ssl.create_default_context())
                 if mail.user:
                     server.login(mail.user, mail.password)
-                refused = server.send_message(letter(mail, approval))
+                refused = server.send_message(letter(mail, waiting))
         except (OSError, smtplib.SMTPException, ValueError) as error:
             return f"{mail.server}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         return f"{mail.server} refused {', '.join(refused)}" if refused else ""
@@ -80,8 +83,12 @@ def by_mail(mail: Mail) -> Channel:
     return ring
 
 
-def message(approval: Approval) -> dict[str, Any]:
+def message(waiting: Waiting) -> dict[str, Any]:
     """What a webhook says."""
+    if isinstance(waiting, Appeal):
+        told = {"appeal": waiting.id, "state": waiting.state, "tenant": waiting.tenant, "clauses": list(waiting.clauses)}
+        return {"type": "appeal.open", "timestamp": _iso(waiting.made_at), "data": {**told, "roles": sorted(REVIEWERS)}}
+    approval = waiting
     data = {
         "approval": approval.id,
         "state": approval.state,
@@ -93,23 +100,26 @@ def message(approval: Approval) -> dict[str, Any]:
     return {"type": "approval.pending", "timestamp": _iso(approval.requested_at), "data": data}
 
 
-def letter(mail: Mail, approval: Approval) -> EmailMessage:
+def letter(mail: Mail, waiting: Waiting) -> EmailMessage:
     """What an e-mail says."""
+    appeal = isinstance(waiting, Appeal)
+    since = waiting.made_at if isinstance(waiting, Appeal) else waiting.requested_at
+    answer = f"appeals answer {waiting.id} upheld    (or overturned)" if appeal else f"approvals approve {waiting.id}    (or deny)"
     made = EmailMessage()
-    made["Subject"] = f"bylaw: a request waits for approval ({approval.id[:8]})"
+    made["Subject"] = f"bylaw: {'an appeal waits for an answer' if appeal else 'a request waits for approval'} ({waiting.id[:8]})"
     made["From"], made["To"] = mail.sender, ", ".join(mail.to)
-    made["Date"] = format_datetime(datetime.fromtimestamp(approval.requested_at / 1000, UTC))
-    made["Message-ID"] = make_msgid(idstring=approval.id, domain="bylaw.invalid")
+    made["Date"] = format_datetime(datetime.fromtimestamp(since / 1000, UTC))
+    made["Message-ID"] = make_msgid(idstring=waiting.id, domain="bylaw.invalid")
     lines = [
-        "A request waits for a person.",
+        "An appeal against a refusal waits for a person." if appeal else "A request waits for a person.",
         "",
-        f"  clauses  {', '.join(approval.clauses) or 'none'}",
-        f"  until    {_iso(approval.expires_at)}",
+        f"  clauses  {', '.join(waiting.clauses) or 'none'}",
+        f"  since    {_iso(since)}" if isinstance(waiting, Appeal) else f"  until    {_iso(waiting.expires_at)}",
         "",
         "See it, and answer it:",
         "",
-        f"  bylaw approvals show {approval.id}",
-        f"  bylaw approvals approve {approval.id}    (or deny)",
+        f"  bylaw {'appeals' if appeal else 'approvals'} show {waiting.id}",
+        f"  bylaw {answer}",
         "",
         "Replying to this letter answers nothing.",
     ]
@@ -128,18 +138,18 @@ class Bell:
         self._channels = channels
         self._told = told
         self._waits_s = waits_s
-        self._queue: queue.Queue[Approval | None] = queue.Queue(MAX_QUEUED)
+        self._queue: queue.Queue[Waiting | None] = queue.Queue(MAX_QUEUED)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._ring_all, name="bylaw-bell", daemon=True)
         self._thread.start()
 
-    def ring(self, approval: Approval) -> None:
-        """Ring for this request soon; never waits."""
+    def ring(self, waiting: Waiting) -> None:
+        """Ring for this request or appeal soon; never waits."""
         try:
-            self._queue.put_nowait(approval)
+            self._queue.put_nowait(waiting)
         except queue.Full:
-            LOG.warning("nobody was rung for approval %s: %d requests wait to be rung for", approval.id, MAX_QUEUED)
-            self._tell(approval.id, "nobody was rung: too many requests at once")
+            LOG.warning("nobody was rung for %s: %d requests wait to be rung for", waiting.id, MAX_QUEUED)
+            self._tell(waiting.id, "nobody was rung: too many requests at once")
 
     def close(self, patience_s: float = 5.0) -> None:
         """Ring for what waits, without further tries, and stop."""
@@ -151,18 +161,18 @@ class Bell:
         self._thread.join(patience_s)
 
     def _ring_all(self) -> None:
-        while (approval := self._queue.get()) is not None:
-            faults = [fault for channel in self._channels if (fault := self._tried(channel, approval))]
+        while (waiting := self._queue.get()) is not None:
+            faults = [fault for channel in self._channels if (fault := self._tried(channel, waiting))]
             if faults:
-                LOG.warning("ringing for approval %s failed: %s", approval.id, "; ".join(faults))
+                LOG.warning("ringing for %s failed: %s", waiting.id, "; ".join(faults))
             rung = len(self._channels) - len(faults)
-            self._tell(approval.id, f"rang {rung} of {len(self._channels)}" + (f"; {'; '.join(faults)}" if faults else ""))
+            self._tell(waiting.id, f"rang {rung} of {len(self._channels)}" + (f"; {'; '.join(faults)}" if faults else ""))
 
-    def _tried(self, channel: Channel, approval: Approval) -> str:
+    def _tried(self, channel: Channel, waiting: Waiting) -> str:
         fault = ""
         for attempt in range(TRIES):
             try:
-                fault = channel(approval)
+                fault = channel(waiting)
             except Exception as error:  # noqa: BLE001  # a bell that breaks must not silence the others, nor this thread
                 fault = f"{type(error).__name__}: {error}"
             last = attempt == TRIES - 1 or self._closed.is_set()
@@ -170,8 +180,8 @@ class Bell:
                 break
         return fault
 
-    def _tell(self, approval: str, how: str) -> None:
+    def _tell(self, waiting: str, how: str) -> None:
         try:
-            self._told(approval, how)
+            self._told(waiting, how)
         except BylawError as error:
-            LOG.warning("how ringing for approval %s went could not be written down: %s", approval, error.what)
+            LOG.warning("how ringing for %s went could not be written down: %s", waiting, error.what)

@@ -152,7 +152,7 @@ def opened(regions: Sequence[Region], shared: Gate, ring: Ring | None, stack: As
             recorder=ledger,
             sessions=Sessions(keeper=keeper),
             approvals=approvals,
-            appeals=Appeals(store, ledger.append),
+            appeals=Appeals(store, ledger.append, ring=ring),
             data_dir=one.data_dir,
         )
         if one.keep_days is not None:

@@ -186,7 +186,7 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     stack.push_async_callback(upstream.close)
     _settled()
     gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(keeper=keeper), approvals, setting.ways, stops.applies_now)
-    gate.troubles, gate.appeals, gate.data_dir = wired.troubles.now, Appeals(store, ledger.append), setting.data_dir
+    gate.troubles, gate.appeals, gate.data_dir = wired.troubles.now, Appeals(store, ledger.append, ring=ring_for), setting.data_dir
     gate.regions = regional.opened(setting.regions, gate, ring_for, stack)
     budgets = Budgets(store)
     budgets.start()

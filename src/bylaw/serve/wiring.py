@@ -1,6 +1,7 @@
 """What the operator connects a gateway to, written in `gateway.yaml`: the judges that rails ask, and who is rung for approvals.
 
     judge: {url: http://127.0.0.1:8001/v1, model: judge-7b, key_env: JUDGE_KEY, timeout: 10s, calls_a_day: 10000}
+    entailment: {url: http://127.0.0.1:8001/v1, model: judge-7b}     # asked where words alone do not bear a claim; same keys as `judge`
     ring:
       hosts: [hooks.example.com]                 # where a webhook may go
       webhooks: [{url: https://hooks.example.com/bylaw, secret_env: HOOK_SECRET}]
@@ -24,10 +25,10 @@ from bylaw.govern.rails.rail import Rail, RailFacts
 from bylaw.policy.fields import Fields, as_list, as_text
 from bylaw.policy.notation import read_yaml
 from bylaw.store.approval_rows import Approval
-from bylaw.types import Clause, Hit, Place, Policy
+from bylaw.types import Clause, Hit, Model, Place, Policy
 
 if TYPE_CHECKING:  # mail and HTTP clients load only where somebody is rung
-    from bylaw.govern.ringing import Bell, Channel, Told
+    from bylaw.govern.ringing import Bell, Channel, Told, Waiting
 
 FILE: Final = "gateway.yaml"
 MAX_FILE_BYTES: Final = 256_000
@@ -81,6 +82,7 @@ class Wiring:
     hosts: tuple[str, ...] = ()
     hooks: tuple[HookAt, ...] = ()
     mail: MailAt | None = None
+    entailment: JudgeAt | None = None
 
 
 def read(file: Path) -> Wiring:
@@ -94,9 +96,9 @@ def read(file: Path) -> Wiring:
             f"{file}: cannot be read: {getattr(error, 'strerror', '') or error}", "Check the path and its permissions."
         ) from error
     fields = Fields(read_yaml(text, Place(str(file), 1)), FILE)
-    judge, ring = fields.node("judge"), fields.node("ring")
+    judge, ring, bears = fields.node("judge"), fields.node("ring"), fields.node("entailment")
     fields.done()
-    made = Wiring(_judge(Fields(judge, "judge")) if judge else None)
+    made = Wiring(_judge(Fields(judge, "judge")) if judge else None, entailment=_judge(Fields(bears, "entailment")) if bears else None)
     return _ring(made, Fields(ring, "ring")) if ring else made
 
 
@@ -109,7 +111,8 @@ def found(data_dir: Path, file: Path | None = None) -> Wiring:
 
 def judges_only(wiring: Wiring) -> Wiring:
     """The rails of a wiring, for who activates a policy and rings nobody. No judge is asked, so that its key is not needed."""
-    return Wiring(replace(wiring.judge, key_env="") if wiring.judge else None)
+    judge, bears = (replace(one, key_env="") if one else None for one in (wiring.judge, wiring.entailment))
+    return Wiring(judge, entailment=bears)
 
 
 def _judge(fields: Fields) -> JudgeAt:
@@ -195,6 +198,7 @@ class Telling:
 
     rail: Rail
     troubles: Troubles
+    part: str = "judge"
 
     @property
     def name(self) -> str:
@@ -216,9 +220,9 @@ class Telling:
         try:
             hits = self.rail.find(text, facts)
         except Exception as error:
-            self.troubles.say("judge", f"{self.rail.name}: {str(error) or type(error).__name__}"[:300])
+            self.troubles.say(self.part, f"{self.rail.name}: {str(error) or type(error).__name__}"[:300])
             raise
-        self.troubles.say("judge", "")
+        self.troubles.say(self.part, "")
         return hits
 
 
@@ -228,14 +232,16 @@ class Wired:
     def __init__(self, wiring: Wiring) -> None:
         self.troubles = Troubles()
         self._judges = _Judges(wiring.judge, self.troubles) if wiring.judge else None
+        self._bears = _Bears(wiring.entailment, self.troubles) if wiring.entailment else None
         self._channels = [self._told(name, channel) for name, channel in channels(wiring)]
         self.bell: Bell | None = None
 
     def rails_of(self, policy: Policy) -> Mapping[str, Rail]:
         """All rails that a policy may name: judges too, where there is a model that judges."""
-        return {**library.known(), **self._judges.rails_of(policy)} if self._judges else library.known()
+        grounding = {self._bears.rail.name: self._bears.rail} if self._bears else {}
+        return {**library.known(), **grounding, **(self._judges.rails_of(policy) if self._judges else {})}
 
-    def ring(self, told: "Told") -> Callable[[Approval], None] | None:
+    def ring(self, told: "Told") -> "Callable[[Waiting], None] | None":
         """Begin to ring; how it went is `told`. None where nobody is to be rung."""
         if self._channels:
             from bylaw.govern.ringing import Bell  # noqa: PLC0415  # see above
@@ -253,12 +259,13 @@ class Wired:
         """Ring for what waits, and stop."""
         if self.bell is not None:
             self.bell.close()
-        if self._judges is not None:
-            self._judges.close()
+        for one in (self._judges, self._bears):
+            if one is not None:
+                one.close()
 
     def _told(self, name: str, channel: "Channel") -> "Channel":
-        def ring(approval: Approval) -> str:
-            fault = channel(approval)
+        def ring(waiting: "Waiting") -> str:
+            fault = channel(waiting)
             self.troubles.say(name, fault)
             return fault
 
@@ -282,18 +289,40 @@ def channels(wiring: Wiring) -> "list[tuple[str, Channel]]":
     return made
 
 
+def _model(at: JudgeAt, part: str) -> "Model":
+    from bylaw.models import endpoint  # noqa: PLC0415  # the client loads only where there is a model to ask
+    from bylaw.models.manners import Manners  # noqa: PLC0415  # the same
+    from bylaw.models.remote import RemoteModel  # noqa: PLC0415  # the same
+
+    manners = Manners(tries=TRIES, timeout_s=float(at.timeout_s), deadline_s=float(at.timeout_s), cache=None)
+    key = _secret(at.key_env, f"the key of the {part} model")
+    return RemoteModel(f"{at.model}@{part}", at.model, endpoint.checked(at.url), key, manners)
+
+
+class _Bears:
+    """The grounding check with a model that is asked whether documents bear a claim, where words alone do not."""
+
+    def __init__(self, at: JudgeAt, troubles: Troubles) -> None:
+        from bylaw.govern.rails import judging  # noqa: PLC0415  # the client and the judge load only where there is a model to ask
+        from bylaw.govern.rails.entailing import entails  # noqa: PLC0415  # the same
+        from bylaw.govern.rails.grounding import GroundingRail  # noqa: PLC0415  # the same
+
+        budget, self._pool = judging.Budget(float(at.timeout_s), at.calls_a_day), judging.Pool(at.threads)
+        asked = entails(_model(at, "entailment"), secrets.token_bytes(32), budget, self._pool)
+        self.rail = Telling(GroundingRail(entails=asked, cost=2), troubles, "entailment")
+
+    def close(self) -> None:
+        """Take no more questions."""
+        self._pool.close()
+
+
 class _Judges:
     """The model that judges: one budget, one pool of threads and one secret for all policies of a process."""
 
     def __init__(self, at: JudgeAt, troubles: Troubles) -> None:
         from bylaw.govern.rails import judging  # noqa: PLC0415  # the client and the judge load only where there is a judge
-        from bylaw.models import endpoint  # noqa: PLC0415  # the same
-        from bylaw.models.manners import Manners  # noqa: PLC0415  # the same
-        from bylaw.models.remote import RemoteModel  # noqa: PLC0415  # the same
 
-        manners = Manners(tries=TRIES, timeout_s=float(at.timeout_s), deadline_s=float(at.timeout_s), cache=None)
-        key = _secret(at.key_env, "the judge's key")
-        model = RemoteModel(f"{at.model}@judge", at.model, endpoint.checked(at.url), key, manners)
+        model = _model(at, "judge")
         budget, self._pool = judging.Budget(float(at.timeout_s), at.calls_a_day), judging.Pool(at.threads)
         codes = secrets.token_bytes(32)
         self._troubles = troubles
