@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bylaw._version import __version__
-from bylaw.cli import align, approvals, bring, evals, judge, keys, label, ledger, policy, prompts, review, serve, stops
+from bylaw.cli import align, appeals, approvals, bring, evals, judge, keys, label, ledger, policy, prompts, review, serve, sessions, stops
 from bylaw.cli.saying import ERROR, FINDINGS, INTERRUPTED, failed, say
 from bylaw.errors import BylawError
 
@@ -95,7 +95,9 @@ app.add_typer(judge.app, name="judge")
 app.command("serve", short_help="Stand between clients and a model.")(serve.serve)
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(approvals.app, name="approvals")
+app.add_typer(appeals.app, name="appeals")
 app.add_typer(keys.app, name="keys")
+app.add_typer(sessions.app, name="sessions")
 app.command("stop", short_help="Stop everything, or one tenant, principal or tool.")(stops.stop)
 app.command("resume", short_help="Lift a stop.")(stops.resume)
 app.add_typer(align.app, name="align")
