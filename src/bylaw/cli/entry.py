@@ -9,7 +9,24 @@ from typing import Annotated
 import typer
 
 from bylaw._version import __version__
-from bylaw.cli import align, appeals, approvals, bring, evals, judge, keys, label, ledger, policy, prompts, review, serve, sessions, stops
+from bylaw.cli import (
+    align,
+    appeals,
+    approvals,
+    attack,
+    bring,
+    evals,
+    judge,
+    keys,
+    label,
+    ledger,
+    policy,
+    prompts,
+    review,
+    serve,
+    sessions,
+    stops,
+)
 from bylaw.cli.saying import ERROR, FINDINGS, INTERRUPTED, failed, say
 from bylaw.errors import BylawError
 
@@ -102,6 +119,7 @@ app.command("stop", short_help="Stop everything, or one tenant, principal or too
 app.command("resume", short_help="Lift a stop.")(stops.resume)
 app.add_typer(align.app, name="align")
 app.command("eval", short_help="Measure a target from both sides.")(evals.evaluate)
+app.command("attack", short_help="Search for what breaks a target.")(attack.attack)
 app.add_typer(evals.app, name="suite", short_help="What a target is measured with.")
 app.command("demo", short_help="Show all of it on the embedded model.")(align.demo)
 app.command("chat", short_help="Talk with a model.")(align.chat)

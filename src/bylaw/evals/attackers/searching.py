@@ -98,24 +98,27 @@ class Arms:
     def learn(self, names: Sequence[str], reward: float, chances: Sequence[float]) -> None:
         """Credit every technique of a chain."""
         for name, chance in zip(names, chances, strict=True):
-            self.pulls[name] = self.pulls.get(name, 0) + 1
             self.worth[name] = self.worth.get(name, 0.0) + reward
             self.weights[name] = self.weights.get(name, 0.0) + GAMMA * reward / max(chance, 1e-9) / 100
 
     def drawn(self, names: Sequence[str], count: int, rng: Random) -> tuple[list[str], list[float]]:
         """Techniques for the next chain, and how likely each was."""
-        if self.rule == "exp3":
-            return self._exp3(names, count, rng)
+        picked, chances = self._exp3(names, count, rng) if self.rule == "exp3" else self._ucb(names, count, rng)
+        for one in picked:  # counted as it is drawn: many goals draw before the first of them is answered, and must not all draw the same
+            self.pulls[one] = self.pulls.get(one, 0) + 1
+        return picked, chances
+
+    def _ucb(self, names: Sequence[str], count: int, rng: Random) -> tuple[list[str], list[float]]:
         total = sum(self.pulls.get(one, 0) for one in names) + 1
-        bound = {one: self._bound(one, total) + rng.random() * 1e-3 for one in names}
-        ranked = sorted(names, key=lambda one: (-bound[one], one))
+        lots = {one: rng.random() for one in names}
+        ranked = sorted(names, key=lambda one: (-self._bound(one, total), lots[one], one))
         first = ranked[0]
         others = rng.sample(ranked[1 : max(2, len(ranked) // 3)], count - 1) if count > 1 else []
         return [first, *others], [1.0] * count
 
     def _bound(self, name: str, total: int) -> float:
         pulls = self.pulls.get(name, 0)
-        return math.inf if not pulls else self.worth[name] / pulls + math.sqrt(2 * math.log(total) / pulls)
+        return math.inf if not pulls else self.worth.get(name, 0.0) / pulls + math.sqrt(2 * math.log(total) / pulls)
 
     def _exp3(self, names: Sequence[str], count: int, rng: Random) -> tuple[list[str], list[float]]:
         top = max((self.weights.get(one, 0.0) for one in names), default=0.0)
