@@ -1,15 +1,15 @@
 """A target that answers from a script, tool calls and a gateway's words included: for tests, demos and dry runs.
 
 JSON lines: `{"when": WORDS, "find": PATTERN, "say": TEXT, "thinking": TEXT, "calls": [{"tool": NAME, "args": {...}}], "fault": TEXT,
-"disposition": EFFECT, "clauses": [ID], "record": TEXT}`. The first line whose words stand in the conversation, and whose pattern finds
-something in it, answers; the groups that were found fill `\\1` in what it says. A line with a `fault` and nothing to say gives no reply,
-and neither does a conversation that no line knows. A think block at the beginning of `say` is read as the thinking. `models.scripted`
-reads the same files.
+"disposition": EFFECT, "clauses": [ID], "record": TEXT, "approval": ID}`. The first line whose words stand in the conversation, and whose
+pattern finds something in it, answers; the groups that were found fill `\\1` in what it says. A line with a `fault` and nothing to say
+gives no reply, and neither does a conversation that no line knows. A think block at the beginning of `say` is read as the thinking.
+`models.scripted` reads the same files.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +19,10 @@ from bylaw.evals.targets import Call, Conversation, Said, missing
 from bylaw.models import transcript
 from bylaw.types import Progress
 
-KEYS: Final = ("when", "find", "say", "thinking", "calls", "disposition", "clauses", "record", "fault")
+KEYS: Final = ("when", "find", "say", "thinking", "calls", "disposition", "clauses", "record", "approval", "fault")
 HINT: Final = (
-    'each line is {"when": "words in the prompt", "say": "the reply"}; also find, thinking, calls, disposition, clauses, record, fault'
+    'each line is {"when": "words in the prompt", "say": "the reply"}; also find, thinking, calls, disposition, clauses, record, approval,'
+    " fault"
 )
 
 
@@ -70,7 +71,7 @@ def load(file: Path) -> ScriptedTarget:
 
 
 def _line(file: Path, number: int, row: Mapping[str, Any]) -> Line:
-    texts = [row.get(key, "") for key in ("when", "find", "say", "thinking", "disposition", "record", "fault")]
+    texts = [row.get(key, "") for key in ("when", "find", "say", "thinking", "disposition", "record", "approval", "fault")]
     calls, clauses = row.get("calls", []), row.get("clauses", [])
     sound = all(isinstance(one, str) for one in texts) and isinstance(calls, list) and all(map(_is_call, calls))
     named = isinstance(clauses, list) and all(isinstance(one, str) for one in clauses)
@@ -90,6 +91,7 @@ def _line(file: Path, number: int, row: Mapping[str, Any]) -> Line:
         row.get("disposition", ""),
         tuple(clauses),
         row.get("record", ""),
+        row.get("approval", ""),
         row.get("fault", ""),
         missing=not any(row.get(key) for key in ("say", "calls", "disposition")),
     )
@@ -105,6 +107,4 @@ def _said(text: str, given: Said) -> Said:
     """What a line gives, with its words taken apart."""
     found = transcript.parse(text)
     thinking, answer = (found.thinking, found.answer) if not found.fault else ("", text)
-    return Said(
-        answer, given.thinking or thinking, given.tool_calls, given.disposition, given.clauses, given.record, given.fault, given.missing
-    )
+    return replace(given, text=answer, thinking=given.thinking or thinking)

@@ -33,6 +33,7 @@ class Conversation:
     messages: tuple[Message, ...]
     tools: tuple[Mapping[str, Any], ...] = ()  # function schemas as OpenAI writes them
     session: str = ""
+    documents: tuple[str, ...] = ()  # apart from the messages, for a target that `takes_documents`
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Said:
     disposition: str = ""  # allow | redact | revise | require_approval | block | stop, from `bylaw` in the body or x-bylaw-decision
     clauses: tuple[str, ...] = ()  # that decided, as the gateway says
     record: str = ""  # where the ledger has it
+    approval: str = ""  # the id of the request for approval that now waits for people
     fault: str = ""  # why it is missing, or malformed
     missing: bool = False  # no reply at all: neither right nor wrong
     before: tuple[str, ...] = ()  # what it answered to earlier turns of the case, where it was asked turn by turn
@@ -87,6 +89,7 @@ class ModelTarget:
     lenient: bool = True  # whether a reply without the thought that was asked for is an answer all the same
     excerpt: str = ""  # the policy in the prompt, if it is to stand there
     worded: Callable[[tuple[Message, ...], str], tuple[Message, ...]] | None = None  # how an excerpt comes into a conversation
+    attaches: bool = False  # whether documents go as files, which a bylaw gateway takes for the surface `document`
 
     @property
     def name(self) -> str:
@@ -94,11 +97,16 @@ class ModelTarget:
         name = self.called or self.model.name
         return f"{name} + policy" if self.excerpt else name
 
+    @property
+    def takes_documents(self) -> bool:
+        """Whether documents may come apart from the messages."""
+        return self.attaches and isinstance(self.model, Talker)
+
     def ask(self, conversations: Sequence[Conversation], progress: Progress | None = None) -> list[Said]:
         """Answer each conversation once, in order."""
         framed = [self._framed(one) for one in conversations]
         if isinstance(self.model, Talker):
-            talks = [Talk(one.messages, one.tools, one.session) for one in framed]
+            talks = [Talk(one.messages, one.tools, one.session, one.documents) for one in framed]
             heard = self.model.converse(talks, self.sampling, progress)
             return [said_by(one, self.sampling.thinking) for one in heard]
         refused = [unaskable(self.model, self._offered(one), self.sampling) for one in framed]
@@ -154,7 +162,8 @@ def said_by(heard: Heard, thinking: bool) -> Said:
     elif not reply.text.strip():
         fault = ""  # a call needs no words, nor does a refusal of the gateway
     cut = "cut off" if reply.finish == "length" else fault
-    return Said(text, found.thinking or reply.reasoning, calls, ruling.decision, ruling.clauses, ruling.record, cut)
+    thinks = found.thinking or reply.reasoning
+    return Said(text, thinks, calls, ruling.decision, ruling.clauses, ruling.record, ruling.approval, cut)
 
 
 def calls_in(answer: str) -> tuple[str, tuple[Call, ...]]:

@@ -56,7 +56,8 @@ class Reply:
     def ruling(self) -> "Ruling":
         """What the gateway decided, if there was one."""
         said = json.loads(self.governed or "{}")
-        return Ruling(str(said.get("decision", "")), tuple(said.get("clauses", ())), str(said.get("record", "")))
+        texts = (str(said.get(name, "")) for name in ("record", "approval"))
+        return Ruling(str(said.get("decision", "")), tuple(said.get("clauses", ())), *texts)
 
 
 class Ruling(NamedTuple):
@@ -65,15 +66,17 @@ class Ruling(NamedTuple):
     decision: str = ""
     clauses: tuple[str, ...] = ()
     record: str = ""
+    approval: str = ""  # the id of what people are now asked
 
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """One conversation for an endpoint that may offer tools and name a session."""
+    """One conversation for an endpoint that may offer tools, attach documents and name a session."""
 
     messages: Sequence[Message]
     tools: Sequence[Mapping[str, Any]] = ()  # as OpenAI writes them: {"type": "function", "function": {...}}
     session: str = ""  # sent as x-bylaw-session
+    documents: Sequence[str] = ()  # attached to the last turn of the user, as files with a text
 
 
 class Heard(NamedTuple):
@@ -177,6 +180,17 @@ def offering(asked: dict[str, Any], tools: Sequence[Mapping[str, Any]]) -> dict[
     return {**asked, "messages": messages, "tools": [dict(one) for one in tools]}
 
 
+def attaching(asked: dict[str, Any], documents: Sequence[str]) -> dict[str, Any]:
+    """The request with documents as files before the words of the last user turn: a bylaw gateway takes a file for a `document`."""
+    last = max((at for at, one in enumerate(asked["messages"]) if one["role"] == "user"), default=-1)
+    if not documents or last < 0:
+        return asked
+    files = [{"type": "file", "file": {"filename": f"document-{i}.txt", "text": sayable(text)}} for i, text in enumerate(documents, 1)]
+    message = asked["messages"][last]
+    parts = [*files, {"type": "text", "text": message["content"]}]
+    return {**asked, "messages": [*asked["messages"][:last], {**message, "content": parts}, *asked["messages"][last + 1 :]]}
+
+
 def sayable(text: str) -> str:
     """The text with lone surrogates replaced: neither UTF-8 nor a server can take them."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -254,7 +268,8 @@ def _ruled(said: Any) -> dict[str, Any]:
         return {}
     clauses = said.get("clauses")
     named = [sayable(one) for one in clauses[:MOST_CLAUSES] if isinstance(one, str)] if isinstance(clauses, list) else []
-    return {"decision": sayable(said["decision"]), "clauses": named, "record": sayable(str(said.get("record", "")))}
+    texts = {name: sayable(str(said.get(name, ""))) for name in ("record", "approval")}
+    return {"decision": sayable(said["decision"]), "clauses": named, **texts}
 
 
 def marked(reply: Reply, headers: Mapping[str, str]) -> Reply:

@@ -133,7 +133,8 @@ class RemoteModel:
         met: dict[bytes, int] = {}
         for at, talk in enumerate(talks):
             words = [[m.role, endpoint.sayable(m.content)] for m in talk.messages]
-            offered = {"tools": [dict(tool) for tool in talk.tools]} if talk.tools else {}
+            offered: dict[str, Any] = {"tools": [dict(tool) for tool in talk.tools]} if talk.tools else {}
+            offered |= {"documents": [endpoint.sayable(one) for one in talk.documents]} if talk.documents else {}
             content = canonical([words, offered])
             met[content] = met.get(content, -1) + 1
             drawn = replace(sampling, seed=endpoint.seed_of(sampling.seed, met[content]))
@@ -226,7 +227,8 @@ class RemoteModel:
 
     async def _call(self, session: aiohttp.ClientSession, row: Row, without: frozenset[Field], first: bool) -> Reply:
         """One request; raises Trouble."""
-        asked = endpoint.offering(endpoint.body(self.model, row.talk.messages, row.sampling, without), row.talk.tools)
+        asked = endpoint.attaching(endpoint.body(self.model, row.talk.messages, row.sampling, without), row.talk.documents)
+        asked = endpoint.offering(asked, row.talk.tools)
         self._tally.add(calls=1, retries=int(not first))
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         headers |= {"x-bylaw-session": row.talk.session} if row.talk.session else {}

@@ -105,13 +105,23 @@ def _message(at: int, one: Any) -> Message:
     if one.get("function_call"):
         raise BadRequest(f"messages[{at}].function_call is out of date: use `tool_calls`")
     content = one.get("content")
-    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
-        content = "".join(str(part.get("text", "")) for part in content)
+    if isinstance(content, list) and None not in (parts := list(map(_part, content))):
+        content = "".join(part or "" for part in parts)
     if content is None and one.get("tool_calls"):
         content = ""
     if not isinstance(content, str):
         raise BadRequest(f"messages[{at}].content must be text: a local model reads nothing else")
     return Message(ROLES[role], _whole_text(content, f"messages[{at}].content"))
+
+
+def _part(part: Any) -> str | None:
+    """The words of one part of a message: a text, or a file that brings its text; None where it has no words."""
+    if not isinstance(part, dict):
+        return None
+    file = part.get("file")
+    if part.get("type") == "file" and isinstance(file, dict) and isinstance(file.get("text"), str):
+        return f"{file.get('filename') or 'document'}:\n~~~\n{file['text']}\n~~~\n\n"
+    return str(part.get("text", "")) if part.get("type") == "text" else None
 
 
 def _whole_text(text: str, where: str) -> str:
