@@ -14,7 +14,7 @@ contents: keys and what they have used, emergency stops, policies.
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from bylaw.errors import StoreError
 from bylaw.govern.appeals import Appeals
-from bylaw.govern.approvals import Approvals, Ring
+from bylaw.govern.approvals import Approvals
 from bylaw.govern.budgets import price as checked_price
 from bylaw.govern.histories import Histories
 from bylaw.ledger.writer import Ledger
@@ -34,8 +34,11 @@ from bylaw.serve.metering import metered
 from bylaw.serve.sessions import Keeper, Sessions
 from bylaw.serve.upstream import Upstream
 from bylaw.store import database
+from bylaw.store.appeal_rows import Appeal
+from bylaw.store.approval_rows import Approval
 from bylaw.types import Place
 
+Ring = Callable[[Approval | Appeal], object]  # tells people that somebody waits for them
 MAX_FILE_BYTES: Final = 256_000
 MAX_REGIONS: Final = 100
 MAX_DAYS: Final = 36_500
