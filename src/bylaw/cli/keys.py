@@ -1,6 +1,7 @@
 """`bylaw keys …`: who may come in, as whom, with which roles and limits."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -111,11 +112,14 @@ def keys_demo(
 
 
 def _approvers(path: Path) -> list[str]:
+    from bylaw.govern.rails.ensemble import ensembles  # noqa: PLC0415  # see `cli`
     from bylaw.policy.parse import load  # noqa: PLC0415  # see `cli`
 
     policy = load(path)
     clauses = (*policy.clauses, *(clause for overlay in policy.overlays for clause in overlay.clauses))
-    return sorted({role for clause in clauses for rule in clause.enforce for role in rule.approvers} | set(policy.owners))
+    asked = {role for clause in clauses for rule in clause.enforce for role in rule.approvers}
+    agreed = {role for one in ensembles(replace(policy, clauses=clauses)) if one.ask for role in one.ask.approvers}
+    return sorted(asked | agreed | set(policy.owners))
 
 
 def _line(one: "Key") -> str:

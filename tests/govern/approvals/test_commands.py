@@ -1,6 +1,7 @@
 """What a person types: keys, approvals, stops; with a real store and a real ledger."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +149,12 @@ def test_the_drill_at_the_command_line_says_how_long(capsys: pytest.CaptureFixtu
     assert len(found["processes"]) == 1
 
 
-def test_the_demo_keys_have_every_role_of_a_policy(capsys: pytest.CaptureFixture[str]) -> None:
-    policy = Path(__file__).parents[3] / "policies" / "refunds"
+def test_the_demo_keys_have_every_role_of_a_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = shutil.copytree(Path(__file__).parents[3] / "policies" / "refunds", tmp_path / "policy")
+    page = next(path for path in sorted(policy.glob("*.md")) if "```yaml clause\n" in path.read_text())
+    both = "```yaml clause\nrequires: [no-leak, no-injection]\nx-disagreement: {ask: [second-reader]}\n"
+    page.write_text(page.read_text().replace("```yaml clause\n", both, 1))
     demo = said(capsys, "keys", "demo", "--policy", str(policy))
 
-    assert "support-lead" in demo["approver"]["roles"]
+    assert {"support-lead", "second-reader"} <= set(demo["approver"]["roles"])
     assert [one["name"] for one in said(capsys, "keys", "list")] == ["demo: asks", "demo: approves"]
