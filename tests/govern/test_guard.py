@@ -231,8 +231,8 @@ def test_what_a_rule_redacts_is_cut_out_before_the_call_runs_and_out_of_its_resu
 
     result = setup.guard.tool(reads, name="mail.send")(note=f"card {NUMBER} please")
 
-    assert setup.ran == [{"note": "card [pii.card redacted] please"}]
-    assert result == {"rows": ["paid with [pii.card redacted]", "cash"]}
+    assert setup.ran == [{"note": "card [redacted: pii.card] please"}]
+    assert result == {"rows": ["paid with [redacted: pii.card]", "cash"]}
 
 
 def test_what_cannot_be_cut_out_is_blocked(setup: Setup) -> None:
@@ -291,7 +291,7 @@ def test_an_async_tool_is_governed_the_same_way(setup: Setup) -> None:
 
     tool = setup.guard.tool(pays, name="payments.refund")
 
-    assert asyncio.run(tool(3.0)) == "paid 3.0 with [pii.card redacted]"
+    assert asyncio.run(tool(3.0)) == "paid 3.0 with [redacted: pii.card]"
     with pytest.raises(Blocked):
         asyncio.run(tool(6000.0))
 

@@ -111,7 +111,7 @@ def test_an_answer_comes_through_the_plain_and_the_async_client_alike(speaker: S
 
     first = guard_of(STREAMS).client(plain).chat.completions.create(model="m", messages=HELLO)
 
-    assert first.choices[0].message.content == asyncio.run(ask()) == "card [pii.card redacted]"
+    assert first.choices[0].message.content == asyncio.run(ask()) == "card [redacted: pii.card]"
 
 
 def test_nothing_forbidden_is_sent_by_any_of_the_calls(speaker: Speaker, plain: OpenAI) -> None:
@@ -166,7 +166,7 @@ def test_a_response_is_governed_text_thinking_and_calls(speaker: Speaker, plain:
     speaker.replies += [response(f"card {NUMBER}", thought), response("x", paid), response(KEY), response("x", odd)]
     fine = client.responses.create(model="m", input="Hello")
 
-    assert fine.output_text == "card [pii.card redacted]"
+    assert fine.output_text == "card [redacted: pii.card]"
     assert fine.output[0].summary == []
     for why in (r"payments\.refund is withheld", r"security\.keys", "web_search is withheld"):
         with pytest.raises(Blocked, match=why):
@@ -304,7 +304,7 @@ def test_the_async_client_streams_under_the_same_rules(speaker: Speaker) -> None
 
     fine, bad, said = asyncio.run(ask())
 
-    assert (fine, said) == ("card [redacted: pii.card].", "card [pii.card redacted]")
+    assert (fine, said) == ("card [redacted: pii.card].", "card [redacted: pii.card]")
     assert bad
     assert KEY not in bad
 

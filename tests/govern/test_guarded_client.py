@@ -66,7 +66,7 @@ def test_what_must_not_reach_the_model_is_cut_or_not_sent_in_whatever_part_it_st
     message = says([{"type": "text", "text": f"my card {NUMBER}"}])
     asked(model, message)
 
-    assert model.sent[0]["messages"][0]["content"] == [{"type": "text", "text": "my card [pii.card redacted]"}]
+    assert model.sent[0]["messages"][0]["content"] == [{"type": "text", "text": "my card [redacted: pii.card]"}]
     assert NUMBER in message["content"][0]["text"]
     for hidden in (
         says("forbidden"),
@@ -87,7 +87,7 @@ def test_what_a_tool_said_is_judged_as_a_result_and_taints_the_session() -> None
 
     asked(model, *turn, guard=guard)
 
-    assert model.sent[0]["messages"][2]["content"] == "page [pii.card redacted]"
+    assert model.sent[0]["messages"][2]["content"] == "page [redacted: pii.card]"
     with guard.turn() as session:
         assert session.history.taint == ("untrusted-text",)
 
@@ -107,7 +107,7 @@ def test_a_picture_is_let_through_only_where_the_policy_says_so() -> None:
 def test_an_answer_is_cut_or_withheld_in_every_choice() -> None:
     completion = asked(Model({"content": "fine"}, {"content": f"card {NUMBER}"}), says("hi"), n=2)
 
-    assert [one.message.content for one in completion.choices] == ["fine", "card [pii.card redacted]"]
+    assert [one.message.content for one in completion.choices] == ["fine", "card [redacted: pii.card]"]
     assert [one.logprobs is None for one in completion.choices] == [False, True]
     for answer in ({"content": "forbidden"}, {"content": None, "refusal": "forbidden"}, {"content": "x", "odd": ["forbidden"]}):
         with pytest.raises(Blocked, match="withheld"):

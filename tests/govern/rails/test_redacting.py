@@ -40,7 +40,7 @@ def test_what_is_not_in_a_hit_stays_as_it_is_and_where_it_is(text: str, spans: l
     hits = [Hit(rail, start, end) for start, end, rail in spans]
     cut = {at for hit in hits for at in range(hit.start, min(hit.end, len(text)))}
 
-    kept = re.sub(r"\[[ab, ]+redacted\]", "", redact(text, hits))
+    kept = re.sub(r"\[redacted: [ab, ]+\]", "", redact(text, hits))
 
     assert kept == "".join(char for at, char in enumerate(text) if at not in cut)
 
@@ -48,11 +48,11 @@ def test_what_is_not_in_a_hit_stays_as_it_is_and_where_it_is(text: str, spans: l
 def test_a_mark_names_what_was_there() -> None:
     text = "pay 4111 1111 1111 1111 now"
 
-    assert redact(text, library.known()["pii.card"].find(text, NO_FACTS)) == "pay [pii.card redacted] now"
+    assert redact(text, library.known()["pii.card"].find(text, NO_FACTS)) == "pay [redacted: pii.card] now"
 
 
 def test_spans_that_overlap_become_one_mark_with_both_names() -> None:
-    assert redact("abcdef", [Hit("x", 1, 4), Hit("y", 2, 5)]) == "a[x, y redacted]f"
+    assert redact("abcdef", [Hit("x", 1, 4), Hit("y", 2, 5)]) == "a[redacted: x, y]f"
 
 
 def test_a_rail_that_finds_something_in_every_text_ends_in_an_error_and_not_in_a_loop() -> None:

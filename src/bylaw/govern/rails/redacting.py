@@ -14,7 +14,7 @@ ROUNDS: Final = 8
 
 
 def redact(text: str, hits: Iterable[Hit]) -> str:
-    """The text with every hit replaced by what was there: `[pii.card redacted]`."""
+    """The text with every hit replaced by what was there: `[redacted: pii.card]`."""
     parts, at = [], 0
     for start, end, rails in _merged(hits, len(text)):
         parts += [text[at:start], mark(rails)]
@@ -24,7 +24,7 @@ def redact(text: str, hits: Iterable[Hit]) -> str:
 
 def mark(rails: Sequence[str]) -> str:
     """What stands in place of a cut."""
-    return f"[{', '.join(rails)} redacted]"
+    return f"[redacted: {', '.join(rails)}]"
 
 
 def scrub(text: str, rails: Sequence[Rail], facts: RailFacts) -> str:
