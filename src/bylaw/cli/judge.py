@@ -1,4 +1,4 @@
-"""`bylaw judge …`: attack a judge before anyone relies on it."""
+"""`bylaw judge …`: attack a judge, and hold it against people's labels, before anyone relies on it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from bylaw.cli.saying import FINDINGS, AsJson, Seed, say, say_json
 
-app = typer.Typer(help="Attack a judge before anyone relies on it.", no_args_is_help=True)
+app = typer.Typer(help="Try a judge before anyone relies on it.", no_args_is_help=True)
 
 
 @app.command("probe")
@@ -33,3 +33,37 @@ def judge_probe(
         say(probe.told(results))
     if not (results["held"] and results["useful"]):
         raise typer.Exit(FINDINGS)
+
+
+@app.command("calibrate")
+def judge_calibrate(
+    labels: Annotated[
+        Path, typer.Option(metavar="FILE", help="Answers with people's labels: JSON lines, or XSTest's table.", show_default=False)
+    ],
+    judge: Annotated[str, typer.Option(help="Who is held against them; `string` is the built-in one.")] = "string",
+    policy: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="What the judge judges by; `string` needs none.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the cards go, for `bylaw gate --card`.", show_default=False)
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds one call to an endpoint may take.")] = 120.0,
+    concurrency: Annotated[int, typer.Option(min=1, max=512, help="Calls to an endpoint at a time.")] = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how often a judge agrees with people: sensitivity, specificity and kappa, with intervals. Exit 2 where it cannot be asked."""
+    from dataclasses import replace  # noqa: PLC0415  # see `cli`
+
+    from rich.console import Console  # noqa: PLC0415  # see `cli`
+
+    from bylaw.models.manners import USUAL  # noqa: PLC0415  # see `cli`
+    from bylaw.recipes import calibrate  # noqa: PLC0415  # see `cli`
+
+    manners = replace(USUAL, timeout_s=timeout, concurrency=concurrency, tries=2)
+    cards = calibrate.calibrate(judge, labels, policy, out, manners)
+    if as_json:
+        say_json(calibrate.to_json(cards))
+        return
+    calibrate.show(cards, Console(highlight=False, width=150))
+    if out:
+        say(f"written to {out}")
