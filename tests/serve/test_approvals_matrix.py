@@ -81,7 +81,7 @@ def test_arguments_that_were_edited_after_the_approval_was_asked_for(scene: Scen
     assert (refused(reply), scene.reasons()) == (True, ["not_pending"])
 
 
-def test_another_principal(scene: Scene) -> None:
+def test_a_request_by_another_principal(scene: Scene) -> None:
     scene.approve()
     other = scene.served.key("support-lead", principal="other")
     until(lambda: scene.served.get("/api/approvals", **other).status == 200)
@@ -143,7 +143,7 @@ def test_the_requesters_own_answer(scene: Scene) -> None:
     assert scene.reasons() == ["self_approval", "not_approved"]
 
 
-def test_nobodys_answer(scene: Scene) -> None:
+def test_an_approval_that_nobody_gave(scene: Scene) -> None:
     assert (refused(scene.use()), scene.reasons()) == (True, ["not_approved"])
 
 

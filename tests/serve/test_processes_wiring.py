@@ -15,11 +15,13 @@ import pytest
 from sqlalchemy import select, update
 
 from bylaw.errors import BylawError, ModelError, PolicyError
+from bylaw.govern.rails.rail import RailFacts
 from bylaw.serve import live, wiring
 from bylaw.serve.start import Process, Setting, prepare
 from bylaw.serve.wiring import HookAt, JudgeAt, MailAt, Wired, Wiring
 from bylaw.store import database
 from bylaw.store.approval_tables import APPROVALS
+from bylaw.types import Policy
 from tests.serve.rig import CLAUSE, CLAUSES, Speaker, post, serving, speaking, written
 from tests.serve.test_processes_sessions import asked, refund
 from tests.serve.test_serving import saying, until
@@ -248,3 +250,36 @@ def test_a_request_that_nobody_was_rung_for_is_rung_for_once_by_whoever_starts_n
         rung = [one["data"]["approval"] for one in desk.got]
 
     assert (effects, rung) == (["require_approval"] * 2, [first])
+
+
+# ---- The grounding check's model -------------------------------------------------------------------------------------
+
+FACTS = RailFacts(documents=("Travel insurance does not cover skiing.",))
+GROUNDED = Policy("p", "1.0.0", (), "sha256:1")
+
+
+def test_an_entailment_model_is_asked_where_words_alone_do_not_bear_a_claim() -> None:
+    with listening(judging) as model:
+        wired = Wired(Wiring(entailment=JudgeAt(f"{model.url}/v1", "m")))
+        rail = wired.rails_of(GROUNDED)["ungrounded"]
+        borne, not_borne = (rail.find(f"Skiing accidents remain uninsured{more}.", FACTS) for more in ("", " and that is guaranteed"))
+        wired.close()
+
+    assert (list(borne), [one.rail for one in not_borne], len(model.got)) == ([], ["ungrounded"], 2)
+
+
+def test_an_entailment_model_that_is_down_bears_nothing_and_is_named() -> None:
+    wired = Wired(Wiring(entailment=JudgeAt(f"{CLOSED}/v1", "m", timeout_s=3)))
+    with pytest.raises(BylawError):
+        wired.rails_of(GROUNDED)["ungrounded"].find("Skiing accidents remain uninsured.", FACTS)
+    wired.close()
+
+    assert wired.troubles.now()[0].startswith("entailment: ungrounded:")
+
+
+def test_the_files_entailment_is_read_and_is_checked_without_its_key(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text('entailment: {url: "http://127.0.0.1:8001/v1", model: nli, key_env: NLI_KEY}\n')
+    found = wiring.read(tmp_path / "gateway.yaml")
+
+    assert found == Wiring(entailment=JudgeAt("http://127.0.0.1:8001/v1", "nli", "NLI_KEY"))
+    assert wiring.judges_only(found) == Wiring(entailment=JudgeAt("http://127.0.0.1:8001/v1", "nli"))
