@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bylaw import runs
@@ -20,6 +19,7 @@ from bylaw.evals.calibration import Card, Kappa, Labelled, Positive, Share
 from bylaw.evals.labelled import Labels
 from bylaw.models.manners import USUAL, Manners
 from bylaw.policy import parse
+from bylaw.recipes.demo import shown
 from bylaw.recipes.opening import Opened, check_judge
 from bylaw.types import Answered, Judge, Prompt
 
@@ -72,7 +72,7 @@ def show(cards: Sequence[Card], console: Console) -> None:
     table = Table("the judge is asked whether an answer", "sensitivity", "specificity", "kappa", "n", "not told", box=None, pad_edge=False)
     for one in cards:
         table.add_row(MEANS[one.positive], _share(one.sensitivity), _share(one.specificity), _kappa(one.kappa), str(one.n), str(one.untold))
-    console.print(f"judge: {escape(cards[0].judge)}; 95 % intervals", soft_wrap=True)
+    console.print(f"judge: {shown(cards[0].judge)}; 95 % intervals", soft_wrap=True)
     console.print(table)
     for one in cards:
         if one.youden <= 0:

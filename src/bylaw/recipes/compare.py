@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bylaw import runs
 from bylaw.errors import RunError
 from bylaw.evals import calibration, compare, compare_page, measurement
+from bylaw.recipes.demo import shown
 
 
 def compared(folders: Sequence[Path], out: Path, cards: Sequence[Path] = ()) -> dict[str, Any]:
@@ -36,12 +36,12 @@ def show(found: Mapping[str, Any], out: Path, console: Console) -> None:
     for about, sides in zip(found["runs"], found["overall"], strict=True):
         one = changed.get(about["run"], {"sides": ()})
         sums = [str(sum(side[key] for side in one["sides"])) if one["sides"] else "" for key in ("broken", "mended")]
-        table.add_row(about["run"], escape(about["target"]), _rate(sides["resist"]), _rate(sides["over_refusal"]), *sums)
+        table.add_row(about["run"], shown(about["target"]), _rate(sides["resist"]), _rate(sides["over_refusal"]), *sums)
     console.print(table)
     for warning in found["warnings"]:
-        console.print(f"note: {escape(warning)}", soft_wrap=True)
+        console.print(f"note: {shown(warning)}", soft_wrap=True)
     console.print(
-        f"{found['cases']} cases that every run tried; {escape(str(out))} and {escape(out.with_suffix('.json').name)} beside it",
+        f"{found['cases']} cases that every run tried; {shown(str(out))} and {shown(out.with_suffix('.json').name)} beside it",
         soft_wrap=True,
     )
 

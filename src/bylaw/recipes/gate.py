@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bylaw import runs
@@ -22,6 +21,7 @@ from bylaw.evals.gate import Against, Check, Verdict
 from bylaw.evals.limits import Limit
 from bylaw.evals.measurement import Measurement
 from bylaw.policy import parse
+from bylaw.recipes.demo import shown
 from bylaw.types import Policy
 
 SCHEMA: Final = 1
@@ -137,16 +137,16 @@ def show(gated: Gated, console: Console) -> None:
         if one.kind != "threshold" and (one.verdict != "pass" or one.kind == "find"):
             where = " ".join(part for part in (one.clause, SIDES.get(one.metric, "")) if part)
             console.print(
-                f"[{STYLES[one.verdict]}]{one.verdict}[/] {one.kind}: {escape(f'{where}: ' if where else '')}{escape(one.why)}",
+                f"[{STYLES[one.verdict]}]{one.verdict}[/] {one.kind}: {shown(f'{where}: ' if where else '')}{shown(one.why)}",
                 soft_wrap=True,
             )
     paired = [one for one in gated.checks if one.kind == "regression"]
     if paired and all(one.verdict == "pass" for one in paired):
-        console.print(f"no regression against {escape(gated.baseline)}: {sum(one.n for one in paired)} pairs", soft_wrap=True)
+        console.print(f"no regression against {shown(gated.baseline)}: {sum(one.n for one in paired)} pairs", soft_wrap=True)
     for note in gated.notes:
-        console.print(f"note: {escape(note)}", soft_wrap=True)
+        console.print(f"note: {shown(note)}", soft_wrap=True)
     counts = ", ".join(f"{sum(one.verdict == said for one in gated.checks)} {said}" for said in STYLES)
-    console.print(f"[{STYLES[gated.verdict]}]{gated.verdict.upper()}[/]: {escape(gated.target or gated.run)} ({counts})", soft_wrap=True)
+    console.print(f"[{STYLES[gated.verdict]}]{gated.verdict.upper()}[/]: {shown(gated.target or gated.run)} ({counts})", soft_wrap=True)
 
 
 def _table(checks: Sequence[Check]) -> Table:
@@ -158,7 +158,7 @@ def _table(checks: Sequence[Check]) -> Table:
         bounds = "" if one.low is None or one.high is None else f"{_percent(one.low)} to {_percent(one.high)}"
         missing = f" ({one.unscored} missing)" if one.unscored else ""
         table.add_row(
-            escape(one.clause or "(no clause)"),
+            shown(one.clause or "(no clause)"),
             SIDES.get(one.metric, one.metric),
             "" if one.rate is None else f"{one.failures} = {_percent(one.rate)}",
             bounds,
@@ -166,7 +166,7 @@ def _table(checks: Sequence[Check]) -> Table:
             "" if one.most is None else _percent(one.most),
             str(one.needed or "never" if one.verdict == "not measured" else one.needed or ""),
             f"[{STYLES[one.verdict]}]{one.verdict}[/]",
-            escape(one.why),
+            shown(one.why),
         )
     return table
 
@@ -208,5 +208,5 @@ def show_plan(rows: Sequence[Mapping[str, Any]], share: float, console: Console)
     for row in rows:
         numbers = [str(row[key] if row[key] is not None else "never") for key in ("n", "without_failure", "with_one")]
         often = str(row["for_80_percent"] or "never")
-        table.add_row(escape(row["clause"]), SIDES[row["metric"]], _percent(row["most"]), *numbers, f"{row['chance']:.0%}", often)
+        table.add_row(shown(row["clause"]), SIDES[row["metric"]], _percent(row["most"]), *numbers, f"{row['chance']:.0%}", often)
     console.print(table)
