@@ -16,12 +16,14 @@ from bylaw.cli import (
     attack,
     bring,
     evals,
+    gate,
     judge,
     keys,
     label,
     ledger,
     policy,
     prompts,
+    replay,
     review,
     serve,
     sessions,
@@ -120,6 +122,10 @@ app.command("resume", short_help="Lift a stop.")(stops.resume)
 app.add_typer(align.app, name="align")
 app.command("eval", short_help="Measure a target from both sides.")(evals.evaluate)
 app.command("attack", short_help="Search for what breaks a target.")(attack.attack)
+app.command("gate", short_help="Hold a measurement against limits and a baseline.")(gate.gate)
+app.command("compare", short_help="Several measurements side by side.")(gate.compare)
+evals.app.command("power", short_help="How many cases a policy's limits need.")(gate.power)
+app.command("replay-agent", short_help="Recorded calls before a policy, no model.")(replay.replay_agent)
 app.add_typer(evals.app, name="suite", short_help="What a target is measured with.")
 app.command("demo", short_help="Show all of it on the embedded model.")(align.demo)
 app.command("chat", short_help="Talk with a model.")(align.chat)
