@@ -8,6 +8,7 @@ deterministic target give one result; nothing that is written depends on a time 
 
 import json
 import re
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ def attack(asked: Question, out: Path, seen: Seen | None = None) -> Attacked:
         raise RunError(f"{out} is a run, and its own results would be overwritten", "choose another --out")
     if (out / "tries.jsonl").exists():
         raise RunError(f"{out} holds an attack already", "choose another --out: attacks are not mixed")
-    chosen, writer = attackers_of(asked.attackers, world_only=False)
+    attackers_of(asked.attackers, world_only=False)  # a wrong name is said before anything is loaded
     bench = evaluate.ready(evaluate.Question(asked.target, asked.policy, asked.suites, asked.judge, size="smoke", manners=asked.manners))
     chosen, writer = attackers_of(asked.attackers, _world_only(bench, asked))
     aims = goals_of(asked, bench)
@@ -182,7 +183,8 @@ def _hearing(log: Any, seen: Seen | None) -> _Ear:
 def _attacked(asked: Question, bench: evaluate.Bench, hands: _Hands, out: Path, ear: _Ear) -> Attacked:
     budget = Budget(asked.budget)
     ear.budget = budget
-    arena = Arena(bench.target, judging.by_grounds(bench.on), budget, hands.model, ear, f"attack-{asked.seed}")
+    session = f"attack-{secrets.token_hex(4)}"  # two runs never share one at a gateway
+    arena = Arena(bench.target, judging.by_grounds(bench.on), budget, hands.model, ear, session)
     found: list[Found] = []
     head = {
         "target": bench.asked["target"],

@@ -110,6 +110,21 @@ def test_crescendo_takes_a_refused_step_back_and_says_it_otherwise() -> None:
     assert not any(message.content == NO for message in target.heard[-1].messages)
 
 
+def test_every_conversation_has_a_session_of_its_own_and_keeps_it() -> None:
+    target = Falls(lambda _: False)
+    place = arena(target, 60)
+    many = [Goal(cases.addressed(cases.replace(GOAL.case, clause=f"c.{i}"))) for i in range(2)]
+    attacker = catalogue.named(["insist"], world_only=False)[0]
+    place.play("insist", [(one, attacker.play(one, Random(i))) for i, one in enumerate(many)])
+    by_session: dict[str, set[str]] = {}
+    for one in target.heard:
+        by_session.setdefault(one.session, set()).add(one.messages[0].content)
+
+    assert len(by_session) == 2
+    assert len(target.heard) == 10
+    assert all(len(few) == 1 for few in by_session.values())
+
+
 # ---- Models that attack ------------------------------------------------------------------------------------------------------
 
 

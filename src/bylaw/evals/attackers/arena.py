@@ -138,11 +138,13 @@ class Arena:
     attacking: Model | None = None
     seen: Callable[[str, Goal, Try], None] | None = None
     session: str = "attack"
+    opened: int = 0  # sessions so far: a gateway counts by session, so every conversation has its own, and keeps it
 
     def play(self, name: str, plays: Sequence[tuple[Goal, Play]], most: int | None = None) -> list[Found]:
         """Drive plays in lockstep until all are over, or `most` calls (None: the whole budget) are spent; their finds in order."""
         purse = Budget(min(self.budget.left, most if most is not None else self.budget.left))
         found: list[Found | None] = [None] * len(plays)
+        sessions: dict[int, str] = {}
         waiting: dict[int, Step] = {}
         for i, (_, play) in enumerate(plays):
             _on(i, play, None, waiting, found)
@@ -151,7 +153,7 @@ class Arena:
             for i in waiting.keys() - granted.keys():
                 plays[i][1].close()
             waiting = {}
-            for i, answer in self._asked(name, granted, plays).items():
+            for i, answer in self._asked(name, granted, plays, sessions).items():
                 _on(i, plays[i][1], answer, waiting, found)
         return [one for one in found if one is not None]
 
@@ -159,11 +161,11 @@ class Arena:
         cost = len(step.moves) + len(step.consults)
         return purse.take(cost) and self.budget.take(cost)
 
-    def _asked(self, name: str, steps: dict[int, Step], plays: Sequence[tuple[Goal, Play]]) -> dict[int, Answer]:
+    def _asked(self, name: str, steps: dict[int, Step], plays: Sequence[tuple[Goal, Play]], sessions: dict[int, str]) -> dict[int, Answer]:
         """All moves of all steps in one batch, all consultations in another."""
         moves = [(i, move) for i, step in steps.items() for move in step.moves]
         first = self.budget.spent - len(moves) - sum(len(step.consults) for step in steps.values())
-        saids = self.target.ask([self._conversation(move) for _, move in moves]) if moves else []
+        saids = self.target.ask([self._conversation(i, move, sessions) for i, move in moves]) if moves else []
         saids = [asking.joined(Said(move.before[-1], before=move.before[:-1]), said) if move.before else said
                  for (_, move), said in zip(moves, saids, strict=True)]  # fmt: skip
         judged = self._judged([move for _, move in moves], saids)
@@ -183,8 +185,11 @@ class Arena:
         by_place = dict(zip(final, judged, strict=True))
         return [by_place.get(at) or Judgement(None, refused(said), 0.0, "on the way") for at, said in enumerate(saids)]
 
-    def _conversation(self, move: Move) -> Conversation:
-        return Conversation(move.messages, move.case.context.tools, f"{self.session}-{move.case.id}")
+    def _conversation(self, at: int, move: Move, sessions: dict[int, str]) -> Conversation:
+        if not move.before or at not in sessions:
+            self.opened += 1
+            sessions[at] = f"{self.session}-{self.opened}"
+        return Conversation(move.messages, move.case.context.tools, sessions[at])
 
     def _consulted(self, steps: dict[int, Step]) -> dict[int, tuple[str, ...]]:
         asked = [(i, messages) for i, step in steps.items() for messages in step.consults]

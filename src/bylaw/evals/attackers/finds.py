@@ -149,7 +149,7 @@ def payload(goal: Goal, case: Case) -> str:
             made = again(goal, names)(case.attack.seed).turns[-1].content
             if made in text and (upto == 0 or _coded(names)):
                 return made
-    return ""
+    return goal.request if goal.request in text else ""
 
 
 def _coded(names: Sequence[str]) -> bool:
