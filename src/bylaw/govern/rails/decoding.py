@@ -6,7 +6,6 @@ A *piece* is a stretch that decodes by itself (base64, hex, escapes, tag charact
 
 import base64
 import binascii
-import codecs
 import html
 import re
 import unicodedata
@@ -106,11 +105,14 @@ _DITS: Final = (
 _MORSE: Final = dict(zip(_DITS.split(), "abcdefghijklmnopqrstuvwxyz0123456789.,?/@!'-", strict=True))
 _DIGITS: Final = str.maketrans({letter: digit for digit, letters in _LIKE_DIGITS.items() for letter in letters})
 _FOURS: Final = re.compile(r"\S{4}(?:[ .\-]?\S{4}){2,3}")
+_ABC: Final = b"abcdefghijklmnopqrstuvwxyz"
 _UPSIDE: Final = str.maketrans("ɐqɔpǝɟƃɓɥᴉıɾʞʅןɯuodbɹsʇnʌʍxʎzp", "abcdefgghiijkllmnopqrstuvwxyzd")
 _TAGS: Final = re.compile("[\U000e0020-\U000e007e]+")
 _OVERRIDE: Final = re.compile("\u202e([^\u202a-\u202e\n]+)[\u202c\u202d]?")
 _SELECTORS: Final = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
-_LEET: Final = str.maketrans("0134578@$!|+", "oleastbasllt")
+# Of bytes: none of these stands inside a character of UTF-8.
+_LEET: Final = bytes.maketrans(b"0134578@$!|+", b"oleastbasllt")
+_ROT13: Final = bytes.maketrans(_ABC + _ABC.upper(), _ABC[13:] + _ABC[:13] + (_ABC[13:] + _ABC[:13]).upper())
 _NO_TEXT: Final = frozenset({"Cc", "Cn", "Co"})  # characters that no text has: what holds one is bytes
 _WORD: Final = re.compile(r"\w+")
 
@@ -320,12 +322,12 @@ def _backwards(text: str) -> list[Edit]:
 
 def rot13(text: str) -> str:
     """The text thirteen letters on."""
-    return codecs.encode(text, "rot13")
+    return text.encode().translate(_ROT13).decode()
 
 
 def leet(text: str) -> str:
     """The text with letters for the digits and signs that look like them; 1 is l, which may stand for i."""
-    return text.translate(_LEET)
+    return text.encode().translate(_LEET).decode()
 
 
 _DECODERS: Final[dict[str, Callable[[str], list[Edit]]]] = {  # the longest readings first: where two claim a stretch, the first has it

@@ -152,7 +152,7 @@ class InjectionRail(NamedTuple):
 
 def _run_together(view: View) -> bool:
     """Whether words may stand without gaps in it: `ignoreAllRules`."""
-    return view.kind == "plain" and not view.name.endswith(("rot13", "reversed")) and _LONG_WORD.search(view.text) is not None
+    return view.kind == "plain" and not view.name.endswith(("rot13", "reversed")) and _LONG_WORD.search(view.raw) is not None
 
 
 class _Weighed(NamedTuple):
@@ -165,7 +165,7 @@ class _Weighed(NamedTuple):
 def _spots(view: View, kind: Kind) -> list[_Weighed]:
     """What lines say of a view: whole orders; where it has a word that parts of one have, those; and what leans on them."""
     found = list(_read(view, _book(kind, "whole")))
-    if kind != view.kind or not _CUES[kind].search(view.text):
+    if kind != view.kind or not _CUES[kind].search(view.raw):
         return sorted(found)
     anchors = [one for one in _read(view, _book(kind, "anchor")) if _cued(view, kind, one)]
     leaning = _read(view, _book(kind, "leaning")) if anchors else ()

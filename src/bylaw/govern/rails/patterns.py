@@ -34,8 +34,8 @@ class Match(Protocol):
 class Pattern(Protocol):
     """One compiled pattern."""
 
-    def search(self, text: str) -> Match | None:
-        """The first match anywhere."""
+    def search(self, text: str | bytes) -> Match | None:
+        """The first match anywhere; in bytes, which cost less where only whether counts, its places are bytes."""
 
     def finditer(self, text: str) -> Iterator[Match]:
         """All matches that do not overlap, in order."""
