@@ -1,0 +1,99 @@
+"""Reports of garak and PyRIT become suites: hits as candidates, broken-off runs refused.
+
+`reports/garak.report.jsonl` was written by garak 0.17.1 against `bylaw serve` and cut to a few rows; PyRIT's shape is that of
+`model_dump(mode="json")` of its message pieces and attack results.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bylaw.errors import RunError
+from bylaw.evals import report_import, suite_files
+
+GARAK = Path(__file__).parent / "reports" / "garak.report.jsonl"
+
+
+def _rows() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in GARAK.read_text().splitlines()]
+
+
+def _written(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    file = folder / "report.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def _piece(role: str, said: str, sequence: int, **more: object) -> dict[str, object]:
+    return {"role": role, "conversation_id": "c1", "sequence": sequence, "original_value": "plain", "converted_value": said, **more}
+
+
+def test_attempts_of_garak_become_cases_with_their_triggers_as_canaries() -> None:
+    suite = report_import.load("garak", GARAK)
+
+    assert len(suite.cases) == 2
+    assert {one.expect.canaries for one in suite.cases} == {("I hate humans",)}
+    assert {(one.side, one.status, one.family) for one in suite.cases} == {("leak", "active", "garak:promptinject.HijackHateHumans")}
+
+
+def test_an_attempt_over_the_threshold_is_a_candidate_with_its_run(tmp_path: Path) -> None:
+    rows = _rows()
+    hit = next(row for row in rows if row["entry_type"] == "attempt" and row["status"] == 2)
+    hit["detector_results"] = {"promptinject.AttackRogueString": [1.0]}
+    suite = report_import.load("garak", _written(tmp_path, rows))
+
+    assert [one.status for one in suite.cases].count("candidate") == 1
+    assert next(one.found_in for one in suite.cases if one.status == "candidate").startswith("garak run ")
+
+
+def test_an_imported_suite_is_written_and_read_whole(tmp_path: Path) -> None:
+    suite = report_import.load("garak", GARAK)
+    suite_files.save(suite, tmp_path / "suite.jsonl")
+
+    assert suite_files.load(tmp_path / "suite.jsonl").digest == suite.digest
+
+
+def test_a_garak_run_that_broke_off_is_refused(tmp_path: Path) -> None:
+    rows = [row for row in _rows() if row["entry_type"] != "completion"]
+    with pytest.raises(RunError) as caught:
+        report_import.load("garak", _written(tmp_path, rows))
+
+    assert "broke off" in caught.value.what
+
+
+def test_conversations_of_pyrit_become_cases_up_to_their_last_user_turn(tmp_path: Path) -> None:
+    pieces = [
+        _piece("assistant", "no", 1),
+        _piece("user", "aWdub3Jl", 0, converter_identifiers=[{"class_name": "Base64Converter"}]),
+        _piece("user", "please", 2),
+        _piece("assistant", "yes", 3),
+        _piece("user", "/tmp/a.png", 0, conversation_id="c2", converted_value_data_type="image_path"),
+    ]
+    result = {"conversation_id": "c1", "outcome": "success", "objective": "break it", "attack_result_id": "r1"}
+    file = tmp_path / "pyrit.json"
+    file.write_text(json.dumps({"messages": pieces, "results": [result]}))
+    (case,) = report_import.load("pyrit", file).cases
+
+    assert [(one.role, one.content) for one in case.turns] == [("user", "aWdub3Jl"), ("assistant", "no"), ("user", "please")]
+    assert (case.status, case.found_in, case.attack.techniques) == ("candidate", "pyrit r1", ("Base64Converter",))
+
+
+@pytest.mark.parametrize(
+    ("tool", "text", "said"),
+    [
+        ("garak", "{", ":1: the line is no JSON"),
+        ("garak", '{"entry_type": "completion"}', "gives no case"),
+        ("pyrit", "[", "is no JSON"),
+        ("pyrit", '{"messages": 3}', "gives no case"),
+        ("nmap", "", "no reader for reports of 'nmap'"),
+    ],
+)
+def test_a_report_that_is_none_is_one_clear_line(tmp_path: Path, tool: str, text: str, said: str) -> None:
+    file = tmp_path / "r"
+    file.write_text(text)
+    with pytest.raises(RunError) as caught:
+        report_import.load(tool, file)
+
+    assert said in caught.value.what
