@@ -83,9 +83,9 @@ def _clauses(found: dict[str, Any]) -> "Table":
     from rich.markup import escape  # noqa: PLC0415  # see `cli`
     from rich.table import Table  # noqa: PLC0415  # see `cli`
 
-    table = Table("clause", "attacks it stopped", "attacks it held", "plain tasks it stopped", "plain tasks it held")
+    table = Table("clause", "attacks it stopped", "attacks held, denied", "plain tasks it stopped", "plain tasks held, denied")
     for clause, sides in found["gate"]["clauses"].items():
-        cells = [_rate(sides[side][fate]) for side in ("attacks", "tasks_alone") for fate in ("stopped", "held")]
+        cells = [_rate(sides[side][fate]) for side in ("attacks", "tasks_alone") for fate in ("stopped", "asked")]
         table.add_row(escape(clause), *cells)
     return table
 

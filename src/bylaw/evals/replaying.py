@@ -236,8 +236,15 @@ def _by_clause(alone: Sequence[Played], under: Sequence[Played]) -> dict[str, An
     for name in sorted(names):
         meant = [one for one in under if one.clause == name]
         found[name] = {
-            "attacks": {fate: rate(sum(one.by_clause["attack"].get(name) == fate for one in under), len(under)) for fate in _WORST},
-            "tasks_alone": {fate: rate(sum(one.by_clause["user"].get(name) == fate for one in alone), len(alone)) for fate in _WORST},
+            "attacks": _kept_back(name, "attack", under),
+            "tasks_alone": _kept_back(name, "user", alone),
             "meant_for_it": rate(sum(one.attack == "through" for one in meant), len(meant)),
         }
     return found
+
+
+def _kept_back(clause: str, by: By, rows: Sequence[Played]) -> dict[str, Any]:
+    """How often a clause stopped this side, or had a person asked who did not agree."""
+    fates = [one.by_clause[by].get(clause) for one in rows]
+    found = {fate: rate(fates.count(fate), len(fates)) for fate in _WORST}
+    return found | {"asked": rate(fates.count("held") + fates.count("denied"), len(fates))}
