@@ -95,6 +95,7 @@ _ANY_BYTES: Final = PatternSet([_SOURCES[name] for name in _BYTES])
 # Every long word of a text matches, and Python's own engine is ten times as quick to say so. It is linear here: what may follow a run
 # is never part of it, so there is one way to match and nothing to go back to.
 _BASE64: Final = re.compile(_SOURCES["base64"])
+_BETWEEN: Final = re.compile(r"[\-._*~^|]+")
 _HEX_MARKS: Final = re.compile(r"0x|\\x|[ :,-]")
 _HEX_SOLID: Final = re.compile(r"[0-9A-Fa-f]{16,}")
 _HEX_FIRST: Final = re.compile(r"^(?:0x|\\x)?[0-9A-Fa-f]+[ :,-]{1,2}")
@@ -110,8 +111,7 @@ _UPSIDE: Final = str.maketrans("ɐqɔpǝɟƃɓɥᴉıɾʞʅןɯuodbɹsʇnʌʍxʎ
 _TAGS: Final = re.compile("[\U000e0020-\U000e007e]+")
 _OVERRIDE: Final = re.compile("\u202e([^\u202a-\u202e\n]+)[\u202c\u202d]?")
 _SELECTORS: Final = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
-# Of bytes: none of these stands inside a character of UTF-8.
-_LEET: Final = bytes.maketrans(b"0134578@$!|+", b"oleastbasllt")
+_LEET: Final = bytes.maketrans(b"0134578@$!|+", b"oleastbasllt")  # of bytes: none of these stands inside a character of UTF-8
 _ROT13: Final = bytes.maketrans(_ABC + _ABC.upper(), _ABC[13:] + _ABC[:13] + (_ABC[13:] + _ABC[:13]).upper())
 _NO_TEXT: Final = frozenset({"Cc", "Cn", "Co"})  # characters that no text has: what holds one is bytes
 _WORD: Final = re.compile(r"\w+")
@@ -311,8 +311,20 @@ def _gaps(start: int, run: str, gaps: str) -> list[Edit]:
 
 def _split(text: str) -> list[Edit]:
     """Signs between letters, where a text has many: `ig-no-re`."""
-    found = list(_found("split", text))
-    return [Edit(start + 1, end - 1, "") for start, end, _ in found] if len(found) > 1 else []
+    edits, at = [], 0
+    for match in _BETWEEN.finditer(text):
+        start, end = match.span()
+        if end - start <= 2 and at < start and end < len(text) and _lettered(text[start - 1]) and _lettered(text[end]):
+            edits.append(Edit(start, end, ""))
+            at = end + 1  # a letter stands behind one sign only
+    if len(edits) > MOST_PIECES:
+        raise TooManyPiecesError(f"more than {MOST_PIECES} encoded pieces in one text")
+    return edits if len(edits) > 1 else []
+
+
+def _lettered(char: str) -> bool:
+    """What stands on both sides of a `split`."""
+    return char.isalpha() if char.isascii() else "\xc0" <= char <= "\u1fff"
 
 
 def _backwards(text: str) -> list[Edit]:
