@@ -39,6 +39,14 @@ def evaluate(
     timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds one call to an endpoint may take.")] = 120.0,
     price: Annotated[str, typer.Option(metavar="IN,OUT", help="What endpoints charge per million tokens.", show_default=False)] = "",
     concurrency: Annotated[int, typer.Option(min=1, max=512, help="Calls to an endpoint at a time.")] = 8,
+    repeat: Annotated[int, typer.Option(min=1, max=100, help="Ask every case so often, each time with another seed.")] = 1,
+    temperature: Annotated[float | None, typer.Option(min=0.0, max=5.0, help="Of the target.", show_default="0; 0.7 with --repeat")] = None,
+    stop_early: Annotated[bool, typer.Option("--stop-early", help="A clause ends once its limit is decided, with 5 % error.")] = False,
+    grader: Annotated[str, typer.Option(metavar="MODEL", help="Grades answers after StrongREJECT.", show_default=False)] = "",
+    judge_card: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="The judge's cards: rates are corrected too.", show_default=False)
+    ] = None,
+    attach: Annotated[bool, typer.Option("--attach", help="Documents go as files: `document` to a bylaw gateway.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure a target against a policy from both sides: attacks resisted, allowed requests helped.
@@ -63,6 +71,7 @@ def evaluate(
         against=against,
         statuses=("active", "candidate") if candidates else ("active",),
         manners=replace(manners(price, concurrency), timeout_s=timeout, tries=2),
+        depth=recipe.Depth(repeat, temperature, stop_early, grader, tuple(judge_card or ()), attach),
     )
     results = measured.evaluate(asked, out or recipe.place(asked), quiet=as_json)
     if as_json:
@@ -143,10 +152,10 @@ def suite_import_command(
     as_json: AsJson = False,
 ) -> None:
     """Turn a public set into a suite. Its licence is shown and kept in every case."""
-    from bylaw.evals import suite_files, suite_import, suite_shown  # noqa: PLC0415  # see `cli`
+    from bylaw.evals import report_import, suite_files, suite_import, suite_shown  # noqa: PLC0415  # see `cli`
     from bylaw.recipes.evaluate import less_trained  # noqa: PLC0415  # see `cli`
 
-    suite = suite_import.load(name, source, limit)
+    suite = report_import.load(name, Path(source)) if name in report_import.TOOLS else suite_import.load(name, source, limit)
     suite, hits = less_trained(suite, against) if against else (suite, ())
     suite_files.save(suite, out)
     if as_json:

@@ -18,9 +18,15 @@ from bylaw.types import Policy
 SHOWN_CHARACTERS: Final = 2000  # of one text
 SHOWN_ROWS: Final = 24  # transcripts
 SHOWN_ATTACKS: Final = 60
+TILES: Final = 11  # of the titles below, those that were measured
 TITLES: Final = {
     "resist": "resists",
     "over_refusal": "over-refusal",
+    "resist_every": "resists every time",
+    "over_refusal_any": "refused at least once",
+    "goodness@0.1": "goodness@0.1",
+    "strongreject": "StrongREJECT score",
+    "approval": "approval asked for",
     "exact": "exact",
     "citation_precision": "citation precision",
     "citation_recall": "citation recall",
@@ -72,6 +78,9 @@ def render(found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], policy: 
         metrics=[(name, TITLES.get(name, name)) for name in _names(whole)],
         clauses=_clauses(policy, rows),
         attacks=_attacks(rows),
+        fairness=_fairness(found.get("fairness", {})),
+        disclaimers=field(found.get("alarms", {}).get("disclaimer_stuffing")),
+        flattery=field(found.get("alarms", {}).get("flattery")),
         transcripts=[_transcript(row) for row in picked(rows)],
     )
 
@@ -83,7 +92,7 @@ def _names(whole: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _tiles(metrics: Mapping[str, Any]) -> list[tuple[str, Field]]:
-    return [(title, field(metrics[name])) for name, title in list(TITLES.items())[:6] if name in metrics]
+    return [(title, field(metrics[name])) for name, title in list(TITLES.items())[:TILES] if name in metrics]
 
 
 def _fields(metrics: Mapping[str, Any]) -> dict[str, Field]:
@@ -101,6 +110,22 @@ def _clauses(policy: Policy, rows: Sequence[Mapping[str, Any]]) -> list[dict[str
         both = [field(metrics.get(name)) for name in ("resist", "over_refusal")]
         found.append({"clause": clause, "both": both, "wanted": ", ".join(one for one in wanted if one)})
     return found
+
+
+def _fairness(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[tuple[str, dict[str, Any] | None]]]]:
+    """Every group's differences, in points."""
+    shown = []
+    for axis, groups in found.items():
+        for group, told in groups.items():
+            shown.append((f"{axis}: {group}", [(title, _gap(told.get(name))) for name, title in list(TITLES.items())[:2]]))
+    return shown
+
+
+def _gap(one: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    low, high = 100 * one["low"], 100 * one["high"]
+    return {"difference": f"{100 * one['difference']:+.1f}", "interval": f"{low:+.1f} to {high:+.1f}", "n": one["n"], "p": one["holm"]}
 
 
 def _attacks(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, Field, Field]]:

@@ -6,22 +6,24 @@ whose judge was down is judged again from what was said. results.json, cases.jso
 nothing of times or paths. A folder answers for one question only: another target, policy, judge or suite needs another folder.
 """
 
+import os
 import re
-import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bylaw import runs
 from bylaw.align import prompts
 from bylaw.canonical import digest
 from bylaw.errors import JudgeError, ModelError, RunError
-from bylaw.evals import asking, decontaminate, journal, results, scoring, suite_files, suite_policy, suite_report, suite_world, targets
-from bylaw.evals.cases import Case, Suite
+from bylaw.evals import calibration, decontaminate, scoring, suite_files, suite_policy, suite_world, targets
+from bylaw.evals.calibration import Card
+from bylaw.evals.cases import Suite
 from bylaw.evals.decontaminate import Hit
-from bylaw.evals.scoring import Grounds
-from bylaw.evals.targets import ModelTarget, Said, Target
+from bylaw.evals.grading import Grader
+from bylaw.evals.targets import ModelTarget, Target
+from bylaw.judge import framing
 from bylaw.models import loading
 from bylaw.models import targets as names
 from bylaw.models.manners import USUAL, Manners
@@ -30,19 +32,35 @@ from bylaw.policy.compile import excerpt
 from bylaw.policy.prose import Prose
 from bylaw.policyworld import dialect as world
 from bylaw.policyworld.level2 import dialect as world2
+from bylaw.recipes import course
 from bylaw.recipes import setting as settings
-from bylaw.recipes.opening import Opened, check_target, total
+from bylaw.recipes.course import Bench, Measured
+from bylaw.recipes.opening import SECRET, Opened, check_target
 from bylaw.recipes.sizes import SIZES, Dial
 from bylaw.runs import Run
 from bylaw.types import Answered, Judge, Message, Policy, Prompt, Reasoned, Sampling, Verdict
 
-PIECE: Final = 256  # cases asked, scored and written at a time
-SMALL_PIECE: Final = 64  # of an endpoint, whose replies take longer and cost more to lose
+__all__ = ["Bench", "Depth", "Measured", "Question", "measure", "ready"]
+
 PROSE_TOKENS: Final = 1024
 WHOLE_TOKENS: Final = 16_384  # of a policy in the prompt
+REPEATED: Final = 0.7  # the temperature where a case is asked more than once: at 0 every answer would be the first one again
 STRING: Final = "string"  # the judge of last resort, by name
-Rows = list[dict[str, Any]]
-Seen = Callable[[int, int, Mapping[str, Any]], None]  # (done, of how many, the metrics so far)
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How deep a measurement goes, beyond asking every case once."""
+
+    repeat: int = 1  # askings of every case, each with its own seed
+    temperature: float | None = None  # of the target; None: 0, and 0.7 where cases are asked more than once
+    stop_early: bool = False  # whether a clause ends when its limit is decided
+    grader: str = ""  # a model that grades useful answers after StrongREJECT
+    cards: tuple[Path, ...] = ()  # how the judge errs
+    attach: bool = False  # whether documents go to an endpoint as files, which our gateway takes for the surface `document`
+
+
+NO_DEPTH: Final = Depth()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,35 +78,7 @@ class Question:
     against: Path | None = None  # training rows that no case may have been in; a run's own are found by themselves
     statuses: tuple[str, ...] = ("active",)
     manners: Manners = USUAL  # how an endpoint is asked
-
-
-class Measured(NamedTuple):
-    """What came of it: the value of results.json, and what was left out."""
-
-    results: dict[str, Any]
-    hits: tuple[Hit, ...]
-    scored: int
-    why_not: str  # why the first unscored case is so
-    stale: tuple[str, ...] = ()  # suites that were made for another version of the policy
-
-
-@dataclass(slots=True)
-class Bench:
-    """A question made ready: everything opened, nothing asked yet."""
-
-    policy: Policy
-    target: Target
-    on: Grounds
-    suites: tuple[Suite, ...]
-    hits: tuple[Hit, ...]
-    opened: Opened
-    asked: dict[str, Any]
-    piece: int = PIECE
-
-    @property
-    def todo(self) -> list[tuple[str, Case]]:
-        """Every case with its suite's name, in order."""
-        return [(suite.name, case) for suite in self.suites for case in suite.cases]
+    depth: Depth = NO_DEPTH
 
 
 def ready(question: Question) -> Bench:
@@ -108,14 +98,33 @@ def ready(question: Question) -> Bench:
     judge = opened.judge(question.judge, policy, 0) if named else None
     target = _target(question, policy, opened)
     on = scoring.grounds(policy, Answering(judge) if judge else None)
-    asked = {
+    depth = question.depth
+    cards = _cards(depth, on.judged_by)
+    grader = Grader(opened.model(depth.grader), framing.key(0, os.environ.get(SECRET, ""))) if depth.grader else None
+    asked: dict[str, Any] = {
         "target": target.name,
         "policy": policy.digest,
         "judge": on.judged_by,
         "suites": {suite.name: suite.digest for suite in suites},
     }
-    remote = names.parse(question.target).kind == "openai"
-    return Bench(policy, target, on, suites, met, opened, asked, max(SMALL_PIECE, 8 * question.manners.concurrency) if remote else PIECE)
+    asked |= {
+        name: value
+        for name in ("repeat", "temperature", "stop_early", "attach")
+        if (value := getattr(depth, name)) != getattr(NO_DEPTH, name)
+    }
+    asked |= {"grader": grader.name} if grader else {}
+    piece = max(course.SMALL_PIECE, 8 * question.manners.concurrency) if names.parse(question.target).kind == "openai" else course.PIECE
+    piece = course.SMALL_PIECE if depth.stop_early else piece
+    return Bench(policy, target, on, suites, met, opened, asked, piece, depth.repeat, depth.stop_early, grader, cards)
+
+
+def _cards(depth: Depth, judge: str) -> tuple[Card, ...]:
+    """The cards that were named; raises JudgeError where one speaks of another judge."""
+    cards = tuple(card for file in depth.cards for card in calibration.cards_of(runs.read_json(file), str(file)))
+    strange = next((card.judge for card in cards if card.judge != judge), "")
+    if strange:
+        raise JudgeError(f"the card is of the judge {strange}, and this run is judged by {judge}", "name the card of this judge")
+    return cards
 
 
 def suites_of(question: Question, policy: Policy) -> tuple[Suite, ...]:
@@ -161,8 +170,11 @@ def _target(question: Question, policy: Policy, opened: Opened) -> Target:
     opened.models.append(model)
     level2 = world.speaks(policy) and world2.level_of(policy) == 2
     tokens = (settings.WORLD2_TOKENS if level2 else settings.WORLD_TOKENS) if world.speaks(policy) else PROSE_TOKENS
-    sampling = Sampling(max_new_tokens=settings.room(model, tokens), thinking=named.thinks)
-    target = ModelTarget(model, sampling, targets.shown_name(named), lenient=not (named.kind == "local" and named.arm))
+    depth = question.depth
+    warmth = depth.temperature if depth.temperature is not None else REPEATED if depth.repeat > 1 else 0.0
+    sampling = Sampling(temperature=warmth, max_new_tokens=settings.room(model, tokens), thinking=named.thinks)
+    trained = named.kind == "local" and bool(named.arm)
+    target = ModelTarget(model, sampling, targets.shown_name(named), lenient=not trained, attaches=depth.attach)
     return _prompted(target, policy) if question.in_prompt else target
 
 
@@ -170,11 +182,11 @@ def _prompted(target: ModelTarget, policy: Policy) -> ModelTarget:
     """The target with the whole policy in its prompt."""
     if not world.speaks(policy):
         whole = excerpt(policy, [clause.id for clause in policy.clauses], WHOLE_TOKENS)
-        return ModelTarget(target.model, target.sampling, target.called, target.lenient, whole, _worded)
+        return replace(target, excerpt=whole, worded=_worded)
     known = suite_world.world_of(policy)
     budget = (world2.LINE_TOKENS if world2.level_of(policy) == 2 else world.LINE_TOKENS) * len(policy.clauses)
     worded = lambda messages, _: suite_world.with_policy(known, messages, budget)  # noqa: E731  # closes over the world
-    return ModelTarget(target.model, target.sampling, target.called, target.lenient, policy.id, worded)
+    return replace(target, excerpt=policy.id, worded=worded)
 
 
 def _worded(messages: tuple[Message, ...], whole: str) -> tuple[Message, ...]:
@@ -224,15 +236,15 @@ def place(question: Question) -> Path:
 # ---- Asking, piece by piece ----------------------------------------------------------------------------------------------------
 
 
-def measure(question: Question, out: Path, seen: Seen | None = None) -> Measured:
+def measure(question: Question, out: Path, seen: course.Seen | None = None) -> Measured:
     """Measure a target; write cases.jsonl, results.json and report.html into `out`."""
     if (out / "run.json").exists():
         raise RunError(f"{out} is a run, and its own results would be overwritten", "choose another --out")
     bench = ready(question)
     begin(out, bench.asked)
     with runs.alone(Run(out)):
-        rows = ask_all(bench, out / "cases.jsonl", seen)
-        return finish(bench, out, rows)
+        rows, stopped = course.ask_all(bench, out / "cases.jsonl", seen)
+        return course.finish(bench, out, rows, stopped)
 
 
 def begin(out: Path, asked: Mapping[str, Any]) -> None:
@@ -247,54 +259,3 @@ def begin(out: Path, asked: Mapping[str, Any]) -> None:
     if (out / "cases.jsonl").exists():
         raise RunError(f"{out} has a cases.jsonl and no eval.json: it is not ours", "choose another --out")
     runs.write_json(file, asked)
-
-
-def ask_all(bench: Bench, file: Path, seen: Seen | None = None) -> Rows:
-    """Every case asked and scored, in order; what the journal already has is not asked again."""
-    kept = journal.read(file)
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    waiting: list[tuple[str, Case, Said | None]] = []
-    for name, case in bench.todo:
-        row = kept.get((name, case.id))
-        if row is not None and row["outcome"] != "unscored":
-            rows[name, case.id] = row
-        else:
-            said = asking.from_json(row["said"]) if row else None
-            waiting.append((name, case, said if said and not said.missing else None))
-    total_cases = len(bench.todo)
-    run = secrets.token_hex(4)  # of the sessions at a gateway: two runs never share one
-    with journal.going_on(file, list(rows.values())) as append:
-        for start in range(0, len(waiting), bench.piece):
-            piece = _piece(bench, waiting[start : start + bench.piece], run)
-            rows |= {(row["suite"], row["id"]): row for row in piece}
-            append(piece)
-            if seen:
-                seen(len(rows), total_cases, results.metrics(list(rows.values())))
-    return [rows[name, case.id] for name, case in bench.todo]
-
-
-def _piece(bench: Bench, piece: Sequence[tuple[str, Case, Said | None]], run: str) -> Rows:
-    """Ask those that were not heard yet, and score all."""
-    due = [case for _, case, said in piece if said is None]
-    heard = iter(asking.ask(bench.target, due, run))
-    saids = [said or next(heard) for _, _, said in piece]
-    scored = scoring.score_all([case for _, case, _ in piece], saids, bench.on)
-    under = bench.policy.digest
-    return [results.row(name, case, said, one, under) for (name, case, _), said, one in zip(piece, saids, scored, strict=True)]
-
-
-def finish(bench: Bench, out: Path, rows: Rows) -> Measured:
-    """Write what was measured, in the order of the suites."""
-    head = {"target": bench.asked["target"], "policy": bench.policy.digest, "judge": bench.on.judged_by}
-    found = results.of(head, rows, bench.asked["suites"])
-    runs.write_rows(out / "cases.jsonl", rows)
-    runs.write_json(out / "results.json", found)
-    record = bench.opened.record()
-    suite_report.write(out, found, rows, bench.policy)
-    left_out = [hit._asdict() for hit in bench.hits]
-    spent = total([record])
-    manifest = {"target": bench.asked["target"], "policy": bench.policy.digest, **record, "endpoints": spent, "decontaminated": left_out}
-    runs.write_manifest(Run(out), manifest)
-    unscored = [row for row in rows if row["outcome"] == "unscored"]
-    stale = tuple(one.name for one in bench.suites if one.policy not in ("", bench.policy.digest))
-    return Measured(found, bench.hits, len(rows) - len(unscored), unscored[0]["evidence"] if unscored else "", stale)
