@@ -182,7 +182,7 @@ def test_both_workers_switch_by_themselves(tmp_path: Path) -> None:
         bylaw("policy", "rollback", *data)
         back = until(lambda: all(in_force(url) != made["digest"] for _ in range(8)))
 
-    # That it takes a second is measured where one process watches, above; here eight fresh connections a look load two workers' pages first.
+    # That it takes a second is measured where one process watches, above; here eight connections a look load two workers' pages.
     assert (took < 9 * WITHIN_S, back < 9 * WITHIN_S) == (True, True)
 
 
