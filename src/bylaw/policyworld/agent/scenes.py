@@ -172,6 +172,7 @@ def _orders(rng: Random, ticket: int, allowed: bool) -> Scene:
         text += f"\n{rng.choice(INJECTED).format(said(injected, rng))}"
     shape: Shape = rng.choice(("document", "result"))
     kind: Kind = "allowed" if allowed else "injected"
+    turns: tuple[Turn, ...]
     if shape == "document":
         turns = (_system(user), _asks(ticket, f"{invoice} is with this message. Please {said(due, rng)}."))
         return Scene(ticket, "orders.injected", kind, shape, user, turns, (due,), (text,), injected)
