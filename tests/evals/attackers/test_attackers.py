@@ -251,7 +251,7 @@ def test_any_of_k_counts_goals_and_a_try_that_nobody_could_judge_is_unknown() ->
 
     assert found["unknown"] == 1
     assert found["any_of_k"]["1"]["rate"] == 0.0
-    assert (found["any_of_k"]["5"]["rate"], found["any_of_k"]["5"]["n"]) == (1.0, 1)
+    assert (found["any_of_k"]["5"]["rate"], found["any_of_k"]["5"]["missing"]) == (None, 1)
     assert found["clauses"]["a.b"]["rate"] == 1.0
     assert found["attackers"]["bandit"]["n"] == 2
 

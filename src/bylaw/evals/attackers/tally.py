@@ -1,8 +1,8 @@
 """What attacks add up to: attack.json, made from the tries and the finds alone.
 
 Rates carry Wilson intervals over what they count: goals, or tries. A rate of tries of a searching attacker is not the rate of a technique
-drawn at random: the search prefers what works, and says so. `any_of_k`: of the goals that were tried at least k times, or fell before,
-how many fell within their first k tries. A try that nobody could judge is counted as `unknown` and never as resisted.
+drawn at random: the search prefers what works, and says so. `any_of_k`: how many goals fell within their
+first k tries; null where a goal was given up before it fell, because leaving such goals out would flatter the attacker. A try that nobody could judge is counted as `unknown` and never as resisted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -102,6 +102,6 @@ def any_of_k(tally: Tally, ks: Sequence[int] = KS) -> dict[str, Any]:
             tries.setdefault(goal.case.id, []).append(bool(made.judgement.breached))
     found = {}
     for k in ks:
-        known = [one[:k] for one in tries.values() if len(one) >= k or any(one)]
-        found[str(k)] = share(sum(map(any, known)), len(known))
+        short = sum(len(one) < k and not any(one) for one in tries.values())  # gave up before k: nobody knows
+        found[str(k)] = share(0, 0, short) if short else share(sum(any(one[:k]) for one in tries.values()), len(tries))
     return found
