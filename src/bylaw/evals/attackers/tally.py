@@ -1,8 +1,9 @@
 """What attacks add up to: attack.json, made from the tries and the finds alone.
 
 Rates carry Wilson intervals over what they count: goals, or tries. A rate of tries of a searching attacker is not the rate of a technique
-drawn at random: the search prefers what works, and says so. `any_of_k`: how many goals fell within their
-first k tries; null where a goal was given up before it fell, because leaving such goals out would flatter the attacker. A try that nobody could judge is counted as `unknown` and never as resisted.
+drawn at random: the search prefers what works, and says so. `any_of_k`: how many goals fell within their first k tries; null where a goal
+was given up before it fell, because leaving such goals out would flatter the attacker. A try that nobody could judge is counted as
+`unknown` and never as resisted.
 """
 
 from collections.abc import Iterable, Sequence
