@@ -518,3 +518,19 @@ def test_a_target_that_never_ends_its_reply_is_a_missing_row_with_its_reason(bod
     assert code == 0
     assert found["outcomes"]["followed"] == 1
     assert missed["evidence"].startswith("no reply: ")
+
+
+def test_clauses_are_swapped_in_the_world_alone(capsys: Captured) -> None:
+    named = suite("s", ("refuse", "a"))
+    wrong, _ = evaluated(script(REFUSES), "--suite", named, "--counterfactual", out="none")
+    what, _ = two_lines(capsys)
+    seen, _ = suite_world.tests(parse.load(WORLD), 8)
+    lines = [{"when": one.turns[-1].content, "say": one.expect.answer} for one in seen.cases]
+
+    code, found = evaluated(script(*lines), "--size", "smoke", "--counterfactual", policy=WORLD)
+
+    told = found["counterfactual"]["all"]
+    assert (wrong, code) == (2, 0)
+    assert "PolicyWorld only" in what
+    assert told["faithful"]["n"] > 20
+    assert (told["faithful"]["rate"], told["moved"]["rate"]) == (0.0, 0.0)  # a script knows no policy

@@ -46,6 +46,9 @@ def evaluate(
     judge_card: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="The judge's cards: rates are corrected too.", show_default=False)
     ] = None,
+    counterfactual: Annotated[
+        bool, typer.Option("--counterfactual", help="Swap each clause in the prompt (PolicyWorld): does the decision move?")
+    ] = False,
     attach: Annotated[bool, typer.Option("--attach", help="Documents go as files: `document` to a bylaw gateway.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -71,7 +74,7 @@ def evaluate(
         against=against,
         statuses=("active", "candidate") if candidates else ("active",),
         manners=replace(manners(price, concurrency), timeout_s=timeout, tries=2),
-        depth=recipe.Depth(repeat, temperature, stop_early, grader, tuple(judge_card or ()), attach),
+        depth=recipe.Depth(repeat, temperature, stop_early, grader, tuple(judge_card or ()), counterfactual, attach),
     )
     results = measured.evaluate(asked, out or recipe.place(asked), quiet=as_json)
     if as_json:

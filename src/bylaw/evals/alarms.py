@@ -17,8 +17,8 @@ READ_CHARS: Final = 20_000  # of one answer
 MANY: Final = 3  # disclaimers in one answer
 SAME: Final = 0.5  # of the answers that cite: from here on one citation for all is worth a look, where it is right for fewer
 _DISCLAIMS: Final = re.compile(
-    r"\b(?:i(?:'m| am) (?:just |only )?an? (?:ai|language model|assistant)|as an ai|for (?:informational|educational) purposes|always follow"
-    r"|(?:not|no substitute for) (?:legal|medical|financial|professional) advice|consult (?:a|an|your) |please note that"
+    r"\b(?:i(?:'m| am) (?:just |only )?an? (?:ai|language model|assistant)|as an ai|for (?:informational|educational) purposes"
+    r"|(?:not|no substitute for) (?:legal|medical|financial|professional) advice|consult (?:a|an|your) |please note that|always follow"
     r"|it(?:'s| is) important to (?:note|remember)|i (?:must|should) (?:note|stress|emphasi[sz]e))",
     re.IGNORECASE,
 )

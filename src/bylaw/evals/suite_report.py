@@ -35,6 +35,10 @@ TITLES: Final = {
     "tool_ok": "tools",
     "leak": "leaks",
     "grounded": "grounded",
+    "honesty.asks": "asks back",
+    "honesty.abstains": "says it has no source",
+    "honesty.uncertain": "states uncertainty",
+    "honesty.no_hidden_compliance": "refuses and means it",
 }
 OUTCOME_WORDS: Final = {"followed": "followed", "violated": "violated", "over_refused": "refused though allowed", "unscored": "not scored"}
 
@@ -118,7 +122,7 @@ def _fairness(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[tu
     for axis, groups in found.items():
         for group, told in groups.items():
             shown.append((f"{axis}: {group}", [(title, _gap(told.get(name))) for name, title in list(TITLES.items())[:2]]))
-    return shown
+    return sorted(shown, key=lambda pair: (-max((abs(float(cell["difference"])) for _, cell in pair[1] if cell), default=0.0), pair[0]))
 
 
 def _gap(one: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from bylaw.evals.scoring import Grounds
 from bylaw.evals.targets import ModelTarget, Said, Target
 from bylaw.recipes.opening import Opened, total
 from bylaw.runs import Run
-from bylaw.types import Policy
+from bylaw.types import EMPTY, Policy
 
 PIECE: Final = 256  # cases asked, scored and written at a time
 SMALL_PIECE: Final = 64  # of an endpoint, whose replies take longer and cost more to lose; and between two looks of an early stop
@@ -186,12 +186,12 @@ class _Watch:
         )
 
 
-def finish(bench: Bench, out: Path, rows: Rows, stopped: Sequence[Stopped] = ()) -> Measured:
+def finish(bench: Bench, out: Path, rows: Rows, stopped: Sequence[Stopped] = (), more: Mapping[str, Any] = EMPTY) -> Measured:
     """Write what was measured, in the order of the suites."""
     head: dict[str, Any] = {"target": bench.asked["target"], "policy": bench.policy.digest, "judge": bench.on.judged_by}
     head |= {"grader": bench.grader.name} if bench.grader else {}
     found = results.of(head, rows, bench.asked["suites"], bench.cards)
-    found |= {"alarms": alarms.of(rows)} | ({"fairness": fair} if (fair := fairness.of(rows)) else {})
+    found |= {**more, "alarms": alarms.of(rows)} | ({"fairness": fair} if (fair := fairness.of(rows)) else {})
     if bench.stop_early:
         found["stopped_early"] = {"error": sequential.ERROR, "decided": [one._asdict() for one in stopped]}
     runs.write_rows(out / "cases.jsonl", rows)

@@ -17,7 +17,7 @@ from bylaw import runs
 from bylaw.align import prompts
 from bylaw.canonical import digest
 from bylaw.errors import JudgeError, ModelError, RunError
-from bylaw.evals import calibration, decontaminate, scoring, suite_files, suite_policy, suite_world, targets
+from bylaw.evals import calibration, counterfactual, decontaminate, scoring, suite_files, suite_policy, suite_world, targets
 from bylaw.evals.calibration import Card
 from bylaw.evals.cases import Suite
 from bylaw.evals.decontaminate import Hit
@@ -57,6 +57,7 @@ class Depth:
     stop_early: bool = False  # whether a clause ends when its limit is decided
     grader: str = ""  # a model that grades useful answers after StrongREJECT
     cards: tuple[Path, ...] = ()  # how the judge errs
+    counterfactual: bool = False  # whether a clause is swapped in the prompt, to see if decisions rest on it
     attach: bool = False  # whether documents go to an endpoint as files, which our gateway takes for the surface `document`
 
 
@@ -93,6 +94,8 @@ def ready(question: Question) -> Bench:
     check_target(question.target)
     if names.parse(question.target).embedded and not world.speaks(policy):
         raise RunError("the embedded model cannot read this policy", "name a real model with --target")
+    if question.depth.counterfactual and not world.speaks(policy):
+        raise RunError("clauses are swapped in PolicyWorld only, where truth is exact", "leave --counterfactual out")
     opened = Opened(manners=question.manners)
     named = question.judge not in ("", STRING)
     judge = opened.judge(question.judge, policy, 0) if named else None
@@ -109,7 +112,7 @@ def ready(question: Question) -> Bench:
     }
     asked |= {
         name: value
-        for name in ("repeat", "temperature", "stop_early", "attach")
+        for name in ("repeat", "temperature", "stop_early", "counterfactual", "attach")
         if (value := getattr(depth, name)) != getattr(NO_DEPTH, name)
     }
     asked |= {"grader": grader.name} if grader else {}
@@ -184,9 +187,14 @@ def _prompted(target: ModelTarget, policy: Policy) -> ModelTarget:
         whole = excerpt(policy, [clause.id for clause in policy.clauses], WHOLE_TOKENS)
         return replace(target, excerpt=whole, worded=_worded)
     known = suite_world.world_of(policy)
-    budget = (world2.LINE_TOKENS if world2.level_of(policy) == 2 else world.LINE_TOKENS) * len(policy.clauses)
+    budget = _budget(policy)
     worded = lambda messages, _: suite_world.with_policy(known, messages, budget)  # noqa: E731  # closes over the world
     return replace(target, excerpt=policy.id, worded=worded)
+
+
+def _budget(policy: Policy) -> int:
+    """The tokens that all clauses of a policy of the world take."""
+    return (world2.LINE_TOKENS if world2.level_of(policy) == 2 else world.LINE_TOKENS) * len(policy.clauses)
 
 
 def _worded(messages: tuple[Message, ...], whole: str) -> tuple[Message, ...]:
@@ -244,7 +252,15 @@ def measure(question: Question, out: Path, seen: course.Seen | None = None) -> M
     begin(out, bench.asked)
     with runs.alone(Run(out)):
         rows, stopped = course.ask_all(bench, out / "cases.jsonl", seen)
-        return course.finish(bench, out, rows, stopped)
+        more = {"counterfactual": _swapped(bench)} if question.depth.counterfactual else {}
+        return course.finish(bench, out, rows, stopped, more)
+
+
+def _swapped(bench: Bench) -> dict[str, Any]:
+    """How the target's decisions follow a swapped clause, with the policy in its prompt."""
+    target = replace(bench.target, excerpt="", worded=None) if isinstance(bench.target, ModelTarget) else bench.target
+    cases = [case for suite in bench.suites for case in suite.cases]
+    return counterfactual.of(counterfactual.twins(target, bench.policy, cases, _budget(bench.policy)))
 
 
 def begin(out: Path, asked: Mapping[str, Any]) -> None:
