@@ -20,7 +20,7 @@ from bylaw.models.manners import USUAL, Manners
 from bylaw.policy import parse
 from bylaw.policyworld import dialect as world
 from bylaw.policyworld.level2 import dialect as world2
-from bylaw.recipes import opening
+from bylaw.recipes import opening, world_finds
 from bylaw.recipes.asked import ALL_ARMS, Asked
 from bylaw.recipes.book import Deliberative
 from bylaw.recipes.given import Given
@@ -64,6 +64,8 @@ def check(policy_path: Path, asked: Asked) -> None:
         (world2.dialect if world2.level_of(policy) == 2 else world.dialect)(policy)
         if asked.size == "full":
             raise RunError("PolicyWorld has too few distinct prompts for --size full", "choose --size small")
+        if asked.prompts:
+            world_finds.part(Path(asked.prompts), policy)
     elif "embedded" in (asked.model, asked.generator):
         raise PolicyError(
             f"{policy_path}: the embedded model cannot read this policy: no clause has {world.KEY}",
@@ -95,6 +97,9 @@ def start(policy_path: Path, asked: Asked, out: Path, manners: Manners = USUAL) 
             beside.mkdir()
             shutil.copy2(policy_path, beside / policy_path.name)
         beside.replace(kept)
+    policy = parse.load(kept)
+    if asked.prompts and world.speaks(policy) and not (run.path / "finds" / world_finds.COUNTS).is_file():
+        world_finds.keep(run.path / "finds", Path(asked.prompts), policy)
     return Started(run, asked, manners)
 
 

@@ -19,7 +19,9 @@ from bylaw.policyworld.level2 import scenarios as scenarios2
 from bylaw.policyworld.level2.truth import ExactJudge2
 from bylaw.policyworld.noise import NoisyJudge
 from bylaw.policyworld.truth import ExactJudge
+from bylaw.recipes import world_finds
 from bylaw.recipes.given import NOTHING, Given
+from bylaw.recipes.world_finds import Parted
 from bylaw.types import Dialect, Judge, Lesson, Model, Policy, Prompt
 
 MORE_REPLAY: Final = 2.0  # at level 1: objects that alignment never meets are met here (docs/decisions/level-2.md)
@@ -56,8 +58,8 @@ def room(model: Model, setting_tokens: int) -> int:
     return min(a_word * setting_tokens, model.context // 2)
 
 
-def policyworld(policy: Policy, seed: int, judge: Judge | None = None) -> Setting:
-    """The setting of a PolicyWorld policy: everything is drawn, everything is known."""
+def policyworld(policy: Policy, seed: int, judge: Judge | None = None, finds: Parted = world_finds.NOTHING) -> Setting:
+    """The setting of a PolicyWorld policy: everything is drawn but what attackers found, everything is known."""
     words = world.dialect(policy)
     exact = ExactJudge(words)
 
@@ -65,7 +67,7 @@ def policyworld(policy: Policy, seed: int, judge: Judge | None = None) -> Settin
 
     def train(start: int, n: int) -> tuple[Prompt, ...]:
         drawn = scenarios.training_set(seed, DEV_PROMPTS + start + n, asked)[DEV_PROMPTS + start :]
-        return tuple(world.as_prompt(scenario, words) for scenario in drawn)
+        return world_finds.mixed([world.as_prompt(scenario, words) for scenario in drawn], finds, n, again=start > 0)
 
     def replay_tasks(name: str, n: int) -> tuple[Task, ...]:
         return tuple(_task(row) for row in replay.checked_lessons(words, name, n))
@@ -150,7 +152,9 @@ def parted(known: Sequence[Prompt]) -> tuple[tuple[Prompt, ...], tuple[Prompt, .
 def reads(policy: Policy, judge: Judge | None, seed: int, files: Given = NOTHING) -> Setting:
     """Choose the setting by what the policy is written for."""
     if world.speaks(policy):
-        return (policyworld2 if world2.level_of(policy) == 2 else policyworld)(policy, seed, judge)
+        if world2.level_of(policy) == 2:
+            return policyworld2(policy, seed, judge)
+        return policyworld(policy, seed, judge, world_finds.part(files.prompts, policy) if files.prompts else world_finds.NOTHING)
     if judge is None:
         raise RunError("a policy in prose needs a judge", "name a model that can judge with --judge")
     return prose(policy, judge, files)

@@ -1,0 +1,144 @@
+"""Finds of attackers as lessons: a suite of PolicyWorld cases that broke a model, half to learn from and the other half to measure with.
+
+`bylaw align deliberative --policy policies/policyworld --prompts finds.jsonl` takes a suite as `bylaw attack` writes it. Families stand on
+one side, the same as `bylaw attack --half` has them (`attackers.goals.half_of`): the first half may be learnt, the second is only measured.
+Of the first half these are left out, and counted: retired cases; cases of several turns or with documents, since the world's lessons have
+one turn; objects that alignment never meets and prompts of the fixed test set, so that its cells stay what they say; words of the policy;
+and whatever is asked in the second half too. A family of which nothing is learnt is measured. The run keeps both sides as suites:
+
+    RUN/finds/learnt.jsonl   what the lessons were made from
+    RUN/finds/unseen.jsonl   what `bylaw eval --suite` measures the aligned model with
+    RUN/finds/counts.json    how many there are, and why others were left out
+
+A wrapper that a find brings along is learnt: who learns finds reads the cells of held-out and unseen wrappers as such no longer.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from bylaw import runs
+from bylaw.align import strip
+from bylaw.canonical import digest
+from bylaw.errors import RunError
+from bylaw.evals import suite_files
+from bylaw.evals.attackers.goals import half_of
+from bylaw.evals.cases import Case, Suite
+from bylaw.policyworld import dialect as world
+from bylaw.policyworld import scenarios
+from bylaw.policyworld.dialect import WorldDialect
+from bylaw.policyworld.language import SYNONYMS
+from bylaw.policyworld.level2 import dialect as world2
+from bylaw.policyworld.scenarios import TOPICS, USERS, Scenario
+from bylaw.types import Policy, Prompt
+
+EVERY: Final = 4  # one prompt in four is a find, as far as they go
+SOURCE: Final = "policyworld"
+COUNTS: Final = "counts.json"
+HINT: Final = "give a suite of PolicyWorld finds, as `bylaw attack --policy policies/policyworld` writes it"
+
+
+class Parted(NamedTuple):
+    """Finds to learn from as prompts and as cases, those to measure with, and why others are neither."""
+
+    prompts: tuple[Prompt, ...]
+    learnt: tuple[Case, ...]
+    unseen: tuple[Case, ...]
+    left_out: Counter[str]
+
+
+NOTHING: Final = Parted((), (), (), Counter())
+
+
+def part(file: Path, policy: Policy) -> Parted:
+    """Read a suite of finds and part it; raises RunError where there is nothing to learn from."""
+    if world2.level_of(policy) == 2:
+        raise RunError(f"{file}: level 2 of PolicyWorld does not learn from finds", "leave --prompts out, or take policies/policyworld")
+    words = world.dialect(policy)
+    cases = suite_files.load(file, policy).cases
+    second = {_request(one) for one in cases if half_of(one) == "second"}
+    tests = {(one.user, one.request) for one in scenarios.test_set()}
+    prompts: dict[str, tuple[Prompt, Case]] = {}
+    left_out: Counter[str] = Counter()
+    for one in cases:
+        if half_of(one) == "second":
+            continue
+        found = _prompt(one, words)
+        if isinstance(found, Prompt) and found.request in second:
+            found = "asked in the other half too"
+        why = found if isinstance(found, str) else _barred(found, one, policy, words, tests)
+        if why or isinstance(found, str):
+            left_out[why] += 1
+        elif found.id in prompts:
+            left_out["the same twice"] += 1
+        else:
+            prompts[found.id] = found, one
+    if not prompts:
+        told = ", ".join(f"{n} {why}" for why, n in sorted(left_out.items())) or f"all {len(cases)} are of the half that is measured"
+        raise RunError(f"{file} has no find to learn from: {told}", HINT)
+    learnt = tuple(one for _, one in prompts.values())
+    families, requests = {one.cluster for one in learnt}, {_request(one) for one in learnt}
+    unseen = tuple(one for one in cases if one.status != "retired" and one.cluster not in families and _request(one) not in requests)
+    return Parted(tuple(prompt for prompt, _ in prompts.values()), learnt, unseen, left_out)
+
+
+def keep(folder: Path, file: Path, policy: Policy) -> None:
+    """Write both sides into a run, as suites."""
+    found = part(file, policy)
+    folder.mkdir(exist_ok=True)
+    for name, cases in (("learnt", found.learnt), ("unseen", found.unseen)):
+        suite_files.save(Suite.of(f"finds.{name}", cases, policy.digest), folder / f"{name}.jsonl")
+    counts: dict[str, Any] = {"learnt": len(found.learnt), "unseen": len(found.unseen), "left_out": dict(sorted(found.left_out.items()))}
+    runs.write_json(folder / COUNTS, counts)  # last: without it the folder is half written
+
+
+def mixed(drawn: Sequence[Prompt], parted: Parted, n: int, again: bool) -> tuple[Prompt, ...]:
+    """`n` prompts, one in `EVERY` a find as far as they go, spread evenly; `again`: they take turns, as often as there is room.
+
+    What is drawn and says word for word what is measured is left out, so that a few may be missing of `n`.
+    """
+    finds = parted.prompts
+    room = n // EVERY
+    few = [finds[i % len(finds)] for i in range(room if again else min(room, len(finds)))] if finds else []
+    met = {one.id for one in finds}
+    measured = {_request(one) for one in parted.unseen}
+    found = [one for one in drawn if one.id not in met and one.request not in measured][: n - len(few)]
+    for i, one in enumerate(few):
+        found.insert(i * n // len(few), one)
+    return tuple(found)
+
+
+def _request(one: Case) -> str:
+    """What is asked last, by whomever."""
+    return one.turns[-1].content
+
+
+def _prompt(one: Case, words: WorldDialect) -> Prompt | str:
+    """A find as a prompt, or why it is none."""
+    if one.status == "retired":
+        return "retired"
+    parts = one.family.split(".")
+    if one.source != SOURCE or len(parts) != 4 or one.side == "allow":
+        return "no request of PolicyWorld that a clause decides"
+    topic, verb, obj, user = parts
+    if topic not in TOPICS or verb not in TOPICS[topic].verbs or obj not in TOPICS[topic].objects or user not in USERS:
+        return "of a family that PolicyWorld does not have"
+    request = _request(one)
+    category = tuple(i for i, clause in words.clauses.items() if clause.topic == topic)
+    facts = {"topic": topic, "verb": verb, "obj": obj, "user": user, "wrapper": one.attack.chain or "plain"}
+    facts |= {"kind": TOPICS[topic].kind, "cell": "find", "family": one.family}
+    prompt = Prompt(digest([user, request]).removeprefix("sha256:")[:16], request, category, user, facts)
+    return prompt if words.prompt(prompt) == one.turns and not one.context.documents else "of several turns, or with documents"
+
+
+def _barred(prompt: Prompt, one: Case, policy: Policy, words: WorldDialect, tested: set[tuple[str, str]]) -> str:
+    """Why a prompt may not be learnt; empty where it may."""
+    facts = prompt.facts
+    scenario = Scenario(facts["topic"], facts["verb"], facts["obj"], prompt.user, "plain", prompt.request)
+    if scenario.cell != "seen":
+        return "of an object that alignment never meets"
+    if (prompt.user, prompt.request) in tested:
+        return "tested"
+    lines = [clause.line(word) for clause in words.policy for word in SYNONYMS[clause.action]]
+    return "with words of the policy" if strip.leaks([(one.id, prompt.request)], policy, (), lines) else ""
