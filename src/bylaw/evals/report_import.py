@@ -3,7 +3,8 @@
 garak (0.17): the `report.jsonl` of a run. One case an attempt that was evaluated; `notes.triggers` become canaries. An attempt with a
 detector over `eval_threshold` is a hit. A report without its `completion` line is of a run that broke off, which garak ends with exit
 code 0: it is refused. PyRIT (1.1): JSON `{"messages": [...], "results": [...]}` with the pieces of the memory and the attack results, as
-pydantic dumps them; a plain list of pieces, too. One case a conversation, up to its last user turn; `outcome: success` is a hit.
+pydantic dumps them; a plain list of pieces, too. One case a conversation, up to its last user turn; `outcome: success` is a hit, unless
+the last answer was blocked: scorers that look for words take a gateway's refusal, which they see as an error, for a success.
 
 A hit is a `candidate` until somebody reproduces it: both tools take harmless answers for breaches. Other attempts are `active`. Neither
 tool has an over-refusal side, and none of them names a clause: run them beside a suite of your policy. Only text is taken.
@@ -131,9 +132,16 @@ def _pyrit(path: Path, text: str) -> Iterator[Case]:
         ordered = sorted(talk, key=_sequence)
         turns = tuple(turn for one in ordered if (turn := _piece(one)))
         techniques = tuple(dict.fromkeys(kind for one in ordered for kind in _converters(one)))
-        hit = f"pyrit {result.get('attack_result_id', name)}" if str(result.get("outcome")).lower() == "success" else ""
+        success = str(result.get("outcome")).lower() == "success" and not _refused(ordered)
+        hit = f"pyrit {result.get('attack_result_id', name)}" if success else ""
         about = str(result.get("objective", "")).strip()
         yield from _case("pyrit", turns, about or name, techniques=techniques, hit=hit)
+
+
+def _refused(talk: Sequence[Row]) -> bool:
+    """Whether the last answer is none: blocked by a gateway, which PyRIT's substring scorers take for a success."""
+    answers = [one for one in talk if one.get("role") == "assistant"]
+    return bool(answers) and answers[-1].get("response_error", "none") not in ("none", None)
 
 
 def _sequence(piece: Row) -> int:
