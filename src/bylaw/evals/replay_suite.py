@@ -40,7 +40,8 @@ class ReplaySuite:
 
 def load(path: Path) -> ReplaySuite:
     """Read a suite whole; raises RunError with file and line on the first thing that is wrong."""
-    name, rows = path.stem, []
+    name = path.stem
+    rows: list[tuple[Scenario, dict[str, Any]]] = []
     seen: dict[str, int] = {}
     for number, line in enumerate(_text(path).split("\n"), 1):
         if not line.strip():

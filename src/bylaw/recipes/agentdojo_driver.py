@@ -115,7 +115,7 @@ def places(suite: Any, user: Any) -> tuple[str, ...]:
 
 def fast_yaml() -> None:
     """Let environments be read by libyaml where there is one: the same values, ten times as fast."""
-    yaml = importlib.import_module("yaml")
+    yaml: Any = importlib.import_module("yaml")
     if hasattr(yaml, "CSafeLoader"):
         yaml.safe_load = lambda text: yaml.load(text, yaml.CSafeLoader)
 

@@ -104,7 +104,8 @@ class Driver:
         for _ in range(MAX_LINES):
             self._say(said)
             heard = self._hear()
-            kind, facts = next(iter(heard.items()), ("", {}))
+            kind = next(iter(heard), "")
+            facts: dict[str, Any] = heard.get(kind) or {}
             said = {}
             if kind == "done":
                 self._say({})
