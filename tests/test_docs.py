@@ -105,7 +105,7 @@ def test_a_package_that_one_module_alone_imports_is_imported_by_it_alone() -> No
         for name in claims
     }
 
-    assert len(claims) > 5
+    assert len(claims) >= 5
     assert importers == {name: [file] for name, file in claims.items()}
 
 
