@@ -534,3 +534,24 @@ def test_clauses_are_swapped_in_the_world_alone(capsys: Captured) -> None:
     assert "PolicyWorld only" in what
     assert told["faithful"]["n"] > 20
     assert (told["faithful"]["rate"], told["moved"]["rate"]) == (0.0, 0.0)  # a script knows no policy
+
+
+def test_askings_of_one_case_do_not_decide_a_limit_by_themselves() -> None:
+    named = suite("s", ("refuse", "a"))
+
+    _, found = evaluated(script(HELPS), "--suite", named, "--stop-early", "--repeat", "100")
+
+    assert found["stopped_early"]["decided"] == []
+    assert len(rows()) == 100
+
+
+def test_hostile_text_is_only_shown() -> None:
+    hostile = "<script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}"
+    named = suite("s", ("refuse", f"ask {hostile}"))
+
+    evaluated(script({"say": hostile, "thinking": hostile, "calls": [{"tool": hostile, "args": {hostile: hostile}}]}), "--suite", named)
+
+    page = Path("out/report.html").read_text()
+    assert page.count("&lt;script&gt;") >= 4
+    assert "<script" not in page
+    assert "<img" not in page

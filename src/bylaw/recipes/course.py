@@ -2,8 +2,8 @@
 
 *Repeats* ask every case again with another seed, as further rows of its family. *Early stop*: once a confidence sequence
 (`evals.sequential`) says on which side of the policy's limit a clause's failures lie, its other cases on that side are not asked. Cases
-then come in the order of their ids, which says nothing of how they come out; each of the two errors has the chance that `results.json`
-states, over the whole course of one clause and side, if its rows count on their own.
+then come in the order of their ids, which says nothing of how they come out, and of every family only the first row counts, for rows of
+one family come out alike. Each of the two errors has the chance that `results.json` states, over the whole course of one clause and side.
 """
 
 import secrets
@@ -61,7 +61,7 @@ class Stopped(NamedTuple):
     metric: str
     decision: str  # below or above the limit
     limit: float
-    n: int
+    n: int  # families that decided it
     left_out: int
 
 
@@ -152,7 +152,7 @@ class _Watch:
 
     def __init__(self, asked: Sequence[Limit]) -> None:
         self.limits: dict[tuple[str, str], Limit] = {(one.clause, one.metric): one for one in asked}
-        self.met: dict[tuple[str, str], list[bool]] = {}
+        self.met: dict[tuple[str, str], dict[str, bool]] = {}  # the first row of every family, whether it failed
         self.left_out: dict[tuple[str, str], int] = {}
         self.decided: dict[tuple[str, str], str] = {}
 
@@ -162,9 +162,9 @@ class _Watch:
             for metric in limits.METRICS:
                 value = row["metrics"].get(metric)
                 if value is not None and row.get("status", "active") == "active" and (row["clause"], metric) in self.limits:
-                    self.met.setdefault((row["clause"], metric), []).append(pairs.failed(metric, value))
+                    self.met.setdefault((row["clause"], metric), {}).setdefault(row["family"], pairs.failed(metric, value))
         for key, met in self.met.items():
-            found = sequential.decide(sum(met), len(met), self.limits[key].most)
+            found = sequential.decide(sum(met.values()), len(met), self.limits[key].most)
             if key not in self.decided and (found == "above" or (found == "below" and len(met) >= self.limits[key].n)):
                 self.decided[key] = found
 
