@@ -537,12 +537,12 @@ def test_clauses_are_swapped_in_the_world_alone(capsys: Captured) -> None:
 
 
 def test_askings_of_one_case_do_not_decide_a_limit_by_themselves() -> None:
-    named = suite("s", ("refuse", "a"))
+    named = suite("s", *(("refuse", f"question {i}") for i in range(9)))  # 900 rows would, if they counted on their own
 
-    _, found = evaluated(script(HELPS), "--suite", named, "--stop-early", "--repeat", "100")
+    _, found = evaluated(script(REFUSES), "--suite", named, "--stop-early", "--repeat", "100")
 
     assert found["stopped_early"]["decided"] == []
-    assert len(rows()) == 100
+    assert len(rows()) == 900
 
 
 def test_hostile_text_is_only_shown() -> None:
