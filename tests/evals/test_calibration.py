@@ -63,6 +63,7 @@ def test_a_card_counts_what_the_judge_calls_so_and_what_it_could_not_tell() -> N
     assert (found.n, found.untold) == (19, 1)
     assert found.kappa.value == pytest.approx(literal.kappa([(True, True)] * 8 + [(True, False), (False, True)] + [(False, False)] * 9))
     assert found.kappa.low is not None
+    assert found.kappa.value is not None
     assert found.kappa.low < found.kappa.value < (found.kappa.high or 0)
     assert calibration.cards_of(json.loads(json.dumps(calibration.to_json([found]))), "x") == (found,)
 

@@ -78,7 +78,7 @@ def test_runs_that_do_not_speak_of_the_same_thing_are_marked(tmp_path: Path) -> 
 
 
 def test_a_page_and_its_json_are_written_and_hostile_text_is_only_text(tmp_path: Path, capsys: Captured) -> None:
-    hostile = {
+    hostile: dict[str, Any] = {
         "turns": [{"role": HOSTILE, "content": HOSTILE}],
         "said": {"text": HOSTILE, "tool_calls": [{"tool": HOSTILE, "args": {HOSTILE: 1}}]},
     }

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from bylaw.models.endpoint import Heard, Talk
+from bylaw.models.endpoint import Heard, Ruling, Talk
 from bylaw.types import Message, Sampling
 from tests.models.asking import at
 from tests.models.endpoint import Ask, Said, say, serve
@@ -56,9 +56,9 @@ def test_the_gateways_object_goes_before_its_headers() -> None:
 
     assert found.reply
     assert plain.reply
-    assert found.reply.ruling == ("block", ("a.b",), "log#7")
+    assert found.reply.ruling == Ruling("block", ("a.b",), "log#7")
     assert found.reply.text == "no"
-    assert plain.reply.ruling == ("allow", ("c.d",), "log#6")
+    assert plain.reply.ruling == Ruling("allow", ("c.d",), "log#6")
 
 
 def test_a_governed_reply_is_asked_anew_every_time(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from bylaw.ledger.writer import Ledger
 from bylaw.serve.start import Process, Setting, prepare
 from bylaw.store import database
 from bylaw.store.appeal_rows import Appeal
+from bylaw.store.approval_rows import Approval
 from bylaw.store.database import Store
 from tests.govern.approvals.scene import Ledger as Book
 from tests.serve.rig import post, serving, speaking
@@ -271,7 +272,12 @@ def test_the_bell_says_that_an_appeal_waits_and_not_what_it_is_about(store: Stor
 
 def test_a_bell_that_rings_for_an_appeal_reaches_every_channel(store: Store) -> None:
     heard, told = list[str](), list[str]()
-    bell = Bell([lambda one: heard.append(one.id) or ""], lambda _, how: told.append(how))
+
+    def hears(one: Approval | Appeal) -> str:
+        heard.append(one.id)
+        return ""
+
+    bell = Bell([hears], lambda _, how: told.append(how))
     made = Appeals(store, Book(), ring=bell.ring).make(REFUSED, "log#1", KIM, "why not")
     bell.close()
 

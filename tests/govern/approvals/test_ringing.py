@@ -19,6 +19,7 @@ from bylaw.errors import StoreError
 from bylaw.govern import approval_steps, ringing, webhooks
 from bylaw.govern.ringing import Bell, Mail, by_mail, by_webhook
 from bylaw.govern.webhooks import Webhook
+from bylaw.store.appeal_rows import Appeal
 from bylaw.store.approval_rows import Approval
 from bylaw.store.database import Store
 from tests.govern.approvals.scene import AGENT, CALL, Scene, asking
@@ -205,7 +206,7 @@ def test_a_bell_gives_up_visibly_and_the_request_still_waits(store: Store, heard
     scene = Scene(store)
     heard.answers += [500] * 50
 
-    def broken(_: Approval) -> str:
+    def broken(_: Approval | Appeal) -> str:
         raise RuntimeError("no paper")
 
     asked = scene.asked()
@@ -225,7 +226,7 @@ def test_ringing_never_waits_for_a_slow_listener(approval: Approval) -> None:
     gate = threading.Event()
     told: list[str] = []
 
-    def slow(_: Approval) -> str:
+    def slow(_: Approval | Appeal) -> str:
         gate.wait(10)
         return ""
 
