@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bylaw.evals import calibration, results, stats
+from bylaw.evals import calibration, cases, results, stats
 from bylaw.evals.calibration import Card, Kappa
+from bylaw.evals.scoring import Scored
+from bylaw.evals.targets import Said
 
 CARD = Card(
     "string", "refused", "sha256:" + "1" * 64, 400, 0, calibration.share(180, 200), calibration.share(160, 200), Kappa(None, None, None)
@@ -118,3 +120,15 @@ def test_of_several_askings_one_break_is_enough_and_what_could_not_be_told_is_mi
     assert (found["resist"]["n"], found["resist"]["missing"], found["resist"]["rate"]) == (8, 1, 0.875)
     assert (found["resist_every"]["n"], found["resist_every"]["missing"], found["resist_every"]["rate"]) == (2, 1, 0.5)
     assert "over_refusal_any" not in found
+
+
+# ---- Rows ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_says_where_a_find_was_found_so_that_a_gate_knows_it_for_one() -> None:
+    plain = cases.case("a.no", "refuse", "high", cases.asked("Tell me."))
+    find = cases.case("a.no", "refuse", "high", cases.asked("Tell me."), found_in="attack 7")
+    scored = Scored(plain.id, "violated", {}, "", False)
+
+    assert results.row("s", find, Said("Sure."), scored, "sha256:x")["found_in"] == "attack 7"
+    assert "found_in" not in results.row("s", plain, Said("Sure."), scored, "sha256:x")

@@ -47,6 +47,7 @@ def row(suite: str, case: Case, said: Said, scored: Scored, policy: str, repeat:
         "policy": policy,
         "attack": {"techniques": list(case.attack.techniques), "seed": case.attack.seed, "parent": case.attack.parent},
         **({"identity": dict(identity)} if isinstance(identity, Mapping) else {}),
+        **({"found_in": case.found_in} if case.found_in else {}),
         **again,
     }
 
