@@ -32,7 +32,10 @@ def align_deliberative(
     out: Out = None,
     lora: Annotated[int, typer.Option(min=0, help="Rank of a LoRA adapter; 0 trains all weights.")] = 0,
     arms: Annotated[str, typer.Option(help="Arms to train and measure, with commas, or `all`.")] = "base,policy_in_prompt,sft,sft_rl",
-    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="More prompts for a policy in prose.", show_default=False)] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="More prompts for a policy in prose; for PolicyWorld a suite of finds.", show_default=False),
+    ] = None,
     tests: Annotated[Path | None, typer.Option(metavar="FILE", help="More prompts to be tested with.", show_default=False)] = None,
     replay: Annotated[Path | None, typer.Option(metavar="FILE", help="Capability rows to keep skills.", show_default=False)] = None,
     helpful_first: Annotated[
