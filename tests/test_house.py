@@ -53,9 +53,11 @@ def test_every_requirement_is_pinned() -> None:
     wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
     pinned = {re.split(r"==", line)[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line}
 
-    missing = [one for one in wanted if re.split(r"[<>=\[]", one)[0].strip().lower() not in pinned]
+    apart = {"inspect_ai"}  # wants an older fsspec than datasets brings, so it lives in an environment of its own
 
-    assert not missing
+    missing = {re.split(r"[<>=\[]", one)[0].strip().lower() for one in wanted} - pinned
+
+    assert missing == apart
 
 
 def test_the_benchmark_page_states_what_the_code_computes() -> None:
