@@ -41,7 +41,7 @@ def cluster() -> Iterator[str]:
         yield folder
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path / "store.sqlite") if request.param == "sqlite" else postgres.database(request.getfixturevalue("cluster"))
 

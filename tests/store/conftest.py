@@ -47,12 +47,12 @@ def shared(cluster: str) -> Iterator[Store]:
     store.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def url(request: pytest.FixtureRequest, folder: Path) -> str:
     return str(folder / "store.sqlite") if request.param == "sqlite" else postgres.database(request.getfixturevalue("cluster"))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, folder: Path) -> Iterator[Store]:
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("template"), folder / "store.sqlite")
