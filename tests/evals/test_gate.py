@@ -547,4 +547,4 @@ def test_a_judge_that_is_down_is_not_measured(suite: Path, capsys: Captured) -> 
 
     found = json.loads(capsys.readouterr().out)
     assert (told, code, found["verdict"]) == (2, 2, "not measured")
-    assert "judge is down" in next(one["why"] for one in found["checks"] if one["kind"] == "unscored")
+    assert "the judge could not tell" in next(one["why"] for one in found["checks"] if one["kind"] == "unscored")

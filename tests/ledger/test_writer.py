@@ -288,7 +288,7 @@ def test_the_bound_in_bytes_is_freed_again_by_what_was_written(tmp_path: Path) -
 
 
 def test_tasks_are_told_when_it_takes_too_long(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path, settings=Settings(timeout_s=0.1, busy_s=5))
+    ledger = Ledger(tmp_path, settings=Settings(timeout_s=0.1, busy_s=20))
     ledger.append(DECISION)
     other = sqlite3.connect(place.logs(tmp_path)[0], isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -297,6 +297,9 @@ def test_tasks_are_told_when_it_takes_too_long(tmp_path: Path) -> None:
         return await asyncio.gather(*(ledger.record(DECISION) for _ in range(3)), return_exceptions=True)
 
     answers = asyncio.run(late())
+    end = time.monotonic() + 10
+    while ledger.healthy and time.monotonic() < end:
+        time.sleep(0.01)
     slow = ledger.healthy
     other.execute("ROLLBACK")
     other.close()

@@ -98,7 +98,7 @@ def test_a_long_norm_of_one_piece_takes_no_longer_than_its_length(tmp_path: Path
     found = linted(tmp_path, files)
 
     assert "BL403" in {one.code for one in found}
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 6  # what is not linear takes minutes; a busy machine takes three times its usual second
 
 
 def test_a_policy_as_long_as_a_published_one_is_linted_within_a_second(tmp_path: Path) -> None:

@@ -97,8 +97,7 @@ def start(policy_path: Path, asked: Asked, out: Path, manners: Manners = USUAL) 
             beside.mkdir()
             shutil.copy2(policy_path, beside / policy_path.name)
         beside.replace(kept)
-    policy = parse.load(kept)
-    if asked.prompts and world.speaks(policy) and not (run.path / "finds" / world_finds.COUNTS).is_file():
+    if asked.prompts and not (run.path / "finds" / world_finds.COUNTS).is_file() and world.speaks(policy := parse.load(policy_path)):
         world_finds.keep(run.path / "finds", Path(asked.prompts), policy)
     return Started(run, asked, manners)
 
