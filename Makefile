@@ -22,12 +22,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/bylaw demo
 
+# Three workers on two cores: many tests wait for processes of their own.
 test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 check: setup
 	$(BIN)/ruff format --check .
