@@ -212,7 +212,7 @@ def _is_ready(url: str) -> bool:
                     f"the gateway answers {error.code} when asked whether it is ready", "See the logs beside its data."
                 ) from error
     except OSError:  # it has its port, and does not listen yet
-        pass
+        return False
     return False
 
 
