@@ -66,6 +66,8 @@ def _again(signs: tuple[str, ...], form: str) -> tuple[str, ...] | None:
         return tuple(wrappers.encode(signs[0], form)) if signs[0].isalpha() else None
     if form in ("lang1", "lang2", "spaced"):
         return None
+    if form in ("leet", "numbers") and any(any(map(str.isdigit, one)) for one in signs):
+        return None  # undone for the outer one, the inner one's signs would be letters too early
     if form == "reverse":
         return signs[::-1]
     if form == "split":
