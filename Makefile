@@ -7,6 +7,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 XI := $(if $(strip $(TORCH_INDEX)),--extra-index-url $(TORCH_INDEX),)
 STAMP := $(VENV)/.installed
 
+EXTRAS := align,eval,scale,serve,pii,pg,otel,langchain,openai-agents,pydantic-ai,dev
+
 .PHONY: setup demo test check bench docs constraints format
 
 setup: $(STAMP)
@@ -16,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "installing pinned packages into $(VENV) (about a minute, once)"
 	@# torch alone, so that only one package is looked up in the extra index; what it needs comes with the pins below
 	@$(BIN)/python -m pip install -q --retries 0 --no-deps $(XI) torch==2.13.0
-	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[align,eval,scale,serve,pii,pg,dev]'
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
 demo: setup
@@ -51,6 +53,6 @@ format: setup
 constraints:
 	rm -rf $(VENV).pins && $$(command -v $(PY) || command -v python3) -m venv $(VENV).pins
 	$(VENV).pins/bin/python -m pip install -q --retries 0 --no-deps $(XI) torch==2.13.0
-	$(VENV).pins/bin/python -m pip install -q -e '.[align,eval,scale,serve,pii,pg,dev]'
+	$(VENV).pins/bin/python -m pip install -q -e '.[$(EXTRAS)]'
 	$(VENV).pins/bin/python -m pip freeze --exclude-editable | sed 's/+cpu//' > constraints.txt
 	rm -rf $(VENV).pins
