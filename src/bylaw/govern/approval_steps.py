@@ -204,9 +204,12 @@ def moved(row: Approval, step: Step) -> Approval:
     return replace(row, **dict(step.change), answers=answers, revision=row.revision + 1)
 
 
-def entry(row: Approval, step: str, now: int, by: str, contents: Mapping[str, bytes | str] = EMPTY) -> dict[str, Any]:
+def entry(
+    row: Approval, step: str, now: int, by: str, contents: Mapping[str, bytes | str] = EMPTY, answer: Answer | None = None
+) -> dict[str, Any]:
     """What the ledger is told. Contents stand apart: people's words and the call itself can be deleted, that it happened cannot."""
     facts = {"step": step, "by": by, "state": row.state, "route": row.route, "expires_at_ms": row.expires_at}
+    facts |= {"seconds": answer.seconds} if answer and answer.seconds is not None else {}
     told = {
         "kind": "approval",
         "time": now * 1000,

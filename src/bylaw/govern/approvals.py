@@ -183,11 +183,11 @@ class Approvals:
 
     # ---- People ------------------------------------------------------------------------------------------------------
 
-    def decide(self, approval: str, person: Person, yes: bool, reason: str = "") -> Approval | Refused:
-        """One person's answer. A no ends it; enough yeses for every need approve it."""
+    def decide(self, approval: str, person: Person, yes: bool, reason: str = "", seconds: int | None = None) -> Approval | Refused:
+        """One person's answer, `seconds` after they were shown it. A no ends it; enough yeses for every need approve it."""
 
         def plan(row: Approval, now: int) -> Step | Refused:
-            step = steps.answered(row, Answer(person.id, tuple(person.roles), yes, steps.plain(reason), now), now)
+            step = steps.answered(row, Answer(person.id, tuple(person.roles), yes, steps.plain(reason), now, seconds), now)
             return step if isinstance(step, Refused) or step.then else quorum.refusal(row, person) or step
 
         return self._step(approval, plan, person.id)
@@ -310,7 +310,7 @@ class Approvals:
                 return row
             if isinstance(step, Refused):
                 return self._refuse(row, step, by)
-            self._record(steps.entry(row, step.name, now, step.by, step.contents))
+            self._record(steps.entry(row, step.name, now, step.by, step.contents, step.answer))
             late = step.last_look(self._now())
             if late is not None:
                 return self._refuse(row, late, by)

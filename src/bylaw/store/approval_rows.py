@@ -29,6 +29,7 @@ class Answer:
     yes: bool
     reason: str
     at: int  # ms
+    seconds: int | None = None  # from when the request was shown to them; None: nobody knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,8 @@ def _texts(row: Mapping[str, Any]) -> dict[str, Any]:
 def _approval(connection: Connection, row: dict[str, Any]) -> Approval:
     asked = select(ANSWERS).where(ANSWERS.c.approval == row["id"]).order_by(ANSWERS.c.at, ANSWERS.c.person)
     answers = tuple(
-        Answer(one.person, tuple(json.loads(one.roles)), one.yes, one.reason, one.at) for one in connection.execute(asked).all()
+        Answer(one.person, tuple(json.loads(one.roles)), one.yes, one.reason, one.at, one.seconds)
+        for one in connection.execute(asked).all()
     )
     needs = tuple(Need(**{**one, "approvers": tuple(one["approvers"])}) for one in json.loads(row["needs"]))
     return Approval(**{**row, "clauses": tuple(json.loads(row["clauses"])), "needs": needs, "answers": answers})

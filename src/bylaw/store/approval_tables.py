@@ -48,4 +48,5 @@ ANSWERS: Final = Table(
     Column("yes", Boolean, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
+    Column("seconds", Integer),  # from when the console first showed the request; null: answered elsewhere
 )

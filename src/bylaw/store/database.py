@@ -35,6 +35,7 @@ from bylaw.errors import StoreError
 from bylaw.store import (
     appeal_tables,
     approval_tables,
+    console_tables,
     key_tables,
     policy_tables,
     process_tables,
@@ -50,6 +51,7 @@ REVISIONS: Final = (
     "v0002",
     "v0003",
     "v0004",
+    "v0005",
 )  # oldest first; the last one is what this program needs. The files are in migrations/versions/
 VERSION_TABLE: Final = "bylaw_schema"
 BUSY_TIMEOUT_S: Final = 5  # how long a write waits for another writer before it is an error
@@ -61,6 +63,8 @@ OURS: Final = (  # the tables of this database; a ledger is a file of its own
     approval_tables.APPROVALS,
     approval_tables.ANSWERS,
     appeal_tables.APPEALS,
+    console_tables.LOGINS,
+    console_tables.SHOWN,
     key_tables.KEYS,
     usage_tables.USAGE,
     stop_tables.STOPS,
