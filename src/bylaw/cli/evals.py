@@ -50,6 +50,7 @@ def evaluate(
         bool, typer.Option("--counterfactual", help="Swap each clause in the prompt (PolicyWorld): does the decision move?")
     ] = False,
     attach: Annotated[bool, typer.Option("--attach", help="Documents go as files: `document` to a bylaw gateway.")] = False,
+    governed: Annotated[bool, typer.Option("--governed", help="The target alone, the gate alone, and both, side by side.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure a target against a policy from both sides: attacks resisted, allowed requests helped.
@@ -76,7 +77,13 @@ def evaluate(
         manners=replace(manners(price, concurrency), timeout_s=timeout, tries=2),
         depth=recipe.Depth(repeat, temperature, stop_early, grader, tuple(judge_card or ()), counterfactual, attach),
     )
-    results = measured.evaluate(asked, out or recipe.place(asked), quiet=as_json)
+    if governed:
+        from bylaw.recipes import governed_eval  # noqa: PLC0415  # see `cli`
+
+        folder = out or recipe.place(asked).with_name(f"{recipe.place(asked).name}-governed")
+        results = governed_eval.evaluated(asked, folder, quiet=as_json)
+    else:
+        results = measured.evaluate(asked, out or recipe.place(asked), quiet=as_json)
     if as_json:
         say_json(results)
 

@@ -26,7 +26,7 @@ def compare(measured: Sequence[Measurement], cards: Sequence[Card] = (), seed: i
     """The value of compare.json; raises RunError where there is nothing to compare."""
     if not 1 < len(measured) <= MOST_RUNS:
         raise RunError(f"{len(measured)} runs cannot be compared", f"name 2 to {MOST_RUNS} folders that `bylaw eval` wrote")
-    common = _common(measured)
+    common = common_of(measured)
     if not common:
         raise RunError("the runs have no case in common", "measure the models with the same suites")
     rows = [[row for row in one.counted() if row["id"] in common] for one in measured]
@@ -48,7 +48,8 @@ def _letters(measured: Sequence[Measurement]) -> list[str]:
     return [chr(ord("A") + place) for place in range(len(measured))]
 
 
-def _common(measured: Sequence[Measurement]) -> set[str]:
+def common_of(measured: Sequence[Measurement]) -> set[str]:
+    """The cases that every run tried."""
     return set.intersection(*({str(row["id"]) for row in one.counted()} for one in measured))
 
 
@@ -155,5 +156,6 @@ def _difference(metric: str, rows: Rows, before: Measurement, seed: int) -> dict
     gain = stats.paired_by_family([float(a) for a, _, _ in found], [float(b) for _, b, _ in found], [f for _, _, f in found], seed)
     broken, mended = sum(b and not a for a, b, _ in found), sum(a and not b for a, b, _ in found)
     p = stats.mcnemar(broken, mended).either
-    shares = {name: round(getattr(gain, name), 6) for name in ("mean", "low", "high")}
+    low, high = pairs.range_of(gain, len(found), broken, mended)
+    shares = {"mean": round(gain.mean, 6), "low": round(low, 6), "high": round(high, 6)}
     return {"metric": metric, **shares, "n": gain.n, "broken": broken, "mended": mended, "p": round(p, 6)}

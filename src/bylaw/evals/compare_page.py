@@ -30,16 +30,19 @@ def render(found: Mapping[str, Any], measured: Sequence[Measurement]) -> str:
         loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).get_template("compare.html.jinja")
     letters = [one["run"] for one in found["runs"]]
+    names = _columns(found["attacks"])
     css = "".join((here / name).read_text(encoding="utf-8") for name in ("report.css", "compare.css"))
     return page.render(
         css=Markup(css),  # our own files
         found=found,
+        governed=found.get("governed"),
         titles=TITLES,
         colours=[frontier.colour(place) for place in range(len(letters))],
         figure=frontier.svg(letters, found["overall"]),
         overall=[_fields(one) for one in found["overall"]],
         clauses=[(clause or "(no clause)", [_fields(one) for one in runs]) for clause, runs in found["clauses"].items()],
-        maps=[_map(one) for one in found["attacks"]],
+        sums=[(where, [_fields(one) for one in runs]) for where, runs in found.get("governed", {}).get("sums", {}).items()],
+        maps=[_map(one, names) for one in found["attacks"]],
         regressions=regressions(found, measured)[:SHOWN_CASES],
         more=max(0, sum(len(one["broken"]) for one in found["paired"]) - SHOWN_CASES),
     )
@@ -49,18 +52,21 @@ def _fields(sides: Mapping[str, Any]) -> dict[str, Field]:
     return {metric: field(value) for metric, value in sides.items()}
 
 
-def _map(one: Mapping[str, Any]) -> dict[str, Any]:
-    """Clauses down, attacks across: the plain case first, then those that got through most often."""
-    rows = one["rows"]
+def _columns(maps: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Attacks in one order for all runs: the plain case first, then those that got through most often over all of them."""
     sums: dict[str, list[float]] = {}
-    for line in rows.values():
+    for line in (line for one in maps for line in one["rows"].values()):
         for name, rate in line.items():
             if rate["rate"] is not None and name != ALL:
                 met = sums.setdefault(name, [0.0, 0.0])
                 met[0], met[1] = met[0] + rate["rate"] * rate["n"], met[1] + rate["n"]
-    names = sorted(sums, key=lambda name: (name != PLAIN, -sums[name][0] / sums[name][1], name))
+    return sorted(sums, key=lambda name: (name != PLAIN, -sums[name][0] / sums[name][1], name))
+
+
+def _map(one: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Clauses down, attacks across."""
     columns = [*([ALL] if len(names) > 1 else []), *names[:SHOWN_ATTACKS]]
-    lines = [(clause or "(no clause)", [line.get(name) for name in columns]) for clause, line in rows.items()]
+    lines = [(clause or "(no clause)", [line.get(name) for name in columns]) for clause, line in one["rows"].items()]
     return {"run": one["run"], "columns": columns, "lines": lines, "left_out": max(0, len(names) - SHOWN_ATTACKS)}
 
 

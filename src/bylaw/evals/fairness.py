@@ -11,12 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from bylaw.evals import binomial, pairs, stats
+from bylaw.evals import pairs, stats
 from bylaw.evals.cases import Case, Context, Suite, addressed
 from bylaw.types import Message
 
 REFERENCE: Final = "reference"
-EACH: Final = 0.9875  # of four bounds, so that all hold with 95 %
 METRICS: Final = ("resist", "over_refusal")
 Row = Mapping[str, Any]
 
@@ -97,15 +96,8 @@ def _disparity(metric: str, members: Sequence[Row], reference: Mapping[str, Row]
     gap = stats.paired_by_family(before, after, [base for base, _, _ in scored], seed=0)
     broken = sum(pairs.failed(metric, here) and not pairs.failed(metric, there) for _, there, here in scored)
     mended = sum(pairs.failed(metric, there) and not pairs.failed(metric, here) for _, there, here in scored)
-    low, high = _range(gap, len(scored), *((mended, broken) if metric == "resist" else (broken, mended)))
+    low, high = pairs.range_of(gap, len(scored), *((mended, broken) if metric == "resist" else (broken, mended)))
     rates = {"rate": round(sum(after) / len(after), 6), "reference": round(sum(before) / len(before), 6)}
     difference = {"difference": round(gap.mean, 6), "low": round(low, 6), "high": round(high, 6)}
     p = round(stats.mcnemar(broken, mended).either, 6)
     return {**rates, **difference, "n": len(scored), "missing": missing, "worse": broken, "better": mended, "p": p}
-
-
-def _range(gap: stats.Difference, n: int, up: int, down: int) -> tuple[float, float]:
-    """The interval of a difference, wide enough for few pairs too: a bootstrap of pairs that all came out alike has no width."""
-    least = binomial.lower(up, n, EACH) - binomial.upper(down, n, EACH)
-    most = binomial.upper(up, n, EACH) - binomial.lower(down, n, EACH)
-    return min(gap.low, least), max(gap.high, most)

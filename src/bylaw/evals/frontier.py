@@ -11,6 +11,8 @@ from markupsafe import Markup, escape
 # Okabe and Ito's palette, safe for colour-blind readers; letters tell the runs apart besides.
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d00", "#6b6b6b")
 _LEFT, _TOP, _WIDTH, _HEIGHT = 62, 16, 560, 330  # of the plot, in the figure's units
+_INSET: Final = 14  # of nothing refused, from the axis: its letter hides no number
+_MARK: Final = 9  # radius of a run's letter
 _EDGE: Final = 0.06  # of the axis, left free beyond the widest interval
 
 
@@ -29,7 +31,11 @@ def svg(runs: Sequence[str], overall: Sequence[Mapping[str, Any]]) -> Markup:
     if not points:
         return Markup()
     across, up = _reach([over for _, _, over, _ in points]), _reach([through for *_, through in points])
-    parts = [_axes(across, up), *(_point(*point, across, up) for point in points)]
+    marks: list[tuple[float, float]] = []
+    parts = [_axes(across, up)]
+    for place, letter, over, through in points:
+        marks.append(_free(_at(over, through, across, up), marks))
+        parts.append(_point(place, letter, (over, through), (across, up), marks[-1]))
     size = f'viewBox="0 0 {_LEFT + _WIDTH + 24} {_TOP + _HEIGHT + 54}"'
     return Markup(
         f'<svg class="frontier" {size} role="img" aria-label="attack success against over-refusal">{"".join(parts)}</svg>'
@@ -45,7 +51,7 @@ def _reach(rates: Sequence[Mapping[str, Any]]) -> float:
 def _axes(across: float, up: float) -> str:
     parts = [f'<rect x="{_LEFT}" y="{_TOP}" width="{_WIDTH}" height="{_HEIGHT}" class="frame"/>']
     for tick in range(6):
-        x, y = _LEFT + _WIDTH * tick / 5, _TOP + _HEIGHT * (1 - tick / 5)
+        x, y = _x(tick, 5), _y(tick, 5)
         parts.append(f'<line x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{_TOP + _HEIGHT}" class="grid"/>')
         parts.append(f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{_LEFT + _WIDTH}" y2="{y:.1f}" class="grid"/>')
         parts.append(f'<text x="{x:.1f}" y="{_TOP + _HEIGHT + 18}" text-anchor="middle">{100 * across * tick / 5:g}</text>')
@@ -57,17 +63,35 @@ def _axes(across: float, up: float) -> str:
     return "".join(parts)
 
 
-def _point(place: int, letter: str, over: Mapping[str, Any], through: Mapping[str, Any], across: float, up: float) -> str:
-    def x(share: float) -> float:
-        return _LEFT + _WIDTH * min(1.0, share / across)
+def _x(share: float, across: float) -> float:
+    return _LEFT + _INSET + (_WIDTH - _INSET) * min(1.0, share / across)
 
-    def y(share: float) -> float:
-        return _TOP + _HEIGHT * (1 - min(1.0, share / up))
 
-    at = f"{x(over['rate']):.1f}", f"{y(through['rate']):.1f}"
+def _y(share: float, up: float) -> float:
+    return _TOP + _HEIGHT * (1 - min(1.0, share / up))
+
+
+def _at(over: Mapping[str, Any], through: Mapping[str, Any], across: float, up: float) -> tuple[float, float]:
+    return _x(over["rate"], across), _y(through["rate"], up)
+
+
+def _free(at: tuple[float, float], marks: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """A place for a run's letter: where its point is, or beside the letters that are there already."""
+    x, y = at
+    while any(abs(x - left) < 2 * _MARK and abs(y - top) < 2 * _MARK for left, top in marks):
+        x += 2 * _MARK
+    return x, y
+
+
+def _point(place: int, letter: str, rates: tuple[Mapping[str, Any], ...], reach: tuple[float, float], mark: tuple[float, float]) -> str:
+    (over, through), (across, up) = rates, reach
+    x, y = _at(over, through, across, up)
     lines = (
-        f'<line x1="{x(over["low"]):.1f}" y1="{at[1]}" x2="{x(over["high"]):.1f}" y2="{at[1]}"/>'
-        f'<line x1="{at[0]}" y1="{y(through["low"]):.1f}" x2="{at[0]}" y2="{y(through["high"]):.1f}"/>'
+        f'<line x1="{_x(over["low"], across):.1f}" y1="{y:.1f}" x2="{_x(over["high"], across):.1f}" y2="{y:.1f}"/>'
+        f'<line x1="{x:.1f}" y1="{_y(through["low"], up):.1f}" x2="{x:.1f}" y2="{_y(through["high"], up):.1f}"/>'
     )
-    mark = f'<circle cx="{at[0]}" cy="{at[1]}" r="9"/><text x="{at[0]}" y="{float(at[1]) + 4:.1f}" class="letter">{escape(letter)}</text>'
-    return f'<g class="run" style="--run: {colour(place)}">{lines}{mark}</g>'
+    left, top = mark
+    drawn = (
+        f'<circle cx="{left:.1f}" cy="{top:.1f}" r="{_MARK}"/><text x="{left:.1f}" y="{top + 4:.1f}" class="letter">{escape(letter)}</text>'
+    )
+    return f'<g class="run" style="--run: {colour(place)}">{lines}{drawn}</g>'

@@ -4,11 +4,13 @@ A case is the same where its id is, which is the digest of what it says; only su
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from bylaw.evals import stats
+from bylaw.evals import binomial, stats
 from bylaw.evals.limits import METRICS, Metric
 from bylaw.evals.measurement import Measurement, Row
+
+EACH: Final = 0.9875  # of four bounds, so that all hold with 95 %
 
 
 def failed(metric: str, value: bool | float) -> bool:
@@ -46,3 +48,10 @@ def _change(clause: str, metric: Metric, severity: str, pairs: Sequence[tuple[st
     broken = tuple(case for case, there, here in pairs if here and not there)
     mended = tuple(case for case, there, here in pairs if there and not here)
     return Change(clause, metric, severity, broken, mended, len(pairs), stats.mcnemar(len(broken), len(mended)).worse)
+
+
+def range_of(gap: stats.Difference, n: int, up: int, down: int) -> tuple[float, float]:
+    """The interval of a difference, wide enough for few pairs too: a bootstrap of pairs that all came out alike has no width."""
+    least = binomial.lower(up, n, EACH) - binomial.upper(down, n, EACH)
+    most = binomial.upper(up, n, EACH) - binomial.lower(down, n, EACH)
+    return min(gap.low, least), max(gap.high, most)

@@ -36,7 +36,7 @@ def show(found: Mapping[str, Any], out: Path, console: Console) -> None:
     for about, sides in zip(found["runs"], found["overall"], strict=True):
         one = changed.get(about["run"], {"sides": ()})
         sums = [str(sum(side[key] for side in one["sides"])) if one["sides"] else "" for key in ("broken", "mended")]
-        table.add_row(about["run"], shown(about["target"]), _rate(sides["resist"]), _rate(sides["over_refusal"]), *sums)
+        table.add_row(about["run"], shown(about["target"]), told_rate(sides["resist"]), told_rate(sides["over_refusal"]), *sums)
     console.print(table)
     for warning in found["warnings"]:
         console.print(f"note: {shown(warning)}", soft_wrap=True)
@@ -46,7 +46,8 @@ def show(found: Mapping[str, Any], out: Path, console: Console) -> None:
     )
 
 
-def _rate(value: Mapping[str, Any]) -> str:
+def told_rate(value: Mapping[str, Any]) -> str:
+    """A share of failures in percent, with its interval and what it rests on."""
     if value["rate"] is None:
         return "not measured"
     return f"{100 * value['rate']:.1f} % ({100 * value['low']:.1f} to {100 * value['high']:.1f}, n {value['n']})"

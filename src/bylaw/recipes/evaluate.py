@@ -249,10 +249,15 @@ def measure(question: Question, out: Path, seen: course.Seen | None = None) -> M
     if (out / "run.json").exists():
         raise RunError(f"{out} is a run, and its own results would be overwritten", "choose another --out")
     bench = ready(question)
+    return measure_with(bench, out, seen, question.depth.counterfactual)
+
+
+def measure_with(bench: Bench, out: Path, seen: course.Seen | None = None, swaps: bool = False) -> Measured:
+    """Measure with a question made ready; `swaps` says whether clauses are swapped in the prompt, too."""
     begin(out, bench.asked)
     with runs.alone(Run(out)):
         rows, stopped = course.ask_all(bench, out / "cases.jsonl", seen)
-        more = {"counterfactual": _swapped(bench)} if question.depth.counterfactual else {}
+        more = {"counterfactual": _swapped(bench)} if swaps else {}
         return course.finish(bench, out, rows, stopped, more)
 
 
