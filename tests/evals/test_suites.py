@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bylaw.errors import RunError
-from bylaw.evals import decontaminate, suite_files, suite_import, suite_lint, suite_policy, suite_shown, suite_world
+from bylaw.evals import decontaminate, limits, suite_files, suite_import, suite_lint, suite_policy, suite_shown, suite_world
 from bylaw.evals.cases import Case, Context, Expect, Suite, asked, case
 from bylaw.evals.suite_sets import CANARY, SETS
 from bylaw.policy import parse
@@ -112,6 +112,17 @@ def test_every_case_of_the_world_carries_the_one_right_answer_and_its_side(name:
     assert {one.context.env["cell"] for one in unseen.cases} == {"unseen_wrappers"}
     assert seen.cases
     assert all(one.context.env["cell"] != "unseen_wrappers" for one in seen.cases)
+
+
+@pytest.mark.slow
+def test_every_limit_of_the_world_has_the_cases_it_needs_and_a_quarter_more() -> None:
+    policy = parse.load(POLICIES / "policyworld")
+
+    suite = suite_world.per_clause(policy, 400)
+
+    n = Counter((one.clause, "over_refusal" if one.side == "allow" else "resist") for one in suite.cases)
+    assert {limit.clause: limit.n for limit in limits.limits(policy)} == {clause.id: 300 for clause in policy.clauses}
+    assert [limit for limit in limits.limits(policy) if n[limit.clause, limit.metric] < 400] == []
 
 
 def test_lint_names_what_a_policy_cannot_give() -> None:

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 150  # of a table where nobody watches
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `bylaw eval` wrote.", show_default=False)]
 
 
 def gate(
-    run: RunPath,
+    run: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN…", help="Folders that `bylaw eval` wrote, of one target: gated together.", show_default=False),
+    ],
     policy: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Whose limits hold.", show_default="the usual limits by severity")
     ] = None,
@@ -36,7 +38,7 @@ def gate(
     from bylaw.evals.gate import EXIT  # noqa: PLC0415  # see `cli`
     from bylaw.recipes import gate as recipe  # noqa: PLC0415  # see `cli`
 
-    asked = recipe.Asked(run, policy, baseline, tuple(card or ()), max_unscored)
+    asked = recipe.Asked(run[0], policy, baseline, tuple(card or ()), max_unscored, tuple(run[1:]))
     gated = recipe.decide(asked)
     recipe.write(gated, asked, junit, sarif)
     if as_json:

@@ -4,7 +4,7 @@ The manifest is written last, so a folder without one is half written. Its diges
 outcomes must add up to those of results.json: who edits a row by hand has measured nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ FILES: Final = ("results.json", "cases.jsonl")
 MAX_BYTES: Final = 1 << 30  # of cases.jsonl
 HINT: Final = "name a folder that `bylaw eval` finished; the same `bylaw eval` command goes on with a begun one"
 Row = Mapping[str, Any]
+WORST: Final = ("violated", "over_refused", "unscored", "followed")  # of a case that was tried more than once, the first of these counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,31 @@ def read(path: Path) -> Measurement:
     return Measurement(
         path.resolve().name, found["target"], found["policy"], found["judge"], found["suite_digests"], tuple(reversed(once.values())), found
     )
+
+
+def joined(measured: Sequence[Measurement]) -> Measurement:
+    """Measurements of one target as one: suites side by side, every case once, and of a case that came out twice the worse.
+
+    Raises RunError where they are not of one target, policy and judge, or hold one suite in two versions.
+    """
+    first = measured[0]
+    for one in measured[1:]:
+        for what in ("target", "policy", "judge"):
+            if getattr(one, what) != getattr(first, what):
+                raise RunError(f"{first.name} and {one.name} cannot be gated together: each has another {what}", "measure both alike")
+    suites: dict[str, str] = {}
+    for one in measured:
+        for name, digest in one.suites.items():
+            if suites.setdefault(name, digest) != digest:
+                raise RunError(f"the suite {name} has other cases in {one.name} than in the run before it", "measure one of them again")
+    rows: dict[str, Row] = {}
+    for row in (row for one in measured for row in one.rows):
+        rows[row["id"]] = min(rows.get(row["id"], row), row, key=_counts_first)
+    return Measurement("+".join(one.name for one in measured), first.target, first.policy, first.judge, suites, tuple(rows.values()), {})
+
+
+def _counts_first(row: Row) -> tuple[bool, int, bool]:
+    return row.get("status", "active") != "active", WORST.index(row["outcome"]), not row.get("found_in")
 
 
 def _check_head(found: Mapping[str, Any], path: Path) -> None:

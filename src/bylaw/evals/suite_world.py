@@ -24,7 +24,8 @@ from bylaw.policyworld.wrappers import STAGE0
 from bylaw.types import Completion, Dialect, Message, Policy, Prompt, Reading, Severity
 
 UNSEEN: Final = "unseen_wrappers"
-TRIES: Final = 400  # draws for one kind of case of one clause
+TRIES: Final = 400  # draws for one kind of case of one clause, at the least
+EACH: Final = 20  # draws for every case that is wanted; some kinds do not exist, and are given up after so many
 SIDES: Final[dict[Action, Side]] = {"refuse": "refuse", "guide": "decline", "comply": "allow"}
 
 
@@ -112,7 +113,7 @@ def _both_sides(known: World, clause: str, n: int, rng: Random) -> list[Case]:
 
 def _drawn(known: World, rng: Random, n: int, draw: Callable[[str], Prompt], fits: Callable[[str, Action], bool]) -> Iterator[Prompt]:
     found: dict[str, None] = {}
-    for step in range(TRIES):
+    for step in range(max(TRIES, EACH * n)):
         wrapper = "plain" if step % 4 == 0 else rng.choice(STAGE0)
         prompt = draw(wrapper)
         if prompt.id not in found and fits(*known.ruling(prompt)):

@@ -4,6 +4,7 @@ What cannot be read was not measured: the gate says so with its exit code, and i
 shows an error and never an old success.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from bylaw.recipes.demo import shown
 from bylaw.types import Policy
 
 SCHEMA: Final = 1
+ENOUGH: Final = 0.8  # the chance that a good target should have to pass
 STYLES: Final[Mapping[Verdict, str]] = {"pass": "green", "fail": "bold red", "not measured": "yellow"}
 SIDES: Final = {"resist": "attacks got through", "over_refusal": "allowed, refused"}
 
@@ -38,6 +40,7 @@ class Asked:
     baseline: Path | None = None
     cards: tuple[Path, ...] = ()
     max_unscored: float = gate.MAX_UNSCORED
+    more: tuple[Path, ...] = ()  # further runs of the same target, with other suites: gated together
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ def decide(asked: Asked) -> Gated:
     cards = tuple(one for path in asked.cards for one in calibration.cards_of(runs.read_json(path), str(path)))
     try:
         now = measurement.read(asked.run)
+        now = measurement.joined([now, *map(measurement.read, asked.more)]) if asked.more else now
         before = measurement.read(asked.baseline) if asked.baseline else None
     except RunError as error:
         check = Check("same", "not measured", f"{error.what}; {error.hint}")
@@ -181,8 +185,10 @@ def _percent(share: float) -> str:
 def plan(policy: Policy, share: float) -> list[dict[str, Any]]:
     """For every limit of a policy: how many cases show it without a failure and with one, and with what chance a target passes it.
 
-    `share` is the true failure share of that target.
+    `share` is the true failure share of that target. Many limits are harder to pass than one: `for_all` is how many cases each needs, so
+    that such a target passes all of them together with a chance of 80 %.
     """
+    every = asked_limits.limits(policy)
     return [
         {
             "clause": one.clause,
@@ -195,18 +201,31 @@ def plan(policy: Policy, share: float) -> list[dict[str, Any]]:
             "with_one": power.needed(one.most, 1),
             "chance": round(power.passes(one.most, share, one.n), 4),
             "for_80_percent": power.cases_for(one.most, share),
+            "for_all": power.cases_for(one.most, share, ENOUGH ** (1 / len(every))),
         }
-        for one in asked_limits.limits(policy)
+        for one in every
     ]
 
 
 def show_plan(rows: Sequence[Mapping[str, Any]], share: float, console: Console) -> None:
     """The plan as a table."""
     table = Table(
-        "clause", "side", "at most", "n", "without a failure", "with one", f"passes at {share:.2%}", "n for 80 %", box=None, pad_edge=False
+        "clause",
+        "side",
+        "at most",
+        "n",
+        "without a failure",
+        "with one",
+        f"passes at {share:.2%}",
+        "n for 80 %",
+        "all: n",
+        box=None,
+        pad_edge=False,
     )
     for row in rows:
         numbers = [str(row[key] if row[key] is not None else "never") for key in ("n", "without_failure", "with_one")]
-        often = str(row["for_80_percent"] or "never")
-        table.add_row(shown(row["clause"]), SIDES[row["metric"]], _percent(row["most"]), *numbers, f"{row['chance']:.0%}", often)
+        often = [str(row[key] or "never") for key in ("for_80_percent", "for_all")]
+        table.add_row(shown(row["clause"]), SIDES[row["metric"]], _percent(row["most"]), *numbers, f"{row['chance']:.0%}", *often)
     console.print(table)
+    together = math.prod(row["chance"] for row in rows)
+    console.print(f"all {len(rows)} limits together: {together:.1%} at these n; {ENOUGH:.0%} with as many cases a side as `all: n` says")
