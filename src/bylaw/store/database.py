@@ -37,6 +37,7 @@ from bylaw.store import (
     approval_tables,
     console_tables,
     key_tables,
+    mcp_tables,
     policy_tables,
     process_tables,
     session_tables,
@@ -52,6 +53,7 @@ REVISIONS: Final = (
     "v0003",
     "v0004",
     "v0005",
+    "v0006",
 )  # oldest first; the last one is what this program needs. The files are in migrations/versions/
 VERSION_TABLE: Final = "bylaw_schema"
 BUSY_TIMEOUT_S: Final = 5  # how long a write waits for another writer before it is an error
@@ -75,6 +77,8 @@ OURS: Final = (  # the tables of this database; a ledger is a file of its own
     session_tables.REPLIES,
     policy_tables.POLICIES,
     policy_tables.ACTIVATIONS,
+    mcp_tables.PINS,
+    mcp_tables.NONCES,
 )
 
 _version = table(VERSION_TABLE, column("version_num"))

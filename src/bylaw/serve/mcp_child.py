@@ -1,0 +1,151 @@
+"""An MCP server that is a process of ours: JSON-RPC over its standard input and output, one message a line.
+
+Requests get ids of our own, so that what we ask and what a client asks never meet. What it writes besides answers goes to whoever reads
+it (`heard`). What it says on its standard error goes to ours.
+"""
+
+import asyncio
+import logging
+import os
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from bylaw.errors import BylawError
+from bylaw.serve.mcp_asking import Client
+from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Id, Rpc, id_of, kind_of, read
+from bylaw.serve.wire import JsonMap, dump
+
+ENDED: Final = -32000
+CLOSE_S: Final = 5.0  # how long it may take to end once its input is closed
+MAX_WAITING: Final = 1_000  # requests it has not answered
+LOG: Final = logging.getLogger(__name__)
+
+Heard = Callable[[JsonMap], Awaitable[None]]  # a request or a notification of the server
+
+
+class Ended(BylawError):  # noqa: N818  # as all errors here, it is named by what is the matter
+    """The server could not be started, or has ended."""
+
+
+class Child:
+    """One process. Opened on the event loop that uses it."""
+
+    def __init__(self, process: Process, heard: Heard) -> None:
+        self._process = process
+        self._heard = heard
+        self._waiting: dict[int, asyncio.Future[JsonMap]] = {}
+        self._ours: dict[Id, int] = {}  # the id under which a client's request was sent on
+        self._next = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.ended = asyncio.get_running_loop().create_task(self._read())
+
+    @classmethod
+    async def start(cls, command: Sequence[str], heard: Heard, env: Mapping[str, str] | None = None) -> "Child":
+        """Start it; raises Ended."""
+        try:
+            around = None if env is None else {**os.environ, **env}
+            process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=MAX_MESSAGE_BYTES, env=around)
+        except OSError as error:
+            raise Ended(f"{command[0]}: cannot be started: {error.strerror}", "Write the server's command after `--`.") from error
+        return cls(process, heard)
+
+    async def ask(self, method: str, params: JsonMap, client: Client | None) -> JsonMap:
+        """Send a request; its `result` or `error`."""
+        if self.ended.done() or len(self._waiting) >= MAX_WAITING:
+            raise Rpc(ENDED, "the server has ended" if self.ended.done() else "the server has too much to do")
+        self._next += 1
+        ours, theirs = self._next, getattr(client, "request", None)
+        future = self._waiting[ours] = asyncio.get_running_loop().create_future()
+        if theirs is not None:
+            self._ours[theirs] = ours
+        try:
+            await self._write({"jsonrpc": "2.0", "id": ours, "method": method, "params": params})
+            return await future
+        finally:
+            self._waiting.pop(ours, None)
+            if theirs is not None:
+                self._ours.pop(theirs, None)
+
+    async def tell(self, message: JsonMap) -> None:
+        """Send a notification, or an answer."""
+        params = message.get("params")
+        if message.get("method") == "notifications/cancelled" and isinstance(params, dict):
+            ours = self.sent(params.get("requestId"))
+            if ours is None:
+                return
+            message = {**message, "params": {**params, "requestId": ours}}
+        await self._write(message)
+
+    def sent(self, request: object) -> int | None:
+        """The id under which a client's request was sent on, if it was and waits."""
+        return self._ours.get(request) if isinstance(request, str | int) else None
+
+    async def close(self) -> int | None:
+        """Close its input, and wait for it to end; what does not is ended. How it ended."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), CLOSE_S)
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                self._process.terminate()
+            try:
+                await asyncio.wait_for(self._process.wait(), CLOSE_S)
+            except TimeoutError:
+                with suppress(ProcessLookupError):
+                    self._process.kill()
+                await self._process.wait()
+        await asyncio.gather(self.ended, *self._tasks, return_exceptions=True)
+        return self._process.returncode
+
+    async def _write(self, message: JsonMap) -> None:
+        if self._process.stdin is None or self._process.stdin.is_closing():
+            raise Rpc(ENDED, "the server has ended")
+        try:
+            self._process.stdin.write(dump(message) + b"\n")
+            await self._process.stdin.drain()
+        except (ConnectionError, RuntimeError) as error:
+            raise Rpc(ENDED, "the server has ended") from error
+
+    async def _read(self) -> None:
+        out = self._process.stdout
+        try:
+            while out is not None:
+                try:
+                    line = await out.readline()
+                except ValueError:
+                    LOG.error("the server wrote a line of more than %d bytes, which is dropped", MAX_MESSAGE_BYTES)
+                    continue
+                if not line:
+                    break
+                if line.strip():
+                    self._take(line)
+        finally:
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(Rpc(ENDED, "the server has ended"))
+
+    def _take(self, line: bytes) -> None:
+        try:
+            message = read(line)
+            kind = kind_of(message)
+        except Rpc as error:
+            LOG.error("the server wrote what is no message, which is dropped: %s", error.text)
+            return
+        if kind == "response":
+            ours = id_of(message)
+            future = self._waiting.get(ours) if isinstance(ours, int) else None
+            if future is not None and not future.done():
+                future.set_result({key: message[key] for key in ("result", "error") if key in message})
+            return
+        task = asyncio.ensure_future(self._hand_on(message))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _hand_on(self, message: JsonMap) -> None:
+        try:
+            await self._heard(message)
+        except Exception:  # one message less; the line goes on, and nothing unjudged has left
+            LOG.exception("a message of the server is dropped")

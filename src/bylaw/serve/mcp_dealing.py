@@ -1,0 +1,233 @@
+"""One MCP request under one law: what is judged, counted and recorded of it. What travels, and how, is not known here.
+
+A tool call is a `tool_call` event with exactly the arguments that will be sent; its result, an error's words too, is a `tool_result`. To
+read a resource and to get a prompt are calls of the tools `mcp.resources.read` and `mcp.prompts.get`, so that clauses can name them, and
+what they bring is a `document`: the words of a stranger, as far as anybody knows. Redactions are made where the text stands, and what is
+left is judged again. A call counts from the moment it may run, and while it waits for a person.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from time import time
+from typing import Any, Final, NamedTuple
+
+from bylaw.canonical import digest
+from bylaw.govern.cutting import Uncut, cut_args
+from bylaw.govern.rails.asking import Placed, texts
+from bylaw.govern.rails.rail import NO_FACTS, RailError
+from bylaw.govern.session import History
+from bylaw.serve.exchange import MAX_TOOL_CHARS, TRIES
+from bylaw.serve.gate import Gate, Who
+from bylaw.serve.law import Law, blocked, together
+from bylaw.serve.mcp_texts import Gathered, TooMany, cut, gathered
+from bylaw.serve.mcp_texts import Uncut as Whole
+from bylaw.serve.sessions import Session
+from bylaw.serve.wire import JsonMap, dump
+from bylaw.types import EMPTY, Decision, Event, Surface
+
+READ: Final = "mcp.resources.read"
+PROMPT: Final = "mcp.prompts.get"
+ROUTE: Final = "mcp"
+OPEN: Final = ("allow", "redact")
+
+
+class Judged(NamedTuple):
+    """What is decided on a call, and the arguments with which it may run."""
+
+    decision: Decision
+    event: Event
+    ref: str  # by which the session knows it
+
+
+class Heard(NamedTuple):
+    """What is decided on what a server says; the body it was asked about has been cut where something had to go."""
+
+    decision: Decision
+    body: JsonMap
+
+
+@dataclass(slots=True)
+class Dealing:
+    """One client's request to one server, under one law."""
+
+    gate: Gate
+    law: Law
+    who: Who
+    session: Session
+    server: str
+    protocol: str = ""  # the version it is in
+
+    # ---- Calls --------------------------------------------------------------------------------------------------------
+
+    async def call(self, tool: str, args: JsonMap) -> Judged:
+        """Judge a call, and count it where it may run at once."""
+        if not (0 < len(tool) <= MAX_TOOL_CHARS and tool.isprintable()):
+            return Judged(self.no("a tool's name that cannot be read", "event"), self.event("tool_call", tool[:MAX_TOOL_CHARS]), "")
+        judged = await self._counted(tool, args)
+        if judged.decision.effect not in ("redact", "require_approval") or not self._redacts(judged):
+            return judged
+        await self.record(judged.decision, "tool_call", {"args": dump(dict(args))}, tool)
+        try:
+            less = cut_args(args, await self._placed(judged), judged.decision.hits)
+        except (Uncut, RailError):
+            return self._uncut(judged)
+        again = await self._counted(tool, less)
+        return self._uncut(again) if self._redacts(again) else again
+
+    async def _counted(self, tool: str, args: JsonMap) -> Judged:
+        stored = self.law.reads_session
+        for attempt in range(TRIES):
+            begun = await self.session.begun(stored, attempt)
+            ref = ref_of(tool, args) if begun.held else ""
+            event = self.call_event(tool, args, begun, ref)
+            decision = await self.law.judge(event, NO_FACTS, self.stops(tool))
+            after = begun.given_back(ref).after(event, self.passed) if decision.effect == "allow" else begun
+            if await self.session.swap(begun, after, stored):
+                return Judged(decision, event, ref or (ref_of(tool, args) if decision.effect == "require_approval" else ""))
+        return Judged(self.no("its session changes too fast", "session"), self.event("tool_call", tool, args), "")
+
+    def call_event(self, tool: str, args: Mapping[str, Any], history: History, without: str = "") -> Event:
+        """A call in a session with this history; one that waited does not count against itself."""
+        known = self.law.session(history.given_back(without) if without else history)
+        return Event("tool_call", tool, args, "", self.who.principal, known, self.env())
+
+    def _redacts(self, judged: Judged) -> bool:
+        slot = self.law.book.slot("tool_call", judged.event.tool)
+        named = set(judged.decision.rules)
+        return any(rule.effect == "redact" and rule.name in named for rule in (slot.rules if slot else ()))
+
+    async def _placed(self, judged: Judged) -> Sequence[Placed]:
+        """Where each finding stands: rails are asked once more, about each text by itself."""
+        names, wanted, found = self.law.book.rails_for("tool_call", judged.event.tool), set(judged.decision.hits), []
+        for piece in texts(judged.event):
+            hits, _ = self.law.ask(Event("document", "", EMPTY, piece.text, self.who.principal), names, NO_FACTS)
+            found += [Placed(piece.where, hit) for ones in hits.values() for hit in ones if hit in wanted]
+        return found
+
+    def _uncut(self, judged: Judged) -> Judged:
+        if judged.decision.effect in ("block", "stop"):
+            return judged
+        reason = f"{judged.decision.reason}: what was found cannot be cut out"
+        return judged._replace(decision=replace(judged.decision, effect="block", reason=reason, needs=()))
+
+    # ---- What is said -------------------------------------------------------------------------------------------------
+
+    async def said(self, surface: Surface, body: JsonMap, tool: str = "", taints: bool = True) -> Heard:
+        """Judge what a server says, or a user answers it; what a rule redacts is cut out of the body."""
+        event, found = self.event(surface, tool), None
+        if self.law.idle(surface, tool) and not self.stops(tool):
+            decision = self.law.quiet
+        else:
+            try:
+                found = gathered(body)
+                event = replace(event, text=found.whole, session=self.law.session(await self.session.known(self.law.session_wanted)))
+                decision = self._cut(body, found, await self.law.judge(event, NO_FACTS, self.stops(tool)))
+            except TooMany:
+                decision = self.no("it has too many texts", "text")
+        if surface != "input" and decision.effect in OPEN:
+            decision = self._media(decision, found, body)
+        if taints:
+            await self.session.change(partial(_after, event, decision, self.law.book.trusted), self.law.reads_session)
+        return Heard(decision, body)
+
+    def _cut(self, body: JsonMap, found: Gathered, decision: Decision) -> Decision:
+        if decision.effect == "redact":
+            try:
+                cut(body, found, decision.hits)
+            except Whole:
+                return replace(decision, effect="block", reason=f"{decision.reason}: nothing can be cut out where it stands")
+        return decision if decision.effect in (*OPEN, "stop") else replace(decision, effect="block", needs=())
+
+    def _media(self, decision: Decision, found: Gathered | None, body: JsonMap) -> Decision:
+        if self.law.book.policy.extra.get("x-media", self.gate.ways.media) == "allow":
+            return decision
+        kinds = (found or _media_only(body)).media
+        return together([decision, self.no(f"no rail can look into: {', '.join(sorted(set(kinds)))}", "media")]) if kinds else decision
+
+    # ---- The record ---------------------------------------------------------------------------------------------------
+
+    async def record(
+        self, decision: Decision, surface: str, contents: Mapping[str, bytes], tool: str = "", facts: Mapping[str, Any] = EMPTY
+    ) -> str:
+        """Record a decision; its name. Raises LedgerError, and then nothing may go on."""
+        more = {"route": ROUTE, "server": self.server, **({"protocol": self.protocol} if self.protocol else {}), **facts}
+        entry = {
+            "kind": "decision",
+            "session": self.session.id,
+            "principal": self.who.id,
+            "surface": surface,
+            "tool": tool[:MAX_TOOL_CHARS].encode("utf-8", "replace").decode(),
+            "decision": decision.effect,
+            "clauses": decision.clauses,
+            "rules": decision.rules,
+            "policy": decision.policy,
+            "contents": contents,
+            "facts": more | ({"undecided": list(decision.undecided)} if decision.undecided else {}),
+        }
+        return str(await self.gate.recorder.record(entry))
+
+    async def note(self, step: str, tool: str = "", facts: Mapping[str, Any] = EMPTY, kind: str = "mcp") -> str:
+        """Record a step that is no decision."""
+        said = {"route": ROUTE, "server": self.server, "step": step, **facts}
+        entry = {"kind": kind, "session": self.session.id, "principal": self.who.id, "tool": tool[:MAX_TOOL_CHARS], "facts": said}
+        return str(await self.gate.recorder.record({**entry, "policy": self.law.digest}))
+
+    # ---- Facts --------------------------------------------------------------------------------------------------------
+
+    def event(self, surface: Surface, tool: str = "", args: Mapping[str, Any] = EMPTY) -> Event:
+        """Something that is about to pass a surface, in this session."""
+        return Event(surface, tool, args, "", self.who.principal, self.law.session(self.session.history), self.env())
+
+    def env(self) -> Mapping[str, Any]:
+        """Where and when, in UTC."""
+        return {"name": "", **self.gate.ways.env, "hour": int(time()) // 3600 % 24}
+
+    def stops(self, tool: str) -> Collection[str]:
+        """Why this is stopped, if it is."""
+        return self.gate.stops(self.who.principal, tool)
+
+    def no(self, reason: str, undecided: str) -> Decision:
+        """The decision about what could not be judged."""
+        decision, stops = blocked(self.law, reason, undecided), self.stops("")
+        return replace(decision, effect="stop", reason="; ".join(sorted(stops))) if stops else decision
+
+    @property
+    def passed(self) -> Decision:
+        """The decision that something passes."""
+        return Decision("allow", (), (), self.law.digest)
+
+    def shown(self, tool: str) -> bool:
+        """Whether a tool is listed for this principal: not where a stop or a rule blocks every call of it, whatever its arguments."""
+        if self.stops(tool):
+            return False
+        slot = self.law.book.slot("tool_call", tool)
+        if slot is None:
+            return False
+        event = self.event("tool_call", tool)
+        always = (rule for rule in slot.rules if rule.effect == "block" and not rule.detect)
+        return not any(rule.when is None or (_only_who(rule.when.source) and rule.when.decide(event) == "true") for rule in always)
+
+
+def ref_of(tool: str, args: Mapping[str, Any]) -> str:
+    """By what a call is known again; what is no plain JSON has no name, and is blocked or asked anew."""
+    try:
+        return digest({"tool": tool, "args": dict(args)})
+    except (ValueError, TypeError, RecursionError):
+        return ""
+
+
+def _after(event: Event, decision: Decision, trusted: frozenset[str], history: History) -> History:
+    return history.after(event, decision, trusted=trusted)
+
+
+def _only_who(source: str) -> bool:
+    """Whether a condition asks about nothing that one call differs in from the next."""
+    return not any(part in source for part in ("args", "session", "text", "env"))
+
+
+def _media_only(body: JsonMap) -> Gathered:
+    try:
+        return gathered(body)
+    except TooMany:
+        return Gathered((), ("too much",))

@@ -1,0 +1,309 @@
+"""The line between one MCP client and one server: which messages pass, which are judged, and what is answered instead.
+
+Judged are `tools/call`, `resources/read` and `prompts/get` before they are sent and after they are answered; the lists, what a server says
+of itself, and what it asks or tells the client meanwhile, before the client sees it; what a user answers a server, before the server sees
+it. A method that is not named here does not pass: nobody has said how to judge it.
+
+Each call is recorded before it is sent, and its result before the client has it. Where no record can be written, nothing goes on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple, Protocol
+
+from bylaw.canonical import digest_bytes
+from bylaw.errors import BylawError, LedgerError
+from bylaw.govern.approvals import Claim
+from bylaw.serve import refusals
+from bylaw.serve.gate import Gate, Who
+from bylaw.serve.mcp_asking import Asking, Client, NotYet, Question, replied
+from bylaw.serve.mcp_dealing import OPEN, PROMPT, READ, Dealing
+from bylaw.serve.mcp_listing import Listing
+from bylaw.serve.mcp_pins import Pins
+from bylaw.serve.mcp_seal import Seal
+from bylaw.serve.mcp_wire import (
+    INTERNAL,
+    MODERN,
+    NO_METHOD,
+    PARAMS,
+    WITHHELD,
+    Rpc,
+    answer,
+    id_of,
+    is_modern,
+    params_of,
+)
+from bylaw.serve.sessions import Session
+from bylaw.serve.wire import JsonMap, dump
+from bylaw.types import Decision, Surface
+
+PASSED: Final = frozenset(  # methods that change nothing: sent on, and what comes back is looked through
+    {
+        "initialize",
+        "server/discover",
+        "ping",
+        "prompts/list",
+        "resources/list",
+        "resources/templates/list",
+        "completion/complete",
+        "logging/setLevel",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "subscriptions/listen",
+    }
+)
+JUDGED: Final = {"resources/read": READ, "prompts/get": PROMPT}
+KNOWN: Final = {  # the parameters that are sent on
+    "tools/call": ("name", "arguments", "_meta", "requestState", "inputResponses"),
+    "resources/read": ("uri", "_meta", "requestState", "inputResponses"),
+    "prompts/get": ("name", "arguments", "_meta", "requestState", "inputResponses"),
+}
+TOLD: Final = frozenset(  # notifications of a client
+    {"notifications/cancelled", "notifications/initialized", "notifications/progress", "notifications/roots/list_changed"}
+)
+ENDS: Final = ("complete", "input_required")  # kinds of result by the protocol of 2026-07-28; an extension's own are not known
+LOG: Final = logging.getLogger(__name__)
+
+
+class Server(Protocol):
+    """Whoever is called."""
+
+    async def ask(self, method: str, params: JsonMap, client: "Client | None") -> JsonMap:
+        """Send a request; its `result` or `error`. What comes meanwhile is for the client. Raises Rpc where there is no answer."""
+
+    async def tell(self, message: JsonMap) -> None:
+        """Send a notification."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One client's line to one server."""
+
+    gate: Gate
+    name: str  # what the server is called here
+    who: Who
+    session: Session
+    server: Server
+    pins: Pins
+    seal: Seal | None = None
+    prefix: str = ""  # put before the names of its tools, where rules name them so
+
+    async def answer(self, message: JsonMap, client: Client) -> JsonMap:
+        """The answer to a request; whatever goes wrong is one, and lets nothing out."""
+        to = id_of(message)
+        try:
+            return answer(to, await self._answered(message, client))
+        except Rpc as error:
+            return answer(to, {"error": error.error})
+        except LedgerError as error:
+            LOG.error("not recorded, so not let through: %s", error.what)
+            return answer(to, {"error": Rpc(INTERNAL, "this could not be recorded, so nothing was let through").error})
+        except BylawError as error:
+            LOG.error("%s", error.what)
+            return answer(to, {"error": Rpc(INTERNAL, f"this could not be decided, so nothing was let through: {error.what}").error})
+        except Exception:
+            LOG.exception("a fault in the proxy")  # the client learns nothing of it, and gets nothing else
+            return answer(to, {"error": Rpc(INTERNAL, "a fault in the proxy; nothing was let through").error})
+
+    async def _answered(self, message: JsonMap, client: Client) -> JsonMap:
+        method, params = message["method"], dict(params_of(message))
+        modern = is_modern(message)
+        dealing = self.dealing(MODERN if modern else "")
+        if not self.gate.recorder.healthy:
+            raise LedgerError("the ledger does not take entries", "Nothing was let through.")
+        if method == "tools/call":
+            return await self._call(dealing, params, client)
+        if method in JUDGED:
+            return await self._read(dealing, method, params, client)
+        if method == "tools/list":
+            if reasons := dealing.stops(""):
+                raise _stopped(reasons)
+            return await self.listing(dealing).listed(params, client)
+        if method in PASSED:
+            return await self._pass(dealing, method, params, client)
+        raise Rpc(NO_METHOD, f"{method[:100]!r} does not pass here: nobody has said how to judge it")
+
+    def dealing(self, protocol: str = "") -> Dealing:
+        """A request under the law of this moment."""
+        return Dealing(self.gate, self.gate.laws(self.who.principal), self.who, self.session, self.name, protocol)
+
+    def listing(self, dealing: Dealing) -> Listing:
+        """What the server lists, for this request."""
+        return Listing(dealing, self.server, self.pins, self.prefix)
+
+    # ---- A tool call --------------------------------------------------------------------------------------------------
+
+    async def _call(self, dealing: Dealing, params: JsonMap, client: Client) -> JsonMap:
+        name, args, brought = params.get("name"), params.get("arguments"), replied(params)
+        if not isinstance(name, str) or not isinstance(args if args is not None else {}, dict):
+            raise Rpc(PARAMS, "a call names a tool, and its arguments are an object")
+        sent = _known("tools/call", params)
+        tool = self.prefix + name
+        await self.listing(dealing).holds(name, sent, client)
+        await self._user_said(dealing, sent)
+        judged = await dealing.call(tool, args or {})
+        decision = judged.decision
+        try:
+            record = await dealing.record(decision, "tool_call", {"args": dump(dict(judged.event.args))}, tool)
+            if decision.effect == "require_approval":
+                claim = await Asking(dealing, judged, self.gate.approvals, self.seal).claimed(client, brought)
+            elif decision.effect == "allow":
+                claim = None
+                if reasons := dealing.stops(tool):
+                    decision = replace(decision, effect="stop", reason="; ".join(sorted(reasons)))
+                    record = await dealing.record(decision, "tool_call", {}, tool)
+                    raise NotYet(decision, self._refused(dealing, decision, tool))
+            else:
+                raise NotYet(decision, self._refused(dealing, decision, tool))
+        except NotYet as error:
+            if error.decision is not decision:
+                record = await dealing.record(error.decision, "tool_call", {}, tool, {"approval": error.approval})
+            return {"result": _withheld(error.text, refusals.told(error.decision, record, error.approval, self.gate.ways.retry_after_s))}
+        except Question as error:
+            await dealing.note("asked", tool)
+            return {"result": error.result}
+        sent = {**sent, "name": name, "arguments": dict(judged.event.args)}
+        return await self._sent(dealing, tool, sent, client, claim)
+
+    async def _sent(self, dealing: Dealing, tool: str, sent: JsonMap, client: Client, claim: Claim | None) -> JsonMap:
+        """Send a call that may run, and judge what comes of it."""
+        try:
+            reply = await self.server.ask("tools/call", sent, client)
+        except Rpc as error:
+            await self._ended(claim, "failed", "")
+            await dealing.note("failed", tool, {"error": error.code}, "result")
+            raise
+        await self._ended(claim, "failed" if "error" in reply else "done", digest_bytes(dump(reply)))
+        said = await self._heard(dealing, "tool_result", reply, tool)
+        if said.withheld is None:
+            return said.reply
+        text = f"{tool} has run, and its result is withheld: {refusals.refusal(said.decision, dealing.law.book.policy)}"
+        return {"result": _withheld(text, refusals.told(said.decision, said.withheld))}
+
+    async def _ended(self, claim: Claim | None, how: Any, result: str) -> None:
+        if claim is not None and self.gate.approvals is not None:
+            await _later(lambda: self.gate.approvals.finish(claim, how, result))  # type: ignore[union-attr]  # looked at a line above
+
+    # ---- What is read -------------------------------------------------------------------------------------------------
+
+    async def _read(self, dealing: Dealing, method: str, params: JsonMap, client: Client) -> JsonMap:
+        tool, brought = JUDGED[method], replied(params)
+        sent = _known(method, params)
+        args = {key: value for key, value in sent.items() if key in ("uri", "name", "arguments")}
+        await self._user_said(dealing, sent)
+        judged = await dealing.call(tool, {"server": self.name, **args})
+        record = await dealing.record(judged.decision, "tool_call", {"args": dump(dict(judged.event.args))}, tool)
+        claim: Claim | None = None
+        try:
+            if judged.decision.effect == "require_approval":
+                claim = await Asking(dealing, judged, self.gate.approvals, self.seal).claimed(client, brought)
+            elif judged.decision.effect != "allow":
+                raise NotYet(judged.decision, self._refused(dealing, judged.decision, tool))
+        except NotYet as error:
+            raise Rpc(WITHHELD, error.text, {"bylaw": refusals.told(error.decision, record, error.approval)}) from None
+        except Question as error:
+            return {"result": error.result}
+        sent |= {key: value for key, value in judged.event.args.items() if key != "server"}
+        try:
+            reply = await self.server.ask(method, sent, client)
+        except Rpc:
+            await self._ended(claim, "failed", "")
+            raise
+        await self._ended(claim, "failed" if "error" in reply else "done", digest_bytes(dump(reply)))
+        said = await self._heard(dealing, "document", reply, tool)
+        if said.withheld is not None:
+            raise _withheld_rpc(dealing, said.decision, said.withheld)
+        return said.reply
+
+    async def _pass(self, dealing: Dealing, method: str, params: JsonMap, client: Client) -> JsonMap:
+        if (reasons := dealing.stops("")) and method not in ("ping", "initialize", "server/discover"):
+            raise _stopped(reasons)
+        reply = await self.server.ask(method, params, client)
+        said = await self._heard(dealing, "document", reply, "", taints=False, quiet=True)
+        if said.withheld is not None:
+            raise _withheld_rpc(dealing, said.decision, said.withheld)
+        return said.reply
+
+    # ---- Meanwhile ----------------------------------------------------------------------------------------------------
+
+    async def from_server(self, message: JsonMap) -> JsonMap | None:
+        """What a server asks or tells the client, as the client may see it; None where it may not."""
+        dealing = self.dealing()
+        try:
+            said = await self._heard(dealing, "document", message, "", taints="id" in message, quiet=True)
+        except BylawError as error:
+            LOG.error("a message of %s is not handed on: %s", self.name, error.what)
+            return None
+        return said.reply if said.withheld is None else None
+
+    async def from_client(self, message: JsonMap) -> JsonMap:
+        """What a client answers a server, as the server may see it: an error, where it may not."""
+        said = await self.dealing().said("input", {"result": message.get("result", {})}, taints=False)
+        if "error" in message or said.decision.effect in OPEN:
+            return message | ({"result": said.body["result"]} if "result" in message else {})
+        return answer(id_of(message), {"error": Rpc(WITHHELD, "the answer is withheld").error})
+
+    async def tell(self, message: JsonMap) -> None:
+        """Hand a client's notification on, if it is one that passes."""
+        if message.get("method") in TOLD:
+            await self.server.tell(message)
+
+    async def _user_said(self, dealing: Dealing, sent: JsonMap) -> None:
+        """Judge what a user answers to a server's own questions; raises Rpc."""
+        if (answers := sent.get("inputResponses")) is not None:
+            said = await dealing.said("input", {"inputResponses": answers}, taints=False)
+            record = await dealing.record(said.decision, "input", {"request": dump(answers)})
+            if said.decision.effect not in OPEN:
+                raise _withheld_rpc(dealing, said.decision, record)
+
+    async def _heard(
+        self, dealing: Dealing, surface: Surface, reply: JsonMap, tool: str, taints: bool = True, quiet: bool = False
+    ) -> "Said":
+        """What a server said, judged and recorded. `quiet`: what is nothing but let through is not recorded."""
+        result = reply.get("result")
+        if isinstance(result, dict) and result.get("resultType", "complete") not in ENDS:
+            decision = dealing.no("a kind of result that is not known here", "result")
+        else:
+            said = await dealing.said(surface, reply, tool, taints)
+            decision, reply = said.decision, said.body
+        if quiet and decision.effect == "allow" and not decision.clauses:
+            return Said(reply, decision, None)
+        record = await dealing.record(decision, surface, {"result": dump(reply)}, tool)
+        return Said(reply, decision, None if decision.effect in OPEN else record)
+
+    def _refused(self, dealing: Dealing, decision: Decision, tool: str) -> str:
+        return f"{tool} was not called. {refusals.completion(decision, dealing.law.book.policy, 'request')}"
+
+
+class Said(NamedTuple):
+    """What a server said, as it may be handed on."""
+
+    reply: JsonMap
+    decision: Decision
+    withheld: str | None  # the record of what withholds it
+
+
+def _withheld(text: str, told: JsonMap) -> JsonMap:
+    """A tool's result of our own."""
+    return {"resultType": "complete", "content": [{"type": "text", "text": text}], "isError": True, "_meta": {"bylaw": told}}
+
+
+def _withheld_rpc(dealing: Dealing, decision: Decision, record: str) -> Rpc:
+    return Rpc(WITHHELD, refusals.refusal(decision, dealing.law.book.policy), {"bylaw": refusals.told(decision, record)})
+
+
+def _stopped(reasons: Any) -> Rpc:
+    return Rpc(WITHHELD, f"stopped: {'; '.join(sorted(reasons))}")
+
+
+def _known(method: str, params: JsonMap) -> JsonMap:
+    """The parameters that are judged and sent; another one does not pass, for nobody has looked at it. Raises Rpc."""
+    if unknown := params.keys() - set(KNOWN[method]):
+        raise Rpc(PARAMS, f"{method} has a parameter {min(unknown)[:60]!r} that nobody has said how to judge")
+    return dict(params)
+
+
+async def _later(work: Callable[[], Any]) -> Any:
+    return await asyncio.get_running_loop().run_in_executor(None, work)

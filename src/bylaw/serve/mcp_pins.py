@@ -1,0 +1,117 @@
+"""Tool definitions pinned by hash: what a model is told of a tool stays what somebody has accepted.
+
+The digest is over name, title, description, schemas and annotations. At first sight a tool is pinned as it is listed. A server that lists
+another definition later is a finding: recorded, and the tool is neither shown nor called until a person accepts it (`bylaw mcp pins
+accept`), or the server lists the accepted one again. A tool that the server does not list is not called.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bylaw.canonical import canonical, digest_bytes
+from bylaw.errors import StoreError
+from bylaw.serve.wire import JsonMap
+from bylaw.store import mcp_rows as rows
+from bylaw.store.database import Store
+from bylaw.store.mcp_rows import Listed, Pin
+
+LEFT_OUT: Final = ("_meta", "icons")  # of a definition: no model reads them
+FRESH_S: Final = 300.0  # after which a server is asked anew what it lists, before one of its tools is called
+MAX_TOOLS: Final = 5_000
+MAX_NAME: Final = 200
+
+
+@dataclass(slots=True)
+class Standing:
+    """What one server has listed in this process."""
+
+    schemas: dict[str, Any] = field(default_factory=dict)  # of the arguments, by tool
+    changed: dict[str, Pin] = field(default_factory=dict)
+    listed_at: float = 0.0  # 0: never
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What came of looking at a list of tools."""
+
+    new: tuple[str, ...]
+    changed: tuple[Pin, ...]  # that were not known to be so
+
+
+class Pins:
+    """The pins of one store, and what servers list."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._standing: dict[str, Standing] = {}
+
+    def standing(self, server: str) -> Standing:
+        """What a server has listed here."""
+        return self._standing.setdefault(server, Standing())
+
+    async def look(self, server: str, tools: Sequence[Any]) -> Looked:
+        """Hold tools, as they are listed, against their pins; raises StoreError."""
+        listed = [one for tool in tools if (one := listed_as(tool)) is not None]
+        new, changed, known = await self._later(self._look, server, listed)
+        standing = self.standing(server)
+        fresh = tuple(pin for pin in changed if (old := standing.changed.get(pin.tool)) is None or old.seen != pin.seen)
+        for tool in tools:
+            if isinstance(tool, dict) and isinstance(name := tool.get("name"), str):
+                standing.schemas[name] = tool.get("inputSchema")
+        for name in known:
+            standing.changed.pop(name, None)
+        standing.changed |= {pin.tool: pin for pin in changed}
+        return Looked(tuple(new), fresh)
+
+    async def holds(self, server: str, tool: str) -> bool:
+        """Whether a tool that was listed is the one that was accepted; asked of the store where it was not."""
+        standing = self.standing(server)
+        if tool not in standing.changed:
+            return True
+        now = await self._later(self._pin, server, tool)
+        if now is not None and not now.changed:
+            del standing.changed[tool]
+            return True
+        return False
+
+    def _look(self, server: str, listed: Sequence[Listed]) -> tuple[list[str], list[Pin], list[str]]:
+        now_ms = round(time.time() * 1000)
+        with self._store.reading() as connection:
+            known: Mapping[str, Pin] = {pin.tool: pin for pin in rows.pins(connection, server)}
+        new = rows.first(self._store, server, fresh, now_ms) if (fresh := [one for one in listed if one.tool not in known]) else []
+        changed, same = [], []
+        for one in listed:
+            pin = known.get(one.tool)
+            if pin is None:
+                continue
+            if pin.seen != one.digest:
+                rows.seen(self._store, server, one, now_ms)
+            if one.digest == pin.digest:
+                same.append(one.tool)
+            else:
+                changed.append(pin._replace(seen=one.digest, seen_definition=one.definition))
+        return new, changed, same
+
+    def _pin(self, server: str, tool: str) -> Pin | None:
+        with self._store.reading() as connection:
+            return rows.pin(connection, server, tool)
+
+    @staticmethod
+    async def _later(work: Any, *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(None, work, *args)
+
+
+def listed_as(tool: Any) -> Listed | None:
+    """A tool as it is pinned; None for what is no tool, which is not shown either. Raises StoreError on numbers that JSON cannot say."""
+    name = tool.get("name") if isinstance(tool, dict) else None
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not name.isprintable():
+        return None
+    told: JsonMap = {key: value for key, value in tool.items() if key not in LEFT_OUT}
+    try:
+        definition = canonical(told)
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"the definition of {name!r} cannot be pinned: {error}", "The server's list is not shown.") from error
+    return Listed(name, digest_bytes(definition), definition)

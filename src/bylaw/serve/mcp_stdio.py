@@ -1,0 +1,226 @@
+"""`bylaw mcp`: a line pump between a client's standard input and output and a server that is a child of ours.
+
+A message is one line of JSON. Requests are answered each in its own task, so that one that waits for a person holds up no other; what
+changes nothing keeps its order. Standard output belongs to the protocol: whatever else is to be said goes to standard error.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bylaw.serve.door import NotIn
+from bylaw.serve.mcp_child import Child
+from bylaw.serve.mcp_line import Line, Server
+from bylaw.serve.mcp_wire import (
+    CAPABILITIES_KEY,
+    INVALID,
+    MAX_MESSAGE_BYTES,
+    Id,
+    Rpc,
+    answer,
+    id_of,
+    is_modern,
+    kind_of,
+    meta_of,
+    params_of,
+    read,
+    takes_forms,
+)
+from bylaw.serve.wire import JsonMap, dump
+
+OURS: Final = "bylaw-"  # what the ids of requests begin with that we send to the client
+ASK_S: Final = 600.0  # how long a user may think about a form
+MAX_TASKS: Final = 1_000  # requests that are being answered
+BUSY: Final = -32000
+LOG: Final = logging.getLogger(__name__)
+
+MakeLine = Callable[[Server], Line]  # for one request: who asks may have changed; raises NotIn
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The client, as one of its requests sees it."""
+
+    pump: "Pump"
+    request: Id | None
+    modern: bool
+    forms: bool
+
+    async def ask(self, method: str, params: JsonMap) -> JsonMap:
+        """Ask the client something; its result. Nobody answering is a `cancel`."""
+        return await self.pump.ask_client(method, params)
+
+    async def tell(self, message: JsonMap) -> None:
+        """Hand a notification on."""
+        self.pump.write(message)
+
+
+@dataclass
+class Pump:
+    """Everything between one client and one child."""
+
+    client_in: StreamReader
+    client_out: StreamWriter
+    make: MakeLine
+    child: Child | None = None
+    _forms: bool = False  # what the client said at `initialize`
+    _next: int = 0
+    _asked: dict[str, asyncio.Future[JsonMap]] = field(default_factory=dict)  # by us, of the client
+    _passed: dict[str, Id] = field(default_factory=dict)  # by the server, of the client: the server's ids
+    _tasks: dict[Id, asyncio.Task[None]] = field(default_factory=dict)
+
+    async def run(self, child: Child) -> None:
+        """Until the client or the server ends."""
+        self.child = child
+        reading = asyncio.ensure_future(self._read())
+        await asyncio.wait({reading, child.ended}, return_when=asyncio.FIRST_COMPLETED)
+        if not reading.done():
+            reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
+        for future in self._asked.values():
+            future.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def write(self, message: JsonMap) -> None:
+        """Hand a message to the client."""
+        self.client_out.write(dump(message) + b"\n")
+
+    async def ask_client(self, method: str, params: JsonMap) -> JsonMap:
+        """Ask the client, and wait for what it answers."""
+        self._next += 1
+        ours = f"{OURS}{self._next}"
+        future = self._asked[ours] = asyncio.get_running_loop().create_future()
+        self.write({"jsonrpc": "2.0", "id": ours, "method": method, "params": params})
+        try:
+            reply = await asyncio.wait_for(future, ASK_S)
+        except (TimeoutError, asyncio.CancelledError):
+            return {"action": "cancel"}
+        finally:
+            del self._asked[ours]
+        result = reply.get("result")
+        return result if isinstance(result, dict) else {"action": "cancel"}
+
+    async def heard(self, message: JsonMap) -> None:
+        """What the server asks or tells the client."""
+        if self.child is None:
+            return
+        seen = await self.make(self.child).from_server(message)
+        if "id" in message:
+            theirs = id_of(message)
+            if theirs is None or seen is None:
+                await self.child.tell(answer(theirs, {"error": Rpc(INVALID, "withheld").error}))
+                return
+            self._next += 1
+            ours = f"{OURS}{self._next}"
+            self._passed[ours] = theirs
+            seen = {**seen, "id": ours}
+        if seen is not None:
+            self.write(seen)
+
+    # ---- From the client ----------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                line = await self.client_in.readline()
+            except ValueError:
+                self.write(answer(None, {"error": Rpc(INVALID, f"a message may have {MAX_MESSAGE_BYTES} bytes").error}))
+                continue
+            if not line:
+                return
+            if line.strip():
+                await self._take(line)
+
+    async def _take(self, line: bytes) -> None:
+        child = self.child
+        assert child is not None  # `run` has set it
+        try:
+            message = read(line)
+            kind = kind_of(message)
+            if kind == "request":
+                self._begin(message, child)
+            elif kind == "notification":
+                await self._told(message, child)
+            else:
+                await self._replied(message, child)
+        except Rpc as error:
+            self.write(answer(error.to, {"error": error.error}))
+        except NotIn as error:
+            self.write(answer(id_of(message), {"error": Rpc(INVALID, error.what).error}))
+
+    def _begin(self, message: JsonMap, child: Child) -> None:
+        request = id_of(message)
+        assert request is not None  # `kind_of` has looked
+        if request in self._tasks:
+            raise Rpc(INVALID, "a request with this id is being answered", to=request)
+        if len(self._tasks) >= MAX_TASKS:
+            raise Rpc(BUSY, "too many requests are being answered", to=request)
+        modern, params = is_modern(message), params_of(message)
+        if message["method"] == "initialize":
+            self._forms = takes_forms(params.get("capabilities"))
+        forms = takes_forms(meta_of(params).get(CAPABILITIES_KEY)) if modern else self._forms
+        line = self.make(child)
+        self._tasks[request] = asyncio.ensure_future(self._answer(line, message, Caller(self, request, modern, forms)))
+
+    async def _answer(self, line: Line, message: JsonMap, caller: Caller) -> None:
+        try:
+            self.write(await line.answer(message, caller))
+            await self.client_out.drain()
+        except ConnectionError:
+            LOG.warning("the client has gone")
+        finally:
+            if caller.request is not None:
+                self._tasks.pop(caller.request, None)
+
+    async def _told(self, message: JsonMap, child: Child) -> None:
+        if message["method"] == "notifications/cancelled":
+            request = params_of(message).get("requestId")
+            if isinstance(request, str | int) and child.sent(request) is None:
+                if (task := self._tasks.get(request)) is not None:
+                    task.cancel()  # nothing of it was sent
+                return
+        await self.make(child).tell(message)
+
+    async def _replied(self, message: JsonMap, child: Child) -> None:
+        ours = message.get("id")
+        if not isinstance(ours, str):
+            return
+        if (future := self._asked.get(ours)) is not None:
+            if not future.done():
+                future.set_result(message)
+        elif (theirs := self._passed.pop(ours, None)) is not None:
+            await child.tell({**await self.make(child).from_client(message), "id": theirs})
+
+
+async def streams() -> tuple[StreamReader, StreamWriter]:
+    """Standard input and output of this process."""
+    loop = asyncio.get_running_loop()
+    reader = StreamReader(limit=MAX_MESSAGE_BYTES)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sys.stdout)
+    return reader, StreamWriter(transport, protocol, None, loop)
+
+
+async def pump(command: list[str], make: MakeLine) -> int | None:
+    """Stand between this process's standard streams and a server; how the server ended, where it did so by itself. Raises Ended."""
+    reader, writer = await streams()
+    made = Pump(reader, writer, make)
+    child = await Child.start(command, made.heard)
+    running = asyncio.ensure_future(made.run(child))
+    loop = asyncio.get_running_loop()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(one, running.cancel)
+    with suppress(asyncio.CancelledError):
+        await running
+    alone = child.ended.done()
+    code: Any = await child.close()
+    with suppress(ConnectionError):
+        await writer.drain()
+    return code if alone else None

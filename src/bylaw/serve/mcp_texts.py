@@ -1,0 +1,109 @@
+"""Every text in an MCP message: gathered, so that it is judged as one, and each finding cut out where it stands.
+
+A result is content, structured content, messages, descriptions: any string in it may be read by a model. So all strings are judged
+together, names of fields too, in the order in which they stand; only what is no text (base64 of images, sound and blobs) is left
+out, and is named as media that no rail can look into.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
+
+from bylaw.govern.streaming import redacted
+from bylaw.serve.wire import MAX_TEXTS, JsonMap, Path, put
+from bylaw.types import Hit
+
+BETWEEN: Final = "\n"
+MEDIA: Final = frozenset({"image", "audio"})  # kinds of content whose `data` no rail can read
+_WORDS: Final = (
+    "2.0 text image audio resource resource_link complete input_required user assistant object string number integer boolean array "
+    "application/json text/plain"
+)
+_PLAIN: Final = (
+    "_meta annotations arguments audience blob completion contents content contextArguments cursor data description destructiveHint "
+    "elicitation hasMore icons idempotentHint id inputSchema instructions isError lastModified level logger message messages mimeType "
+    "name nextCursor openWorldHint outputSchema priority progress progressToken prompts properties readOnlyHint required resource "
+    "resources resourceTemplates result resultType role size src structuredContent text theme title tools total type uri uriTemplate "
+    "values ttlMs cacheScope requestState inputRequests method params mode requestedSchema serverInfo version capabilities "
+    "protocolVersion supportedVersions"
+)
+WORDS: Final = frozenset(_WORDS.split())  # values that the protocol itself gives, which say nothing
+PLAIN: Final = frozenset(_PLAIN.split())  # names of fields that the protocol itself gives; any other name is a text
+
+
+class Piece(NamedTuple):
+    """One text, and where it stands; without a path nothing can be cut out of it."""
+
+    path: Path
+    text: str
+
+
+class Uncut(Exception):  # noqa: N818  # its caller withholds the whole
+    """Something was found where nothing can be cut out."""
+
+
+class TooMany(Exception):  # noqa: N818  # the same
+    """More texts than are looked through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """All texts of one message."""
+
+    pieces: tuple[Piece, ...]
+    media: tuple[str, ...]  # kinds of what no rail can read
+
+    @property
+    def whole(self) -> str:
+        """The text that is judged."""
+        return BETWEEN.join(piece.text for piece in self.pieces)
+
+
+def gathered(body: JsonMap) -> Gathered:
+    """The texts of a message; raises TooMany."""
+    pieces: list[Piece] = []
+    media: list[str] = []
+    for piece in _texts(body, (), media):
+        if len(pieces) >= MAX_TEXTS:
+            raise TooMany
+        pieces.append(piece)
+    return Gathered(tuple(pieces), tuple(media))
+
+
+def cut(body: JsonMap, found: Gathered, hits: Sequence[Hit]) -> None:
+    """Cut every hit out of the texts it touches; raises Uncut."""
+    at = 0
+    for piece in found.pieces:
+        end = at + len(piece.text)
+        mine = [_within(hit, at, end) for hit in hits if hit.start < end and hit.end > at]
+        if mine:
+            if not piece.path:
+                raise Uncut
+            put(body, piece.path, redacted(piece.text, mine))
+        at = end + len(BETWEEN)
+
+
+def _within(hit: Hit, start: int, end: int) -> Hit:
+    return replace(hit, start=max(hit.start, start) - start, end=min(hit.end, end) - start)
+
+
+def _texts(value: Any, path: Path, media: list[str]) -> Iterator[Piece]:
+    if isinstance(value, str):
+        if value:
+            yield Piece(path, value)
+    elif isinstance(value, Mapping):
+        kind = value.get("type")
+        binary = "data" if kind in MEDIA else "blob"
+        if isinstance(value.get(binary), str):
+            media.append(str(kind) if binary == "data" else "blob")
+        for name, item in value.items():
+            if (name == binary and isinstance(item, str)) or (isinstance(item, str) and item in WORDS):
+                continue
+            if name not in PLAIN:
+                yield Piece((), name)
+            yield from _texts(item, (*path, name), media)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts(item, (*path, index), media)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield Piece((), str(value))
