@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from bylaw.errors import BylawError, PolicyError, StoreError
+from bylaw.govern import basis
 from bylaw.govern.engine import decide
 from bylaw.govern.outcomes import Blocked, both, named
 from bylaw.govern.places import Calendar, Places
@@ -98,6 +99,9 @@ class Judged:
     book: Rulebook
     placed: tuple[Any, ...] = ()  # hits with their places in the arguments
     votes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # of the checks that clauses require, by clause
+    facts: Any = None  # what rails knew besides
+    whole: bool = True
+    cut: bool = False  # the event is not all that was judged
 
 
 class Standing:
@@ -250,7 +254,7 @@ class Guard:
         requiring = whole and event.surface == "output" and any(clause.requires for clause in book.policy.clauses)
         stops = self.stopped(event.principal, event.tool)
         if not names and not requiring:
-            return Judged(event, decide(event, book, EMPTY, (), stops), book)
+            return Judged(event, decide(event, book, EMPTY, (), stops), book, whole=whole)
         from bylaw.govern.rails import ensemble  # noqa: PLC0415  # RE2 loads only where a rule asks a rail
         from bylaw.govern.rails.asking import Answer, ask  # noqa: PLC0415  # the same
         from bylaw.govern.rails.rail import NO_FACTS  # noqa: PLC0415  # the same
@@ -267,7 +271,7 @@ class Guard:
             votes[one.clause] = dict(agreement.votes)
             if further := one.decided(agreement, book.digest):
                 decision = both(decision, further)
-        return Judged(event, decision, book, answer.placed, votes)
+        return Judged(event, decision, book, answer.placed, votes, facts, whole)
 
     def stopped(self, principal: Mapping[str, Any], tool: str = "", now: bool = False) -> tuple[str, ...]:
         """Why an emergency stop applies; `now` asks the store and not the memory."""
@@ -294,8 +298,10 @@ class Guard:
             "rules": list(decision.rules),
             "policy": decision.policy,
             "approval": approval,
-            "contents": contents | ({"args": _shown(event.args)} if event.args else {}),
-            "facts": {"route": "guard", **({"undecided": list(decision.undecided)} if decision.undecided else {}), **checks},
+            "contents": contents | ({"args": _shown(event.args)} if event.args else {}) | basis.of_event(event, judged.facts, judged.whole),
+            "facts": {"route": "guard", **basis.facts(judged.cut)}
+            | ({"undecided": list(decision.undecided)} if decision.undecided else {})
+            | checks,
         }
         return decision if self.record(entry) else unrecorded(decision)
 

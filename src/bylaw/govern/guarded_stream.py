@@ -262,7 +262,7 @@ class Flow:
             for met in one.decisions:
                 decision = both(decision, met)
         event = replace(self._event, text="".join(voice.out))
-        decision = self._guard.recorded(Judged(event, replace(decision, hits=()), self._book))
+        decision = self._guard.recorded(Judged(event, replace(decision, hits=()), self._book, cut=decision.effect != "allow"))
         if decision.effect not in ("allow", "redact"):
             raise blocked(decision, WITHHELD)
         for call in voice.calls.values():
@@ -273,7 +273,7 @@ class Flow:
         return [{"index": at, **call} for at, call in sorted(voice.calls.items())]
 
     def _refused(self, decision: Decision) -> Blocked:
-        self._guard.recorded(Judged(self._event, decision, self._book))
+        self._guard.recorded(Judged(self._event, decision, self._book, cut=True))
         return blocked(decision, WITHHELD)
 
     def _look(self, text: str) -> Sequence[Hit]:

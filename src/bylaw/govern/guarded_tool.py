@@ -156,7 +156,7 @@ def _uncut(judged: Judged) -> Judged:
     if judged.decision.effect in ("block", "stop"):
         return judged
     reason = f"{judged.decision.reason}: what was found cannot be cut out"
-    return replace(judged, decision=replace(judged.decision, effect="block", reason=reason, needs=()))
+    return replace(judged, decision=replace(judged.decision, effect="block", reason=reason, needs=()), cut=True)
 
 
 def _ref(call: Call) -> str:

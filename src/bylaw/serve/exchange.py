@@ -20,7 +20,7 @@ from bylaw.govern.rails.ensemble import FACT
 from bylaw.govern.rails.rail import NO_FACTS, RailFacts
 from bylaw.govern.session import History
 from bylaw.govern.streaming import redacted
-from bylaw.serve import refusals, thoughts
+from bylaw.serve import based, refusals, thoughts
 from bylaw.serve.ends import OPEN, Done, Refused, Settled, UpstreamSaid
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.law import Law, blocked, together
@@ -54,6 +54,7 @@ class Exchange:
     input_record: str = ""
     preface: Preface | None = None  # the notice that is due in the reply
     votes: dict[str, Any] = field(default_factory=dict)  # of the checks on the answer that was judged last, by clause
+    on: based.On = field(default_factory=based.On)  # what it was judged on
     _rail_facts: RailFacts | None = None
 
     # ---- What goes in -------------------------------------------------------------------------------------------------
@@ -62,7 +63,7 @@ class Exchange:
         """Judge the request, take out of it what must not reach the model, and begin its record; raises Refused."""
         decisions = [self.media()] if self.asked.media else []
         facts, known, stops = self.rail_facts(), None, self.stops("")
-        await self.session.known(self.law.session_wanted)
+        self.on.before = await self.session.known(self.law.session_wanted)
         for text in self.asked.texts:
             if text.role == "assistant" and self.session.said(without(self.law.sayings, self.place, text.text)):
                 continue  # left here, and was judged then
@@ -77,7 +78,7 @@ class Exchange:
             decisions.append(decision)
             if text.surface == "input":
                 continue
-            after = partial(_after, event, decision, self.law.book.trusted)
+            after = partial(based.after, event, decision, self.law.book.trusted)
             await self.session.change(after, self.law.reads_session)
         if not decisions:
             decisions.append(await self.law.judge(self.event("input", ""), facts, self.stops("")))
@@ -105,6 +106,7 @@ class Exchange:
         """Act on a redaction where the text stands. Where nothing can be cut out, it is a block."""
         if decision.effect != "redact":
             return decision
+        self.on.cut = True
         if not text.path:
             return replace(decision, effect="block", reason=f"{decision.reason}: nothing can be cut out where it stands")
         put(body, text.path, redacted(text.text, decision.hits))
@@ -159,6 +161,7 @@ class Exchange:
             decision = await self.law.judge(self.event("thinking", text.text), facts, self.stops(""))
             if decision.effect == "redact" and text.path:
                 put(body, text.path, redacted(text.text, decision.hits))
+                self.on.cut = True
             decisions.append(decision)
         for text in choice.texts:
             decision = self.cut(body, text, await self.law.judge(self.event(text.surface, text.text), facts, self.stops("")))
@@ -178,12 +181,15 @@ class Exchange:
 
     async def weigh_calls(self, calls: Sequence[Call], before: Decision) -> list[tuple[Call, Decision]]:
         """What is decided on each call, each of them after those before it; counted where all of them may leave."""
+        self.on.then, self.on.calls = self.session.history, []
         if not calls:
             return []
         for attempt in range(TRIES):
             judged: list[tuple[Call, Decision]] = []
             begun = history = await self.session.begun(self.law.reads_session, attempt)
+            self.on.calls = []
             for call in calls:
+                self.on.calls.append(history)
                 event = self.call_event(call, history)
                 judged.append((call, await self.judge_call(call, event)))
                 history = history.after(event, self.passed)
@@ -262,7 +268,7 @@ class Exchange:
         for at, call in enumerate(calls if approval else ()):  # a call that waits counts: two halves of one refund are not both small
             event = self.call_event(call, self.session.history)
             waits = replace(self.passed, effect="require_approval")
-            await self.session.change(partial(_waiting, event, waits, held(approval, at)), self.law.reads_session)
+            await self.session.change(partial(based.waiting, event, waits, held(approval, at)), self.law.reads_session)
         return approval, words
 
     async def wait_for(self, what: Mapping[str, Any], decision: Decision) -> tuple[str, str]:
@@ -292,18 +298,22 @@ class Exchange:
         if waiting is not None:
             self.pending = None
             if waiting["decision"] == "allow" and not waiting["clauses"]:  # nothing to say of it but that it came: one entry for both
-                contents["request"] = waiting["contents"]["request"]
+                contents |= waiting["contents"]
                 more["input"] = "allow"
             else:
                 entries.append(waiting)
-        entries += [self.entry(decision, "output", contents, facts=more), *(self.call_entry(call, one) for call, one in calls)]
+        entries += [
+            self.entry(decision, "output", contents, facts=more),
+            *(self.call_entry(call, one, at) for at, (call, one) in enumerate(calls)),
+        ]
         if len(entries) == 1:
             return await self.write(entries[0])
         return (await asyncio.gather(*(self.write(entry) for entry in entries)))[-1]
 
-    def call_entry(self, call: Call, decision: Decision) -> dict[str, Any]:
+    def call_entry(self, call: Call, decision: Decision, at: int) -> dict[str, Any]:
         """What is recorded of one call."""
         contents = {"args": dump(dict(call.args))} if call.args is not None else {}
+        contents |= based.of_call(self, self.on.calls[at])
         return self.entry(decision, "tool_call", contents) | {"tool": call.tool[:MAX_TOOL_CHARS].encode("utf-8", "replace").decode()}
 
     def entry(
@@ -319,8 +329,8 @@ class Exchange:
             "clauses": decision.clauses,
             "rules": decision.rules,
             "policy": decision.policy,
-            "contents": contents,
-            "facts": {**facts, "route": self.route.path}
+            "contents": {**contents, **based.contents(self, surface)} if kind == "decision" else contents,
+            "facts": {**facts, "route": self.route.path, **based.facts(self, int(time()) // 3600 % 24)}
             | ({"undecided": list(decision.undecided)} if decision.undecided else {})
             | ({"notice": self.preface.fact} if self.preface and surface != "tool_call" else {})
             | ({"tenant": tenant} if (tenant := self.who.principal.get("tenant")) and decision.effect in APPEALED else {}),
@@ -355,7 +365,7 @@ class Exchange:
 
     def env(self) -> Mapping[str, Any]:
         """Where and when, in UTC."""
-        return {"name": "", **self.gate.ways.env, "hour": int(time()) // 3600 % 24}
+        return {"name": "", "hour": int(time()) // 3600 % 24, **self.gate.ways.env}
 
     def stops(self, tool: str) -> Collection[str]:
         """Why this is stopped, if it is."""
@@ -385,11 +395,3 @@ def readable(call: Call) -> bool:
 def held(approval: str, at: int) -> str:
     """How a session names a call that waits."""
     return f"{approval}/{at}"
-
-
-def _after(event: Event, decision: Decision, trusted: frozenset[str], history: History) -> History:
-    return history.after(event, decision, trusted=trusted)
-
-
-def _waiting(event: Event, waits: Decision, ref: str, history: History) -> History:
-    return history.after(event, waits, ref)

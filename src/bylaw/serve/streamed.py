@@ -45,7 +45,9 @@ class Gates:
         exchange = self.exchange
         if not exchange.law.reads_thinking:
             return Decision("allow", (), (), exchange.law.digest)
-        return exchange.law.now(exchange.event("thinking", text.text), exchange.rail_facts(), exchange.stops(""))
+        decision = exchange.law.now(exchange.event("thinking", text.text), exchange.rail_facts(), exchange.stops(""))
+        exchange.on.cut |= decision.effect == "redact"
+        return decision
 
 
 def may_stream(exchange: Exchange) -> bool:
@@ -115,6 +117,7 @@ class Run:
         exchange = self.exchange
         met = [*done.met, *[await self.loose(text) for text in done.loose]]
         before = together(met) if met else Decision("allow", (), (), exchange.law.digest)
+        exchange.on.cut |= any(one.effect != "allow" for one in met)  # what is recorded is what was left of it
         if reasons := exchange.stops(""):
             before = replace(before, effect="stop", reason="; ".join(sorted(reasons)))
         calls = await exchange.weigh_calls(done.calls, before)
