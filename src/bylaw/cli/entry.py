@@ -21,6 +21,7 @@ from bylaw.cli import (
     keys,
     label,
     ledger,
+    mcp,
     policy,
     prompts,
     replay,
@@ -112,6 +113,7 @@ app.command("prompts", short_help="Make prompts to train and test with.")(prompt
 app.add_typer(label.app, name="label", short_help="Collect people's preferences and labels.")
 app.add_typer(judge.app, name="judge")
 app.command("serve", short_help="Stand between clients and a model.")(serve.serve)
+app.add_typer(mcp.app, name="mcp", short_help="Govern an MCP server, and pin its tools.")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(appeals.app, name="appeals")

@@ -205,14 +205,14 @@ class Asking:
     def _message(self) -> str:
         args = canonical(dict(self.judged.event.args)).decode()
         shown = args if len(args) <= MAX_SHOWN else f"{args[:MAX_SHOWN]}… ({len(args)} characters)"
-        return f"{self._because()} asks for your consent to exactly this call:\n{self.judged.event.tool} {shown}"
+        return f"Do you consent to exactly this call? It needs a person under {self._because()}.\n{self.judged.event.tool} {shown}"
 
     def _because(self) -> str:
         decision = self.judged.decision
-        return cited(decision, self.dealing.law.book.policy) or decision.reason
+        return cited(decision, self.dealing.law.book.policy) or f"the default of tool calls ({decision.reason})"
 
     def _words(self, why: str) -> str:
-        return f"{self.judged.event.tool} was not called: {self._because()} asks for a person, {why}."
+        return f"{self.judged.event.tool} was not called: a person decides first, under {self._because()}, {why}."
 
     def _held(self, history: History) -> History:
         ref = self.judged.ref
@@ -249,4 +249,4 @@ def consent(answer: Any) -> bool | None:
 
 def waiting(because: str, approval: str) -> str:
     """What is said while people decide."""
-    return f"pending approval {approval}; retry the same call. Nothing was done: {because} asks for a person first."
+    return f"pending approval {approval}; retry the same call. Nothing was done; a person decides first, under {because}."

@@ -6,6 +6,7 @@ changes nothing keeps its order. Standard output belongs to the protocol: whatev
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from asyncio import StreamReader, StreamWriter
@@ -203,8 +204,9 @@ async def streams() -> tuple[StreamReader, StreamWriter]:
     """Standard input and output of this process."""
     loop = asyncio.get_running_loop()
     reader = StreamReader(limit=MAX_MESSAGE_BYTES)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sys.stdout)
+    inward, outward = (os.fdopen(os.dup(stream.fileno()), how, 0) for stream, how in ((sys.stdin, "rb"), (sys.stdout, "wb")))
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), inward)
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, outward)
     return reader, StreamWriter(transport, protocol, None, loop)
 
 
