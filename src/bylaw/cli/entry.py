@@ -21,10 +21,10 @@ from bylaw.cli import (
     keys,
     label,
     ledger,
-    mcp,
     policy,
     prompts,
     replay,
+    replay_ledger,
     review,
     serve,
     sessions,
@@ -113,7 +113,6 @@ app.command("prompts", short_help="Make prompts to train and test with.")(prompt
 app.add_typer(label.app, name="label", short_help="Collect people's preferences and labels.")
 app.add_typer(judge.app, name="judge")
 app.command("serve", short_help="Stand between clients and a model.")(serve.serve)
-app.add_typer(mcp.app, name="mcp", short_help="Govern an MCP server, and pin its tools.")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(appeals.app, name="appeals")
@@ -127,6 +126,7 @@ app.command("attack", short_help="Search for what breaks a target.")(attack.atta
 app.command("gate", short_help="Hold a measurement against limits and a baseline.")(gate.gate)
 app.command("compare", short_help="Several measurements side by side.")(gate.compare)
 evals.app.command("power", short_help="How many cases a policy's limits need.")(gate.power)
+app.command("replay", short_help="Recorded decisions under another policy.")(replay_ledger.replay)
 app.command("replay-agent", short_help="Recorded calls before a policy, no model.")(replay.replay_agent)
 app.add_typer(evals.app, name="suite", short_help="What a target is measured with.")
 app.command("demo", short_help="Show all of it on the embedded model.")(align.demo)
