@@ -101,6 +101,11 @@ class KeyRing:
             return None
         return _holder(self._keys, secret, self._clock.now_ms())
 
+    def named(self, key_id: str) -> Key | None:
+        """The key with this id, if it is good now: of somebody who has shown it before."""
+        found = self._keys.get(key_id) if self._watch.fresh() else None
+        return found[1] if found and _good(found[1], self._clock.now_ms()) else None
+
     def __len__(self) -> int:
         """How many keys there are that are not revoked."""
         return sum(key.revoked_at is None for _, key in self._keys.values())
@@ -168,9 +173,11 @@ def _holder(keys: Mapping[str, tuple[str, Key]], secret: str, now: int) -> Key |
     shape = SHAPE.fullmatch(secret)
     wanted, key = keys.get(shape[1], (NO_HASH, None)) if shape else (NO_HASH, None)
     same = hmac.compare_digest(wanted, digest_bytes(secret.encode("utf-8", "surrogatepass")))
-    if key is None or not same or key.revoked_at is not None:
-        return None
-    return key if key.grant.expires_at is None or now < key.grant.expires_at else None
+    return key if key is not None and same and _good(key, now) else None
+
+
+def _good(key: Key, now: int) -> bool:
+    return key.revoked_at is None and (key.grant.expires_at is None or now < key.grant.expires_at)
 
 
 def _all(connection: Connection) -> dict[str, tuple[str, Key]]:

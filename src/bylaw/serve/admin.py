@@ -13,7 +13,8 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bylaw.errors import BylawError
 from bylaw.govern import stops as emergency
@@ -61,10 +62,25 @@ def admin(desk: Desk) -> Starlette:
     by_path: dict[str, dict[str, Answer]] = {}
     for method, path, answer in rows:
         by_path.setdefault(path, {})[method] = answer
-    routes = [Route(path, answered(desk, _dispatched(some)), methods=list(some)) for path, some in by_path.items()]
+    routes: list[BaseRoute] = [Route(path, answered(desk, _dispatched(some)), methods=list(some)) for path, some in by_path.items()]
     for path, method in [*((path, "POST") for path in (*ROUTES, "/v1/embeddings")), ("/v1/models", "GET"), ("/v1/models/{id}", "GET")]:
         routes.append(Route(path, answered(desk, _elsewhere), methods=[method]))  # so that another method is told which one it is
+    routes.append(Mount("/console", app=_console(desk)))
     return Starlette(routes=routes, exception_handlers={HTTPException: _not_so})
+
+
+def _console(desk: Desk) -> ASGIApp:
+    """The console, loaded when somebody first opens it."""
+    made: list[ASGIApp] = []
+
+    async def opened(scope: Scope, receive: Receive, send: Send) -> None:
+        if not made:
+            from bylaw.serve.console.app import console  # noqa: PLC0415  # templates and pages that most processes never show
+
+            made.append(console(desk))
+        await made[0](scope, receive, send)
+
+    return opened
 
 
 def _dispatched(some: dict[str, Answer]) -> Answer:
@@ -131,7 +147,7 @@ async def approvals(desk: Desk, request: Request) -> Response:
     rooms = desk.approvals
     found: list[Approval] = await later(lambda: [one for room in rooms for one in room.find(states, tenant, most)])
     found = sorted(found, key=lambda one: one.requested_at, reverse=True)[:most]
-    seen = [one for one in found if _may_see(person, one) and wanted.get("requester", one.requester) == one.requester]
+    seen = [one for one in found if may_see(person, one) and wanted.get("requester", one.requester) == one.requester]
     return said({"approvals": [shown(one) for one in seen]})
 
 
@@ -141,7 +157,7 @@ async def approval(desk: Desk, request: Request) -> Response:
     query(request)
     found = await later(lambda: desk.approvals_of(wanted)[1].get(wanted))
     mine = found is not None and (found.requester, found.tenant) == (who["id"], who["tenant"])
-    if found is None or not (mine or _may_see(desk.reader(request), found)):
+    if found is None or not (mine or may_see(desk.reader(request), found)):
         raise NotIn(404, "there is no such approval")
     waits = found.state == "pending"
     told = shown(found)
@@ -155,7 +171,7 @@ async def approval(desk: Desk, request: Request) -> Response:
     return said(told, 202 if waits else 200)
 
 
-def _may_see(person: Person, found: Approval) -> bool:
+def may_see(person: Person, found: Approval) -> bool:
     """Who asked, who may answer, and admins, of its tenant: what waits may hold what others must not read."""
     if person.tenant not in (found.tenant, "*"):
         return False

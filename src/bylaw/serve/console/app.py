@@ -1,0 +1,53 @@
+"""The console's pages by their paths. Loaded, templates and all, when somebody first asks for one."""
+
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bylaw.serve.console import approving, deciding, signing_in
+from bylaw.serve.console.logins import Logins
+from bylaw.serve.console.page import HEADERS, HERE, May, Page, Room, acting, environment, reading, troubled
+from bylaw.serve.desk import Desk
+from bylaw.serve.door import NotIn
+
+STATIC: Final = {"console.css": "text/css; charset=utf-8", "console.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
+PAGES: Final[tuple[tuple[str, str, May, Page], ...]] = (
+    ("GET", "/", "anything", signing_in.first),
+    ("POST", "/logout", "anything", signing_in.leave),
+    *approving.PAGES,
+    *deciding.PAGES,
+)
+
+
+def console(desk: Desk) -> Starlette:
+    """The application, to be mounted at /console."""
+
+    def answering() -> set[str]:
+        return {role for book in desk.live.now.places.books.values() for role in book.approvers}
+
+    room = Room(desk, Logins(desk.store, desk.door.ring, answering), environment())
+    files = {name: (HERE / "static" / name).read_bytes() for name in STATIC}
+
+    async def static(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in STATIC:
+            raise HTTPException(404)
+        return Response(files[name], 200, {**HEADERS, "cache-control": "private, max-age=3600"}, STATIC[name])
+
+    async def not_so(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        return troubled(room, NotIn(status, {404: "there is no such page", 405: "not in this way"}.get(status, "not so")))
+
+    routes: list[Any] = [
+        Route("/static/{name}", static),
+        Route("/login", signing_in.door(room), methods=["GET"]),
+        Route("/login", signing_in.enter(room), methods=["POST"]),
+    ]
+    for method, path, may, page in PAGES:
+        made = reading(room, page, may) if method == "GET" else acting(room, page, may)
+        routes.append(Route(path, made, methods=[method]))
+    return Starlette(routes=routes, exception_handlers={HTTPException: not_so})

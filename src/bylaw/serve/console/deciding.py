@@ -1,0 +1,123 @@
+"""Decisions as they are made, and why each was made: its clauses, its rules, and the values that the rules read."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from bylaw.serve import records
+from bylaw.serve.admin import DECISIONS
+from bylaw.serve.console import papers
+from bylaw.serve.console.page import POLL, Asked, May, Page
+from bylaw.serve.desk import MAX_QUERY, Wrong, later
+from bylaw.serve.door import NotIn
+from bylaw.types import Rule
+
+MOST: Final = 100
+FILTERS: Final = ("clause", "decision", "principal", "tool", "surface", "session")
+SURFACES: Final = ("input", "thinking", "document", "tool_call", "tool_result", "output")
+MAX_VALUES: Final = 20  # of one rule
+_READ: Final = re.compile(
+    r"""\b(args|session|principal|env)((?:\.[A-Za-z_]\w*|\[\s*(?:"[^"]*"|'[^']*')\s*\])+)|\b(text|tool|surface)\b(?!\s*\()"""
+)
+_QUOTED: Final = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""")
+_STEP: Final = re.compile(r"""\.([A-Za-z_]\w*)|\[\s*(?:"([^"]*)"|'([^']*)')\s*\]""")
+UNKNOWN: Final = object()
+
+
+async def listed(asked: Asked) -> Response:
+    """The latest decisions that fit."""
+    wanted = {name: value.strip() for name, value in asked.request.query_params.items() if name in FILTERS and value.strip()}
+    for name, value in wanted.items():
+        if len(value) > MAX_QUERY:
+            raise Wrong(f"{name} has at most {MAX_QUERY} characters")
+    found = await later(lambda: records.latest(asked.desk.data_dirs(), MOST, {**wanted, "kind": "decision"}))
+    template = "decisions_rows.html" if POLL in asked.request.headers else "decisions.html"
+    choices: dict[str, Any] = {
+        "clauses": sorted(asked.desk.live.now.places.book({}).standing()),
+        "effects": DECISIONS,
+        "surfaces": SURFACES,
+    }
+    return asked.page(template, found=found, wanted=wanted, query=urlencode(wanted), most=MOST, names=FILTERS, **choices)
+
+
+async def why(asked: Asked) -> Response:
+    """One decision, and what led to it."""
+    name = asked.request.query_params.get("record", "")
+    return asked.page("why.html", **await later(lambda: _gathered(asked, name)))
+
+
+def _gathered(asked: Asked, name: str) -> dict[str, Any]:
+    dirs = asked.desk.data_dirs()
+    entry = records.named(dirs, name)
+    if entry is None:
+        raise NotIn(404, "there is no such record here")
+    whole = "administer" in asked.visitor.may
+    contents = papers.contents(dirs, entry) if whole else {}
+    policy = papers.policy_of(asked.room, entry["policy"])
+    cited = papers.cited(asked.room, entry["policy"], entry["clauses"])
+    rules = {f"{one.id}/{rule.id}": rule for one in cited if one.clause for rule in one.clause.enforce}
+    return {
+        "entry": entry,
+        "record": name,
+        "cited": cited,
+        "policy": policy,
+        "matched": [(rule, rules.get(rule), _values(entry, rules.get(rule), contents)) for rule in entry["rules"]],
+        "whole": whole,
+        "said": papers.said(entry, contents),
+        "lost": sorted(set(entry["contents"]) - set(contents)) if whole else [],
+        "facts": [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in sorted(entry["facts"].items())],
+    }
+
+
+def _values(entry: Mapping[str, Any], rule: Rule | None, contents: Mapping[str, bytes]) -> list[tuple[str, str]]:
+    """Each field that a rule's condition names, with the value that is recorded; where none is, that is said."""
+    if rule is None or rule.when == "true":
+        return []
+    bare = _QUOTED.sub(lambda found: " " * len(found[0]), rule.when)  # what stands in quotes names no field, unless in brackets
+    found: dict[str, str] = {}
+    for one in _READ.finditer(rule.when):
+        if one[3] and bare[one.start() : one.end()] != one[0]:
+            continue
+        if len(found) < MAX_VALUES:
+            found[one[0]] = _shown(_value(entry, one[1] or one[3], one[2] or "", contents))
+    return list(found.items())
+
+
+def _value(entry: Mapping[str, Any], root: str, path: str, contents: Mapping[str, bytes]) -> Any:
+    if root in ("tool", "surface"):
+        return entry[root]
+    if root == "principal" and path == ".id":
+        return entry["principal"]
+    try:
+        at = _root(entry, root, contents)
+        for step in _STEP.finditer(path):
+            at = at[step[1] or step[2] or step[3]]
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return UNKNOWN
+    return at
+
+
+def _root(entry: Mapping[str, Any], root: str, contents: Mapping[str, bytes]) -> Any:
+    """What a condition's first word stands for, as far as it is recorded; raises KeyError."""
+    if root == "args" and "args" not in contents:
+        made = papers.calls(str(entry["facts"].get("route")), contents["reply"])
+        if len(made) != 1:
+            raise KeyError(root)
+        return made[0][1]
+    if root == "args":
+        return json.loads(contents["args"])
+    raise KeyError(root)
+
+
+def _shown(value: Any) -> str:
+    return "not recorded" if value is UNKNOWN else value if isinstance(value, str) else json.dumps(value)
+
+
+PAGES: Final[tuple[tuple[str, str, May, Page], ...]] = (
+    ("GET", "/decisions", "read", listed),
+    ("GET", "/why", "read", why),
+)

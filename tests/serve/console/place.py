@@ -1,0 +1,138 @@
+"""A gateway with its console, its people, and what they look at; and a plain client that keeps a cookie."""
+
+import http.client
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from html import unescape
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import orjson
+
+from bylaw.govern import keys
+from bylaw.govern.keys import Grant
+from bylaw.ledger.writer import Ledger
+from bylaw.serve.start import Process, Setting, prepare
+from bylaw.store import database
+from tests.serve.rig import serving, speaking
+from tests.serve.test_serving import REFUNDS, Served, refunding, saying
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7*7 }}\u202egnp.exe\u200b\x07"
+
+
+@dataclass
+class Place(Served):
+    """A running gateway, and keys to its console."""
+
+    people: dict[str, str] = field(default_factory=dict)  # name -> secret
+
+    def waiting(self, amount: float = 640.0, order: int = 81, words: str = "Refund it", session: str = "", who: str = "agent") -> str:
+        """A refund that waits for a person; its approval."""
+        call = refunding(amount)
+        function = call["choices"][0]["message"]["tool_calls"][0]["function"]
+        function["arguments"] = orjson.dumps({"order": order, "amount": amount}).decode()
+        self.speaker.replies.append(call)
+        told = self.ask(words, authorization=f"Bearer {self.people[who]}", **({"x-bylaw-session": session} if session else {}))
+        return str(orjson.loads(told.body)["bylaw"]["approval"])
+
+    def says(self, words: str, **headers: str) -> None:
+        """The model answers something to somebody."""
+        self.speaker.replies.append(saying(words))
+        self.ask("Hello", authorization=f"Bearer {self.people['agent']}", **headers)
+
+    def desk_entries(self, kind: str) -> list[dict[str, Any]]:
+        """What the ledger has of a kind, newest first."""
+        found: list[dict[str, Any]] = orjson.loads(self.get(f"/api/decisions?limit=200&kind={kind}").body)["decisions"]
+        return found
+
+
+@contextmanager
+def place(folder: Path, **setting: Any) -> Iterator[Place]:
+    """A gateway with keys for an agent, a viewer, an approver and an admin."""
+    with ExitStack() as stack:
+        speaker = stack.enter_context(speaking())
+        made = Setting(f"{speaker.url}/v1", data_dir=folder, **setting)
+        prepare(made, REFUNDS, "tester")
+        url = stack.enter_context(serving(Process(made)))
+        store = database.open(made.database)
+        stack.callback(store.close)
+        ledger = stack.enter_context(Ledger(folder))
+        found = Place(url, speaker, store, ledger, folder)
+        for name, roles in {
+            "agent": ("agent",),
+            "vera": ("viewer",),
+            "lead": ("support-lead",),
+            "ops": ("admin",),
+            "nina": ("agent", "intern"),
+            "ada": ("admin", "support-lead"),
+        }.items():
+            _, found.people[name] = keys.create(store, ledger.append, Grant(name, roles))
+        time.sleep(0.5)  # the keys are seen by the gateway within a second
+        yield found
+
+
+@dataclass
+class Reply:
+    """What a browser would show."""
+
+    status: int
+    text: str
+    headers: Mapping[str, str]
+
+    @property
+    def words(self) -> str:
+        """The page without its markup."""
+        return " ".join(unescape(re.sub(r"<[^>]*>", " ", self.text)).split())
+
+    @property
+    def csrf(self) -> str:
+        """The token of its forms."""
+        found = re.search(r'name="csrf" value="([^"]*)"', self.text)
+        return found[1] if found else ""
+
+
+@dataclass
+class Client:
+    """A browser without a window: it keeps the cookie and follows nothing."""
+
+    url: str
+    cookie: str = ""
+    csrf: str = ""
+
+    def get(self, path: str, **headers: str) -> Reply:
+        return self.ask("GET", path, headers=headers)
+
+    def post(self, path: str, form: Mapping[str, str] | None = None, **headers: str) -> Reply:
+        sent = {"origin": self.url, "content-type": "application/x-www-form-urlencoded", **headers}
+        return self.ask("POST", path, urlencode({"csrf": self.csrf, **(form or {})}), sent)
+
+    def ask(self, method: str, path: str, body: str = "", headers: Mapping[str, str] = {}) -> Reply:  # never changed
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=20)
+        sent = {**({"cookie": self.cookie} if self.cookie else {}), **{name.replace("_", "-"): value for name, value in headers.items()}}
+        connection.request(method, f"/console{path}", body.encode() if body else None, sent)
+        reply = connection.getresponse()
+        found = Reply(reply.status, reply.read().decode(), {name.lower(): value for name, value in reply.getheaders()})
+        connection.close()
+        return found
+
+    def enter(self, secret: str) -> Reply:
+        """Sign in."""
+        found = self.post("/login", {"key": secret})
+        if found.status == 303:
+            self.cookie = found.headers["set-cookie"].partition(";")[0]
+            page = found
+            while page.status == 303:
+                page = self.get(page.headers["location"].removeprefix("/console"))
+            self.csrf = page.csrf
+        return found
+
+
+def signed_in(at: Place, name: str) -> Client:
+    """A client of somebody who has signed in."""
+    client = Client(at.url)
+    assert client.enter(at.people[name]).status == 303
+    return client
