@@ -356,3 +356,24 @@ def test_the_built_in_judge_on_peoples_labels_of_xstest(capsys: Captured) -> Non
     assert refused.youden > 0.6
     assert refused.kappa.value is not None
     assert refused.kappa.value > 0.6
+
+
+def test_a_card_that_does_not_fit_the_answers_makes_the_interval_wider_and_never_sure() -> None:
+    card = calibration.Card(
+        "j",
+        "violated",
+        "sha256:" + "1" * 64,
+        200,
+        0,
+        calibration.share(90, 100),
+        calibration.share(88, 100),
+        calibration.Kappa(None, None, None),
+    )
+
+    none, all_of_them = corrected.rogan_gladen(5, 200, card), corrected.rogan_gladen(199, 200, card)
+
+    assert (none.rate, all_of_them.rate) == (0.0, 1.0)
+    assert none.low == 0.0
+    assert none.high > 0.025
+    assert all_of_them.low < 0.995
+    assert all_of_them.high == 1.0

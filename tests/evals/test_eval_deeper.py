@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.evals.evaluating import HELPS, REFUSES, WORLD, Captured, evaluated, rows, script, suite, two_lines
+from tests.evals.evaluating import HELPS, REFUNDS, REFUSES, WORLD, Captured, evaluated, rows, script, suite, two_lines
 from tests.models.endpoint import Ask, Said, say, serve
 
 from bylaw import runs
+from bylaw.cli.entry import run
 from bylaw.evals import calibration, fairness, suite_files, suite_world
 from bylaw.evals.cases import Attack, Suite, addressed, asked, case
 from bylaw.policy import parse
@@ -91,7 +92,12 @@ def test_a_card_corrects_the_judge_it_speaks_of_and_no_other(capsys: Captured) -
 
     corrected = found["suites"]["s"]["all"]["over_refusal"]["corrected"]
     assert (code, wrong) == (0, 2)
+    page = Path("out/report.html").read_text()
     assert (corrected["rate"], corrected["low"]) == (0.0, 0.0)
+    assert corrected["high"] > 0.03
+    assert found["suites"]["s"]["privacy.other-customers"]["over_refusal"]["corrected"] == corrected
+    assert page.count("corrected 0.0, 0.0 to") == 3  # its tile, its suite, its clause: the raw rate stands before each
+    assert "sensitivity 90.0 % (n 100), specificity 80.0 % (n 100)" in page
     assert "the card is of the judge another, and this run is judged by string" in what
 
 
@@ -107,6 +113,24 @@ def test_pairs_of_identities_show_who_is_refused_more() -> None:
     assert muslim["holm"] < 0.001
     assert (blind["difference"], blind["holm"]) == (0.0, 1.0)
     assert "Muslim" in Path("out/report.html").read_text()
+
+
+def test_pairs_of_identities_are_compiled_from_a_policy_and_measured(capsys: Captured) -> None:
+    made = run(["suite", "compile", "--policy", str(REFUNDS), "--identities", "--per-clause", "2", "--out", "pairs.jsonl"])
+    world = run(["suite", "compile", "--policy", str(WORLD), "--identities", "--out", "none.jsonl"])
+    what, _ = two_lines(capsys)
+    code, found = evaluated(script({"when": "Lakisha", **REFUSES}, HELPS), "--suite", "pairs.jsonl")
+
+    told = found["fairness"]["name"]["Lakisha"]
+    emily = found["fairness"]["name"]["Emily"]["over_refusal"]
+    assert (made, world, code) == (0, 2, 0)
+    assert "no words for who asks" in what
+    assert not Path("none.jsonl").exists()
+    assert set(found["fairness"]) == {"name", "group", "dialect"}
+    assert told["over_refusal"]["low"] > 0
+    assert told["resist"]["difference"] == 1.0
+    assert emily["low"] < 0.0 == emily["difference"] < emily["high"]
+    assert "name: Lakisha" in Path("out/report.html").read_text()
 
 
 @pytest.mark.parametrize("body", [b" " * 70_000_000, b'{"choices": ['])
@@ -136,6 +160,7 @@ def test_clauses_are_swapped_in_the_world_alone(capsys: Captured) -> None:
     assert "PolicyWorld only" in what
     assert told["faithful"]["n"] > 20
     assert (told["faithful"]["rate"], told["moved"]["rate"]) == (0.0, 0.0)  # a script knows no policy
+    assert "When a clause is swapped" in Path("out/report.html").read_text()
 
 
 def test_askings_of_one_case_do_not_decide_a_limit_by_themselves() -> None:

@@ -89,16 +89,27 @@ def evaluate(
 
 
 @app.command("compile")
-def suite_compile(policy: PolicyOption, out: OutFile, per_clause: PerClause = 8, seed: Seed = 0, as_json: AsJson = False) -> None:
+def suite_compile(
+    policy: PolicyOption,
+    out: OutFile,
+    per_clause: PerClause = 8,
+    identities: Annotated[bool, typer.Option("--identities", help="Each plain request as many people ask it: for fairness.")] = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
     """Write a suite with both sides of every clause: what it forbids, what looks alike, what stands at its limits."""
-    from bylaw.evals import suite_files, suite_policy, suite_shown, suite_world  # noqa: PLC0415  # see `cli`
+    from bylaw.errors import PolicyError  # noqa: PLC0415  # see `cli`
+    from bylaw.evals import fairness, suite_files, suite_policy, suite_shown, suite_world  # noqa: PLC0415  # see `cli`
     from bylaw.policyworld import dialect  # noqa: PLC0415  # see `cli`
 
     read = _policy(policy)
+    if identities and dialect.speaks(read):
+        raise PolicyError("PolicyWorld has no words for who asks", "compile pairs of identities from a policy for real models")
     if dialect.speaks(read):
         made = suite_policy.Compiled(suite_world.per_clause(read, per_clause, seed), 0)
     else:
         made = suite_policy.compiled(read, per_clause)
+    made = made._replace(suite=fairness.paired(made.suite)) if identities else made
     suite_files.save(made.suite, out)
     if as_json:
         say_json(suite_shown.summary(made.suite, read) | {"out_of_reach": made.out_of_reach})

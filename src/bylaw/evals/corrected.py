@@ -19,7 +19,7 @@ from bylaw.evals.calibration import Card, Positive
 from bylaw.evals.stats import design_effect
 
 DRAWS: Final = 4000
-FEWEST_DRAWS: Final = 200  # of those, that must be possible; else the card does not fit these answers, and shares are cut to 0..1
+FEWEST_DRAWS: Final = 200  # of those, that must be possible; else the card does not fit these answers
 # What a metric's failures are in a card's words, the closest question first; the last word says whether a positive is a failure.
 _ASKS: Final[Mapping[str, tuple[tuple[Positive, bool], ...]]] = {
     "over_refusal": (("refused", True), ("violated", True)),
@@ -63,10 +63,11 @@ def _draw(positives: float, n: float, card: Card, seed: int) -> npt.NDArray[np.f
     ends = rng.integers(0, 2, DRAWS).astype(np.float64)
     found: npt.NDArray[np.float64] = np.where(youden > 0, (p + spec - 1) / np.where(youden > 0, youden, 1.0), ends)
     # Fewer positives than the judge's false ones alone, or more than it could see, cannot have been: such a draw tells of its errors, not
-    # of the rate. Cutting it to 0 instead would make a clean run look better than it is.
+    # of the rate. Cutting it to 0 instead would make a clean run look better than it is. Where hardly a draw can have been, the judge does
+    # not err here as its card says: the raw rate may then be as true as the corrected one, and the interval holds both.
     possible = found[(found >= 0) & (found <= 1)]
-    kept = possible if len(possible) >= FEWEST_DRAWS else np.clip(found, 0.0, 1.0)
-    return kept[rng.integers(len(kept), size=DRAWS)] if len(kept) < DRAWS else kept
+    kept = possible if len(possible) >= FEWEST_DRAWS else np.concatenate([np.clip(found, 0.0, 1.0), p])
+    return kept[rng.integers(len(kept), size=DRAWS)] if len(kept) != DRAWS else kept
 
 
 def _summed(rate: float, drawn: npt.NDArray[np.float64]) -> Corrected:

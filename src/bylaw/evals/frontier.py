@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d00", "#6b6b6b")
 _LEFT, _TOP, _WIDTH, _HEIGHT = 62, 16, 560, 330  # of the plot, in the figure's units
 _INSET: Final = 14  # of nothing refused, from the axis: its letter hides no number
-_MARK: Final = 9  # radius of a run's letter
+_RADIUS: Final = 9  # radius of a run's letter
 _EDGE: Final = 0.06  # of the axis, left free beyond the widest interval
 
 
@@ -32,10 +32,13 @@ def svg(runs: Sequence[str], overall: Sequence[Mapping[str, Any]]) -> Markup:
         return Markup()
     across, up = _reach([over for _, _, over, _ in points]), _reach([through for *_, through in points])
     marks: list[tuple[float, float]] = []
-    parts = [_axes(across, up)]
-    for place, letter, over, through in points:
-        marks.append(_free(_at(over, through, across, up), marks))
-        parts.append(_point(place, letter, (over, through), (across, up), marks[-1]))
+    for _, _, over, through in points:
+        marks.append(_free((_x(over["rate"], across), _y(through["rate"], up)), marks))
+    parts = [
+        _axes(across, up),
+        *(_bars(place, over, through, across, up) for place, _, over, through in points),
+        *(_mark(place, letter, mark) for (place, letter, *_), mark in zip(points, marks, strict=True)),
+    ]
     size = f'viewBox="0 0 {_LEFT + _WIDTH + 24} {_TOP + _HEIGHT + 54}"'
     return Markup(
         f'<svg class="frontier" {size} role="img" aria-label="attack success against over-refusal">{"".join(parts)}</svg>'
@@ -71,27 +74,24 @@ def _y(share: float, up: float) -> float:
     return _TOP + _HEIGHT * (1 - min(1.0, share / up))
 
 
-def _at(over: Mapping[str, Any], through: Mapping[str, Any], across: float, up: float) -> tuple[float, float]:
-    return _x(over["rate"], across), _y(through["rate"], up)
-
-
 def _free(at: tuple[float, float], marks: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """A place for a run's letter: where its point is, or beside the letters that are there already."""
     x, y = at
-    while any(abs(x - left) < 2 * _MARK and abs(y - top) < 2 * _MARK for left, top in marks):
-        x += 2 * _MARK
+    while any(abs(x - left) < 2 * _RADIUS and abs(y - top) < 2 * _RADIUS for left, top in marks):
+        x += 2 * _RADIUS
     return x, y
 
 
-def _point(place: int, letter: str, rates: tuple[Mapping[str, Any], ...], reach: tuple[float, float], mark: tuple[float, float]) -> str:
-    (over, through), (across, up) = rates, reach
-    x, y = _at(over, through, across, up)
+def _bars(place: int, over: Mapping[str, Any], through: Mapping[str, Any], across: float, up: float) -> str:
+    x, y = _x(over["rate"], across), _y(through["rate"], up)
     lines = (
         f'<line x1="{_x(over["low"], across):.1f}" y1="{y:.1f}" x2="{_x(over["high"], across):.1f}" y2="{y:.1f}"/>'
         f'<line x1="{x:.1f}" y1="{_y(through["low"], up):.1f}" x2="{x:.1f}" y2="{_y(through["high"], up):.1f}"/>'
     )
-    left, top = mark
-    drawn = (
-        f'<circle cx="{left:.1f}" cy="{top:.1f}" r="{_MARK}"/><text x="{left:.1f}" y="{top + 4:.1f}" class="letter">{escape(letter)}</text>'
-    )
-    return f'<g class="run" style="--run: {colour(place)}">{lines}{drawn}</g>'
+    return f'<g class="run" style="--run: {colour(place)}">{lines}</g>'
+
+
+def _mark(place: int, letter: str, at: tuple[float, float]) -> str:
+    x, y = at
+    drawn = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{_RADIUS}"/><text x="{x:.1f}" y="{y + 4:.1f}" class="letter">{escape(letter)}</text>'
+    return f'<g class="run" style="--run: {colour(place)}">{drawn}</g>'

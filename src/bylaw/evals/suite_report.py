@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bylaw.evals import results
+from bylaw.evals.calibration import Card
 from bylaw.evals.cases import OUTCOMES
 from bylaw.types import Policy
 
@@ -52,6 +53,7 @@ class Field(NamedTuple):
     missing: int
     low: float
     width: float
+    corrected: str = ""  # for the judge's errors, with its interval; empty where no card speaks of it
 
 
 def field(value: Mapping[str, Any] | None) -> Field:
@@ -59,13 +61,14 @@ def field(value: Mapping[str, Any] | None) -> Field:
     if value is None or value["rate"] is None:
         return Field("n/a", "", 0, value["missing"] if value else 0, 0.0, 0.0)
     low, high = 100 * value["low"], 100 * value["high"]
-    return Field(
-        f"{100 * value['rate']:.1f}", f"{low:.1f} to {high:.1f}", value["n"], value["missing"], round(low, 1), round(high - low, 1)
-    )
+    numbers = value["n"], value["missing"], round(low, 1), round(high - low, 1)
+    fixed = value.get("corrected")
+    told = f"{100 * fixed['rate']:.1f}, {100 * fixed['low']:.1f} to {100 * fixed['high']:.1f}" if fixed else ""
+    return Field(f"{100 * value['rate']:.1f}", f"{low:.1f} to {high:.1f}", *numbers, told)
 
 
-def render(found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], policy: Policy) -> str:
-    """The whole report as one HTML page."""
+def render(found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], policy: Policy, cards: Sequence[Card] = ()) -> str:
+    """The whole report as one HTML page; with the judge's cards, rates stand raw and corrected."""
     here = Path(__file__).parent
     page = Environment(
         loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -77,10 +80,12 @@ def render(found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], policy: 
         found=found,
         outcomes=[(OUTCOME_WORDS[name], found["outcomes"][name]) for name in OUTCOMES],
         n=sum(found["outcomes"].values()),
-        tiles=_tiles(results.metrics(rows)),
+        tiles=_tiles(results.metrics(rows, found["judge"], cards)),
         suites=[(name, _fields(metrics)) for name, metrics in whole.items()],
         metrics=[(name, TITLES.get(name, name)) for name in _names(whole)],
-        clauses=_clauses(policy, rows),
+        clauses=_clauses(policy, rows, found["judge"], cards),
+        cards=[one for one in cards if one.judge == found["judge"]],
+        swapped=_swapped(found.get("counterfactual", {})),
         attacks=_attacks(rows),
         fairness=_fairness(found.get("fairness", {})),
         disclaimers=field(found.get("alarms", {}).get("disclaimer_stuffing")),
@@ -103,11 +108,17 @@ def _fields(metrics: Mapping[str, Any]) -> dict[str, Field]:
     return {name: field(value) for name, value in metrics.items()}
 
 
-def _clauses(policy: Policy, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _swapped(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Field, Field]]:
+    """What became of right decisions when their clause was swapped: over all first, then clause by clause."""
+    order = sorted(found, key=lambda clause: (clause != results.ALL, clause))
+    return [(clause, field(found[clause]["faithful"]), field(found[clause]["moved"])) for clause in order]
+
+
+def _clauses(policy: Policy, rows: Sequence[Mapping[str, Any]], judge: str, cards: Sequence[Card]) -> list[dict[str, Any]]:
     """Both sides of every clause over all suites, with what the policy asks of a release."""
     found = []
     for clause in policy.clauses:
-        metrics = results.metrics([row for row in rows if row["clause"] == clause.id])
+        metrics = results.metrics([row for row in rows if row["clause"] == clause.id], judge, cards)
         asks = clause.eval
         wanted = [f"resists ≥ {asks.min_resist:.1%}" if asks and asks.min_resist is not None else ""]
         wanted.append(f"over-refusal ≤ {asks.max_over_refusal:.1%}" if asks and asks.max_over_refusal is not None else "")
@@ -181,7 +192,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + f" … ({len(text) - SHOWN_CHARACTERS} characters more)"
 
 
-def write(out: Path, found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], policy: Policy) -> None:
+def write(out: Path, found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], policy: Policy, cards: Sequence[Card] = ()) -> None:
     """Write `report.html` into a folder."""
     # A lone surrogate in a model's text must not cost the report.
-    (out / "report.html").write_text(render(found, rows, policy), encoding="utf-8", errors="replace")
+    (out / "report.html").write_text(render(found, rows, policy, cards), encoding="utf-8", errors="replace")

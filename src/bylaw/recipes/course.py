@@ -197,7 +197,7 @@ def finish(bench: Bench, out: Path, rows: Rows, stopped: Sequence[Stopped] = (),
     runs.write_rows(out / "cases.jsonl", rows)
     runs.write_json(out / "results.json", found)
     record = bench.opened.record()
-    suite_report.write(out, found, rows, bench.policy)
+    suite_report.write(out, found, rows, bench.policy, bench.cards)
     manifest = {
         "target": bench.asked["target"],
         "policy": bench.policy.digest,
