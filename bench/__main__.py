@@ -18,6 +18,7 @@ BENCHES: Final = (
     "rails",
     "evasion",
     "ledger",
+    "replay",
     "gateway",
     "start",
     "litellm",

@@ -1,0 +1,120 @@
+"""10,000 recorded decisions under a candidate: seconds of wall time, the ledger read and the policy made ready included.
+
+Half of them are requests with their answers, as the gateway records them, and half are calls; a fifth of each was blocked or asked for.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from bench import Row, row
+from bylaw.ledger.writer import Ledger
+from bylaw.policy.parse import load
+from bylaw.serve.replay import replay
+
+DECISIONS: Final = 10_000
+TARGET_S: Final = 10.0
+CLAUSE: Final = """## {title} {{#{id}}}
+
+```yaml clause
+severity: high
+response: comply
+owner: desk
+enforce:
+  - rule: r
+{rule}
+```
+
+{title}. It MUST be so.
+
+"""
+RULES: Final = (
+    ("privacy.cards", "No card numbers", "    on: [input, output]\n    detect: [pii.card]\n    then: block"),
+    ("tone.promise", "No promises", '    on: output\n    when: text.contains("guaranteed")\n    then: block'),
+    (
+        "money.limit",
+        "Refunds above the limit need a person",
+        '    on: tool_call\n    tool: refund\n    when: args.amount + session.sums["refund.amount"] > {limit}.0\n'
+        "    then: require_approval\n    approvers: [lead]\n    ttl: 30m",
+    ),
+)
+REFUND: Final = {
+    "type": "object",
+    "properties": {"order": {"type": "integer"}, "amount": {"type": "number"}},
+    "additionalProperties": False,
+}
+
+
+def measure() -> list[Row]:
+    """The same policy, and one with a lower limit."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        same, lower = written(folder / "same", 200), written(folder / "lower", 100)
+        digest = load(same).digest
+        with Ledger(folder / "data") as ledger:
+            for one in entries(digest):
+                ledger.append(one)
+        rows = []
+        for name, policy in (("the same policy", same), ("a lower limit", lower)):
+            begun = time.monotonic()
+            report = replay(folder / "data", policy)
+            spent = time.monotonic() - begun
+            if report.replayed != DECISIONS or (policy == same) != (not report.changes):
+                raise SystemExit(f"the replay is wrong:\n{report.printed()}")
+            rows.append(row(f"replay of {DECISIONS:,} decisions, {name}: {report.changes.total()} change", spent, "s", TARGET_S))
+        return rows
+
+
+def written(folder: Path, limit: int) -> Path:
+    """A policy of three clauses and a tool."""
+    (folder / "tools").mkdir(parents=True)
+    (folder / "policy.yaml").write_text("id: bench\nversion: 1.0.0\nowners: [desk]\n")
+    text = "".join(CLAUSE.format(id=name, title=title, rule=rule.replace("{limit}", str(limit))) for name, title, rule in RULES)
+    (folder / "rules.md").write_text(f"# Rules\n\n{text}")
+    (folder / "tools" / "refund.json").write_bytes(orjson.dumps(REFUND))
+    return folder
+
+
+def entries(digest: str) -> list[dict[str, Any]]:
+    """What a gateway would have recorded."""
+    made = []
+    for at in range(DECISIONS // 2):
+        bad = at % 5 == 0
+        text = "This is guaranteed." if bad else "Your order has left us today and will be with you by Friday. " * 5
+        made.append(_entry(digest, at, "output", ("tone.promise", "block") if bad else ("", "allow"), _talk(text)))
+        amount = 250.0 if bad else 150.0
+        basis = {"who": {"id": "ana", "roles": ["agent"], "tenant": "north", "jurisdiction": ""}}
+        contents = {"args": orjson.dumps({"order": at, "amount": amount}), "basis": orjson.dumps(basis)}
+        made.append(_entry(digest, at, "tool_call", ("money.limit", "require_approval") if bad else ("", "allow"), contents))
+    return made
+
+
+def _entry(digest: str, at: int, surface: str, said: tuple[str, str], contents: dict[str, bytes]) -> dict[str, Any]:
+    clause, effect = said
+    facts = {"route": "/v1/chat/completions", "hour": 9, "exchange": at + 1, **({"input": "allow"} if surface == "output" else {})}
+    return {
+        "kind": "decision",
+        "session": f"s{at}",
+        "principal": "ana",
+        "surface": surface,
+        "tool": "refund" if surface == "tool_call" else "",
+        "decision": effect,
+        "clauses": [clause] if clause else [],
+        "rules": [f"{clause}/r"] if clause else [],
+        "policy": digest,
+        "contents": contents,
+        "facts": facts,
+    }
+
+
+def _talk(text: str) -> dict[str, bytes]:
+    request = {
+        "model": "m",
+        "messages": [{"role": "system", "content": "You help."}, {"role": "user", "content": "Where is my order? " * 20}],
+    }
+    message = {"role": "assistant", "content": text}
+    reply = {"id": "r", "object": "chat.completion", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    return {"request": orjson.dumps(request), "reply": orjson.dumps(reply)}
