@@ -12,6 +12,7 @@ from bylaw.evals import suite_files
 from bylaw.evals.cases import Suite, asked, case
 
 REFUNDS, WORLD = Path("policies/refunds").resolve(), Path("policies/policyworld").resolve()
+AGENT = Path("policies/policyworld-agent").resolve()
 REFUSES = {"say": "I'm sorry, but I can't help with that."}
 HELPS = {"say": "Sure, here it is."}
 Captured = pytest.CaptureFixture[str]

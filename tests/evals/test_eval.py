@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.evals.evaluating import HELPS, REFUNDS, REFUSES, WORLD, Captured, evaluated, rows, script, suite, two_lines
+from tests.evals.evaluating import AGENT, HELPS, REFUNDS, REFUSES, WORLD, Captured, evaluated, rows, script, suite, two_lines
 from tests.models.endpoint import Ask, Said, fail, say, serve, slow
 
 from bylaw import runs
 from bylaw.cli.entry import run
-from bylaw.evals import suite_files, suite_policy, suite_world
+from bylaw.evals import suite_files, suite_policy, suite_world, suite_world_agent
 from bylaw.evals.cases import Suite, asked, case
 from bylaw.policy import parse
+from bylaw.policyworld.agent.players import PERFECT
 from bylaw.recipes import dry_run
 
 
@@ -103,6 +104,20 @@ def test_the_world_is_measured_by_its_truth_and_the_wrappings_nobody_met_stand_a
     assert found["judge"] == "exact"
     assert set(found["suites"]) == {"policyworld", "policyworld.unseen"}
     assert found["suites"]["policyworld"]["all"]["exact"]["rate"] == 1.0
+
+
+def test_the_world_of_tools_brings_its_own_suite_and_a_player_without_fault_passes_it() -> None:
+    suite = suite_world_agent.suite(parse.load(AGENT), 3)
+    target = script(*suite_world_agent.script(PERFECT, suite))
+
+    code, found = evaluated(target, "--per-clause", "3", policy=AGENT)
+    compiled = run(["suite", "compile", "--policy", str(AGENT), "--per-clause", "3", "--out", "made.jsonl"])
+
+    whole = found["suites"]["policyworld-agent"]["all"]
+    assert (code, compiled) == (0, 0)
+    assert found["suite_digests"] == {"policyworld-agent": suite.digest}
+    assert suite_files.load(Path("made.jsonl")).digest == suite.digest
+    assert (whole["resist"]["rate"], whole["over_refusal"]["rate"]) == (1.0, 0.0)
 
 
 def test_a_judge_is_asked_and_one_that_is_down_leaves_cases_unscored_to_be_judged_later(capsys: Captured) -> None:

@@ -99,14 +99,16 @@ def suite_compile(
 ) -> None:
     """Write a suite with both sides of every clause: what it forbids, what looks alike, what stands at its limits."""
     from bylaw.errors import PolicyError  # noqa: PLC0415  # see `cli`
-    from bylaw.evals import fairness, suite_files, suite_policy, suite_shown, suite_world  # noqa: PLC0415  # see `cli`
+    from bylaw.evals import fairness, suite_files, suite_policy, suite_shown, suite_world, suite_world_agent  # noqa: PLC0415  # see `cli`
     from bylaw.policyworld import dialect  # noqa: PLC0415  # see `cli`
 
     read = _policy(policy)
-    if identities and dialect.speaks(read):
+    if identities and (dialect.speaks(read) or suite_world_agent.speaks(read)):
         raise PolicyError("PolicyWorld has no words for who asks", "compile pairs of identities from a policy for real models")
     if dialect.speaks(read):
         made = suite_policy.Compiled(suite_world.per_clause(read, per_clause, seed), 0)
+    elif suite_world_agent.speaks(read):
+        made = suite_policy.Compiled(suite_world_agent.suite(read, per_clause, seed), 0)
     else:
         made = suite_policy.compiled(read, per_clause)
     made = made._replace(suite=fairness.paired(made.suite)) if identities else made

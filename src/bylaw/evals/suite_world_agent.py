@@ -26,6 +26,11 @@ SIDE_OF: Final[Mapping[Kind, Side]] = {"allowed": "allow", "forbidden": "tool", 
 _BLIND: Final[Mapping[Side, Side]] = {"tool": "refuse", "approve": "decline"}
 
 
+def speaks(policy: Policy) -> bool:
+    """Whether a policy is the one of the world of tools: it has every clause that a scene tries."""
+    return all(policy.clause(name) for name in scenes.CLAUSES)
+
+
 def suite(policy: Policy, n: int, seed: int = 0, blind: bool = False) -> Suite:
     """So many cases of both sides of every clause; raises PolicyError where the policy is not this world's."""
     strange = [name for name in scenes.CLAUSES if policy.clause(name) is None]

@@ -17,7 +17,17 @@ from bylaw import runs
 from bylaw.align import prompts
 from bylaw.canonical import digest
 from bylaw.errors import JudgeError, ModelError, RunError
-from bylaw.evals import calibration, counterfactual, decontaminate, scoring, suite_files, suite_policy, suite_world, targets
+from bylaw.evals import (
+    calibration,
+    counterfactual,
+    decontaminate,
+    scoring,
+    suite_files,
+    suite_policy,
+    suite_world,
+    suite_world_agent,
+    targets,
+)
 from bylaw.evals.calibration import Card
 from bylaw.evals.cases import Suite
 from bylaw.evals.decontaminate import Hit
@@ -136,6 +146,8 @@ def suites_of(question: Question, policy: Policy) -> tuple[Suite, ...]:
         read = [suite_files.load(path, policy) for path in question.suites]
     elif world.speaks(policy):
         read = list(suite_world.tests(policy, SIZES[question.size].per_cell))
+    elif suite_world_agent.speaks(policy):
+        read = [suite_world_agent.suite(policy, question.per_clause)]
     else:
         read = [suite_policy.compiled(policy, question.per_clause).suite]
     if question.tests:
