@@ -2,7 +2,8 @@
 
 LiteLLM has an environment of its own, never ours: that at $BYLAW_LITELLM (a folder made by `python -m venv`), else one that is made in the
 temporary folder from the package index. Where that cannot be, the row says so. Its guard is its own content filter for card numbers, on
-what goes in and what comes out; ours is the example policy `refunds`, every decision on the disk before it leaves.
+what goes in and what comes out; ours is the example policy `refunds`, every decision on the disk before it leaves, which the target
+is about. LiteLLM keeps no record as it runs here, so the gateway without its ledger is shown too.
 
 The proxy runs as it comes: one worker, no database, no cache, no keys, no telemetry, logs at ERROR.
 """
@@ -23,7 +24,7 @@ import orjson
 from bench import Row, row
 from bench import gateway as ours
 
-VERSION: Final = "1.99.4"
+VERSION: Final = "1.106.2"
 RATIO: Final = 30.0  # at least
 ROUNDS: Final = 3
 REQUESTS: Final = 300  # in one round
@@ -43,6 +44,7 @@ guardrails:
       default_on: true
       patterns:
         - {pattern_type: prebuilt, pattern_name: credit_card, action: BLOCK}
+general_settings: {dangerously_permit_weak_or_unset_master_key: true}
 """
 QUIET: Final = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "LITELLM_LOG": "ERROR", "NO_DOCS": "True"}
 
@@ -139,21 +141,25 @@ def _measured(command: Path) -> list[Row]:
         ours.policy(folder)
         spoken, upstream = ours.started(ours.upstream)
         gateway, url = ours.started(ours.recorded, upstream, where)
+        alike, unrecorded = ours.started(ours.unrecorded, upstream, where)
         process = None
         try:
             process, theirs = proxy(command, upstream, folder)
-            asyncio.run(ours.ready({"ours": (gateway, url)}))
+            asyncio.run(ours.ready({"ours": (gateway, url), "alike": (alike, unrecorded)}))
             if not asyncio.run(guarded(theirs)):
                 raise NotMeasured("its guard lets a card number through")
-            found = asyncio.run(measured({"litellm": (process.pid, theirs), "ours": (gateway.pid or 0, url)}))
+            found = asyncio.run(
+                measured({"litellm": (process.pid, theirs), "ours": (gateway.pid or 0, url), "alike": (alike.pid or 0, unrecorded)})
+            )
         finally:
             if process is not None:
                 process.terminate()
                 process.wait(30)
-            for one in (gateway, spoken):
+            for one in (gateway, alike, spoken):
                 one.terminate()
                 one.join(10)
     version, times = command_version(command), [theirs / own for theirs, own in zip(found["litellm"], found["ours"], strict=True)]
+    without = [theirs / own for theirs, own in zip(found["litellm"], found["alike"], strict=True)]
     return [
         row(f"LiteLLM proxy {version}, one guard: CPU of a request", found["litellm"][0], "us"),
         row("gateway beside it, recorded and fsynced: CPU of a request", found["ours"][0], "us"),
@@ -161,6 +167,8 @@ def _measured(command: Path) -> list[Row]:
         row(f"LiteLLM proxy {version}, one guard: CPU of a chunk", found["litellm"][1], "us"),
         row("gateway beside it, recorded and fsynced: CPU of a chunk", found["ours"][1], "us"),
         row("LiteLLM proxy / gateway, a chunk", times[1], "times"),
+        row("LiteLLM proxy / gateway that keeps no record either, a request", without[0], "times"),
+        row("LiteLLM proxy / gateway that keeps no record either, a chunk", without[1], "times"),
     ]
 
 
