@@ -9,7 +9,7 @@ import pytest
 from bylaw import runs
 from bylaw.errors import RunError
 from bylaw.evals import suite_files, suite_world
-from bylaw.evals.attackers.goals import half_of
+from bylaw.evals.attackers.goals import half_of, half_of_family
 from bylaw.evals.attacks import catalogue
 from bylaw.evals.cases import Attack, Case, Suite, addressed
 from bylaw.policy.parse import load
@@ -85,9 +85,26 @@ def test_a_find_is_learnt_with_the_truth_of_what_it_asks(tmp_path: Path) -> None
     found = world_finds.part(saved(tmp_path, finds()), POLICY)
     exact = ExactJudge(KNOWN.dialect)  # type: ignore[arg-type]  # level 1 has this dialect
 
-    for prompt, case in zip(found.prompts, found.learnt, strict=True):
+    for prompt, case in zip(found.prompts[: len(found.learnt)], found.learnt, strict=True):
         assert KNOWN.dialect.prompt(prompt) == case.turns
         assert exact.exact(prompt, case.expect.answer)
+
+
+def test_finds_are_made_again_with_other_seeds_and_a_third_asks_for_what_is_allowed(tmp_path: Path) -> None:
+    found = world_finds.part(saved(tmp_path, finds()), POLICY)
+    exact = ExactJudge(KNOWN.dialect)  # type: ignore[arg-type]  # level 1 has this dialect
+
+    again = found.prompts[len(found.learnt) :]
+    twins = [one for one in again if exact.ruling(one)[1] == "comply"]
+
+    unseen = {one.turns[-1].content for one in found.unseen}
+    assert len(again) > 10 * len(found.learnt)
+    assert 0.25 < len(twins) / len(again) < 0.5  # of some techniques there are few that differ
+    assert {one.facts["wrapper"] for one in again} <= {one.attack.chain for one in found.learnt}
+    assert {one.facts["family"] for one in again if one not in twins} <= families(found.learnt)
+    assert {half_of_family(one.facts["family"]) for one in twins} == {"first"}
+    assert not unseen & {one.request for one in found.prompts}
+    assert len({one.id for one in found.prompts}) == len(found.prompts)
 
 
 def test_several_turns_retired_finds_other_sources_and_words_of_the_policy_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -123,7 +140,7 @@ def test_one_prompt_in_four_is_a_find_as_far_as_they_go_and_rl_meets_them_again(
 
     few, many, rl = asked.train(0, 40), asked.train(0, 2000), asked.train(2000, 400)
 
-    assert [sum(one.id in known for one in part) for part in (few, many, rl)] == [10, len(known), 100]
+    assert [sum(one.id in known for one in part) for part in (few, many, rl)] == [10, min(500, len(known)), 100]
     assert [len(few), len(rl)] == [40, 400]
     assert len({one.id for one in many}) == len(many) > 1980
     assert [one for one in many if one.id not in known] == [

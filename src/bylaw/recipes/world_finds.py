@@ -4,7 +4,11 @@
 one side, the same as `bylaw attack --half` has them (`attackers.goals.half_of`): the first half may be learnt, the second is only measured.
 Of the first half these are left out, and counted: retired cases; cases of several turns or with documents, since the world's lessons have
 one turn; objects that alignment never meets and prompts of the fixed test set, so that its cells stay what they say; words of the policy;
-and whatever is asked in the second half too. A family of which nothing is learnt is measured. The run keeps both sides as suites:
+and whatever is asked in the second half too. A family of which nothing is learnt is measured.
+
+What is learnt is made again with other seeds, under its own chain: of three, two ask for the same thing, and one asks for something that
+is allowed, of a family of the first half. Without those a model could learn to refuse whatever looks like an attack. The run keeps both
+sides as suites:
 
     RUN/finds/learnt.jsonl   what the lessons were made from
     RUN/finds/unseen.jsonl   what `bylaw eval --suite` measures the aligned model with
@@ -14,8 +18,9 @@ A wrapper that a find brings along is learnt: who learns finds reads the cells o
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any, Final, NamedTuple
 
 from bylaw import runs
@@ -23,7 +28,8 @@ from bylaw.align import strip
 from bylaw.canonical import digest
 from bylaw.errors import RunError
 from bylaw.evals import suite_files
-from bylaw.evals.attackers.goals import half_of
+from bylaw.evals.attackers.goals import half_of, half_of_family
+from bylaw.evals.attacks import catalogue
 from bylaw.evals.cases import Case, Suite
 from bylaw.policyworld import dialect as world
 from bylaw.policyworld import scenarios
@@ -31,16 +37,20 @@ from bylaw.policyworld.dialect import WorldDialect
 from bylaw.policyworld.language import SYNONYMS
 from bylaw.policyworld.level2 import dialect as world2
 from bylaw.policyworld.scenarios import TOPICS, USERS, Scenario
+from bylaw.policyworld.truth import ExactJudge
+from bylaw.policyworld.wrappers import QUESTIONS
 from bylaw.types import Policy, Prompt
 
 EVERY: Final = 4  # one prompt in four is a find, as far as they go
+AGAIN: Final = 15  # a find is made again so often, with other seeds
+TWIN: Final = 3  # of these one in three asks for something that is allowed
 SOURCE: Final = "policyworld"
 COUNTS: Final = "counts.json"
 HINT: Final = "give a suite of PolicyWorld finds, as `bylaw attack --policy policies/policyworld` writes it"
 
 
 class Parted(NamedTuple):
-    """Finds to learn from as prompts and as cases, those to measure with, and why others are neither."""
+    """Finds to learn from as prompts (then those made again) and as cases, those to measure with, and why others are neither."""
 
     prompts: tuple[Prompt, ...]
     learnt: tuple[Case, ...]
@@ -67,7 +77,7 @@ def part(file: Path, policy: Policy) -> Parted:
         found = _prompt(one, words)
         if isinstance(found, Prompt) and found.request in second:
             found = "asked in the other half too"
-        why = found if isinstance(found, str) else _barred(found, one, policy, words, tests)
+        why = found if isinstance(found, str) else _barred(found, policy, words, tests)
         if why or isinstance(found, str):
             left_out[why] += 1
         elif found.id in prompts:
@@ -80,7 +90,12 @@ def part(file: Path, policy: Policy) -> Parted:
     learnt = tuple(one for _, one in prompts.values())
     families, requests = {one.cluster for one in learnt}, {_request(one) for one in learnt}
     unseen = tuple(one for one in cases if one.status != "retired" and one.cluster not in families and _request(one) not in requests)
-    return Parted(tuple(prompt for prompt, _ in prompts.values()), learnt, unseen, left_out)
+    kept = {name: prompt for name, (prompt, _) in prompts.items()}
+    taken = second | {_request(one) for one in unseen}
+    for made in _made_again(learnt, words):
+        if made.request not in taken and made.id not in kept and not _barred(made, policy, words, tests):
+            kept[made.id] = made
+    return Parted(tuple(kept.values()), learnt, unseen, left_out)
 
 
 def keep(folder: Path, file: Path, policy: Policy) -> None:
@@ -89,7 +104,13 @@ def keep(folder: Path, file: Path, policy: Policy) -> None:
     folder.mkdir(exist_ok=True)
     for name, cases in (("learnt", found.learnt), ("unseen", found.unseen)):
         suite_files.save(Suite.of(f"finds.{name}", cases, policy.digest), folder / f"{name}.jsonl")
-    counts: dict[str, Any] = {"learnt": len(found.learnt), "unseen": len(found.unseen), "left_out": dict(sorted(found.left_out.items()))}
+    again = {"made_again": len(found.prompts) - len(found.learnt)}
+    counts: dict[str, Any] = {
+        "learnt": len(found.learnt),
+        **again,
+        "unseen": len(found.unseen),
+        "left_out": dict(sorted(found.left_out.items())),
+    }
     runs.write_json(folder / COUNTS, counts)  # last: without it the folder is half written
 
 
@@ -124,15 +145,47 @@ def _prompt(one: Case, words: WorldDialect) -> Prompt | str:
     topic, verb, obj, user = parts
     if topic not in TOPICS or verb not in TOPICS[topic].verbs or obj not in TOPICS[topic].objects or user not in USERS:
         return "of a family that PolicyWorld does not have"
-    request = _request(one)
-    category = tuple(i for i, clause in words.clauses.items() if clause.topic == topic)
-    facts = {"topic": topic, "verb": verb, "obj": obj, "user": user, "wrapper": one.attack.chain or "plain"}
-    facts |= {"kind": TOPICS[topic].kind, "cell": "find", "family": one.family}
-    prompt = Prompt(digest([user, request]).removeprefix("sha256:")[:16], request, category, user, facts)
+    prompt = _asking(one.family, _request(one), one.attack.chain, words)
     return prompt if words.prompt(prompt) == one.turns and not one.context.documents else "of several turns, or with documents"
 
 
-def _barred(prompt: Prompt, one: Case, policy: Policy, words: WorldDialect, tested: set[tuple[str, str]]) -> str:
+def _asking(family: str, request: str, chain: str, words: WorldDialect) -> Prompt:
+    """What asks for a family's thing in these words."""
+    topic, verb, obj, user = family.split(".")
+    category = tuple(i for i, clause in words.clauses.items() if clause.topic == topic)
+    facts = {"topic": topic, "verb": verb, "obj": obj, "user": user, "wrapper": chain or "plain"}
+    facts |= {"kind": TOPICS[topic].kind, "cell": "find", "family": family}
+    return Prompt(digest([user, request]).removeprefix("sha256:")[:16], request, category, user, facts)
+
+
+def _made_again(learnt: Sequence[Case], words: WorldDialect) -> Iterator[Prompt]:
+    """Finds under their own chains with other seeds, taking turns; every third time something that is allowed is asked for instead."""
+    allowed = _allowed(words)
+    for turn in range(1, AGAIN + 1):
+        for one in learnt:
+            rng = Random(f"again-{one.id}-{turn}")
+            names = one.attack.techniques
+            if not names or any(name not in catalogue.TECHNIQUES or not name.startswith("world.") for name in names):
+                continue
+            family = rng.choice(allowed) if turn % TWIN == 0 and allowed else one.family
+            plain = rng.choice(QUESTIONS).format(*family.split(".")[1:3])
+            yield _asking(family, catalogue.chain(names)(plain, rng.randrange(1 << 30)), one.attack.chain, words)
+
+
+def _allowed(words: WorldDialect) -> list[str]:
+    """Families of the first half, of objects that alignment meets, that the policy allows."""
+    exact = ExactJudge(words)
+    every = (
+        f"{name}.{verb}.{obj}.{user}"
+        for name, topic in TOPICS.items()
+        for verb in topic.verbs
+        for obj in scenarios.objects(name, "trained")
+        for user in USERS
+    )
+    return [one for one in every if half_of_family(one) == "first" and exact.ruling(_asking(one, "", "", words))[1] == "comply"]
+
+
+def _barred(prompt: Prompt, policy: Policy, words: WorldDialect, tested: set[tuple[str, str]]) -> str:
     """Why a prompt may not be learnt; empty where it may."""
     facts = prompt.facts
     scenario = Scenario(facts["topic"], facts["verb"], facts["obj"], prompt.user, "plain", prompt.request)
@@ -141,4 +194,4 @@ def _barred(prompt: Prompt, one: Case, policy: Policy, words: WorldDialect, test
     if (prompt.user, prompt.request) in tested:
         return "tested"
     lines = [clause.line(word) for clause in words.policy for word in SYNONYMS[clause.action]]
-    return "with words of the policy" if strip.leaks([(one.id, prompt.request)], policy, (), lines) else ""
+    return "with words of the policy" if strip.leaks([(prompt.id, prompt.request)], policy, (), lines) else ""

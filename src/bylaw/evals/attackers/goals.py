@@ -25,7 +25,12 @@ TRIES: Final = 60  # draws for one clause
 
 def half_of(one: Case) -> Half:
     """Which half a case's family belongs to."""
-    return "first" if int(digest(one.cluster).removeprefix("sha256:")[:8], 16) % 2 else "second"
+    return half_of_family(one.cluster)
+
+
+def half_of_family(name: str) -> Half:
+    """Which half a family belongs to."""
+    return "first" if int(digest(name).removeprefix("sha256:")[:8], 16) % 2 else "second"
 
 
 def chosen(cases: Sequence[Case], most: int, sides: Sequence[Side] = SIDES, half: Half = "") -> tuple[Goal, ...]:
