@@ -55,6 +55,7 @@ class Gateway:
     door: Entrance
     other: Callable[[], App]  # makes the application for all other paths
     active: int = 0
+    mcp: App | None = None  # the application for /mcp/
     _other: App | None = field(default=None, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,6 +66,8 @@ class Gateway:
                 await self._guarded(route, scope, receive, send)
             elif _passed_on(scope["method"], scope["path"]):
                 await self._guarded(None, scope, receive, send)
+            elif self.mcp is not None and scope["path"].startswith("/mcp/"):
+                await self.mcp(scope, receive, send)
             else:
                 if self._other is None:
                     self._other = self.other()

@@ -27,6 +27,7 @@ from bylaw.govern.stops import Stops
 from bylaw.ledger.writer import Ledger
 from bylaw.serve import bundle
 from bylaw.serve import live as lives
+from bylaw.serve import mcp_http
 from bylaw.serve import regions as regional
 from bylaw.serve.door import LOOPBACK, Door
 from bylaw.serve.gate import Gate, Ways
@@ -199,7 +200,7 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
 
         return admin(Desk(gate, door, live, store, ledger, stops, setting.data_dir, setting.local_model))
 
-    return Gateway(gate, door, other)
+    return Gateway(gate, door, other, mcp=mcp_http.opened(setting.wiring.mcp, gate, door, store, stack))
 
 
 def _settled() -> None:

@@ -6,6 +6,7 @@
       hosts: [hooks.example.com]                 # where a webhook may go
       webhooks: [{url: https://hooks.example.com/bylaw, secret_env: HOOK_SECRET}]
       mail: {server: smtp.example.com, sender: bylaw@example.com, to: [desk@example.com], user: bylaw, password_env: MAIL_PASSWORD}
+    mcp: {tickets: {url: https://mcp.example.com/mcp, key_env: TICKETS_KEY}}     # served at /mcp/tickets: see `mcp_servers`
 
 Secrets are in the environment, never in the file. A bell that nobody hears, or a judge that gives no verdict, lets nothing through and
 stops nothing else: `/readyz` names it until it works again.
@@ -24,6 +25,7 @@ from bylaw.govern.rails import library
 from bylaw.govern.rails.rail import Rail, RailFacts
 from bylaw.policy.fields import Fields, as_list, as_text
 from bylaw.policy.notation import read_yaml
+from bylaw.serve.mcp_servers import ServerAt, read_servers
 from bylaw.store.approval_rows import Approval
 from bylaw.types import Clause, Hit, Model, Place, Policy
 
@@ -83,6 +85,7 @@ class Wiring:
     hooks: tuple[HookAt, ...] = ()
     mail: MailAt | None = None
     entailment: JudgeAt | None = None
+    mcp: tuple[ServerAt, ...] = ()
 
 
 def read(file: Path) -> Wiring:
@@ -96,9 +99,10 @@ def read(file: Path) -> Wiring:
             f"{file}: cannot be read: {getattr(error, 'strerror', '') or error}", "Check the path and its permissions."
         ) from error
     fields = Fields(read_yaml(text, Place(str(file), 1)), FILE)
-    judge, ring, bears = fields.node("judge"), fields.node("ring"), fields.node("entailment")
+    judge, ring, bears, servers = fields.node("judge"), fields.node("ring"), fields.node("entailment"), read_servers(fields.node("mcp"))
     fields.done()
     made = Wiring(_judge(Fields(judge, "judge")) if judge else None, entailment=_judge(Fields(bears, "entailment")) if bears else None)
+    made = replace(made, mcp=servers)
     return _ring(made, Fields(ring, "ring")) if ring else made
 
 

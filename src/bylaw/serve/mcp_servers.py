@@ -1,0 +1,215 @@
+"""The MCP servers behind a gateway, as `gateway.yaml` names them, and how one that is reached by HTTP is asked.
+
+    mcp:
+      tickets: {url: https://mcp.example.com/mcp, key_env: TICKETS_KEY, prefix: tickets.}
+      files: {command: [npx, -y, "@modelcontextprotocol/server-filesystem", /srv/docs]}
+
+A client's own key is never sent on: a server is asked with the key that is named here, or with none.
+"""
+
+import itertools
+import os
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from bylaw.errors import StoreError
+from bylaw.policy.fields import Fields, as_text
+from bylaw.policy.notation import Node
+from bylaw.serve.mcp_asking import Client
+from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Rpc, is_modern, kind_of, mirrored, read, routing
+from bylaw.serve.sse import Reader
+from bylaw.serve.wire import BadBody, JsonMap, dump
+
+if TYPE_CHECKING:  # the client loads where there is a server to ask
+    import aiohttp
+
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+MAX_SERVERS: Final = 100
+MAX_ARGS: Final = 200
+CONNECT_S: Final = 10.0
+SILENCE_S: Final = 600.0  # without a byte
+AWAY: Final = -32000
+ACCEPT: Final = "application/json, text/event-stream"
+GONE: Final = 404
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAt:
+    """One server: an address, or a command."""
+
+    name: str
+    url: str = ""
+    command: tuple[str, ...] = ()
+    key_env: str = ""
+    prefix: str = ""
+
+    def key(self) -> str:
+        """Its key, out of the environment; raises StoreError where the variable is empty."""
+        key = os.environ.get(self.key_env, "") if self.key_env else ""
+        if self.key_env and not key:
+            raise StoreError(f"mcp {self.name}: the environment variable {self.key_env} is empty", "Set it to the server's key.")
+        return key
+
+
+def read_servers(node: Node | None) -> tuple[ServerAt, ...]:
+    """What the file says; raises PolicyError with the line that is wrong."""
+    if node is None:
+        return ()
+    fields = Fields(node, "mcp")
+    if len(fields.nodes) > MAX_SERVERS:
+        raise StoreError(f"{len(fields.nodes)} MCP servers, the limit is {MAX_SERVERS}", "Run another gateway for the rest.")
+    made = []
+    for name in fields.nodes:
+        if not NAME.fullmatch(name):
+            raise StoreError(f"{name[:60]!r} is no name of an MCP server", "Small letters, digits, - and _: it stands in the address.")
+        made.append(_server(name, Fields(fields.need(name, "Write `{url: https://HOST/mcp}`."), f"mcp {name}")))
+    return tuple(made)
+
+
+def _server(name: str, fields: Fields) -> ServerAt:
+    url, command = fields.node("url"), fields.names("command")
+    made = ServerAt(name, as_text(url, "url") if url else "", command, fields.text("key_env"), fields.text("prefix"))
+    fields.done()
+    if bool(made.url) == bool(made.command) or len(made.command) > MAX_ARGS:
+        raise StoreError(
+            f"mcp {name} has either a url or a command", "Write `{url: https://HOST/mcp}` or `{command: [PROGRAM, ARGUMENT]}`."
+        )
+    if made.url and not made.url.startswith(("http://", "https://")):
+        raise StoreError(f"mcp {name}: {made.url!r} is no http(s) address", "Write `url: https://HOST/mcp`.")
+    return made
+
+
+Heard = Callable[[JsonMap], Awaitable[None]]  # what a server says besides its answer
+
+
+class Web:
+    """The HTTP client of one process. Opened on the event loop that uses it."""
+
+    def __init__(self) -> None:
+        self._client: aiohttp.ClientSession | None = None
+
+    @property
+    def client(self) -> "aiohttp.ClientSession":
+        """The one session: connections are kept, redirects and cookies are not."""
+        if self._client is None:
+            import aiohttp  # noqa: PLC0415  # see above
+
+            self._client = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=1_000, keepalive_timeout=30),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._client
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+
+@dataclass(slots=True)
+class Remote:
+    """One conversation with a server at an address: its session by the older protocols, and who hears what it says meanwhile."""
+
+    at: ServerAt
+    web: Web
+    key: str = ""
+    session: str = ""  # as the server named it
+    version: str = ""  # as it was agreed on
+    schemas: Mapping[str, Any] = field(default_factory=dict)  # of the arguments, by tool
+    heard: Heard | None = None
+    _ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    async def ask(self, method: str, params: JsonMap, client: Client | None) -> JsonMap:
+        """Send a request; its `result` or `error`. Raises Rpc."""
+        ours = next(self._ids)
+        message = {"jsonrpc": "2.0", "id": ours, "method": method, "params": params}
+        return await self._post(message, ours)
+
+    async def tell(self, message: JsonMap) -> None:
+        """Send a notification, or an answer."""
+        await self._post(message, None)
+
+    async def end(self) -> None:
+        """End the session, where the server lets one."""
+        if self.session:
+            await self._request("DELETE", None, self._headers({}))
+
+    async def _post(self, message: JsonMap, ours: int | None) -> JsonMap:
+        reply = await self._request("POST", dump(message), self._headers(message))
+        try:
+            if (session := reply.headers.get("mcp-session-id")) and message.get("method") == "initialize":
+                self.session = session
+            if ours is None:
+                return {}
+            if reply.content_type == "text/event-stream":
+                return await self._stream(reply, ours)
+            found = await self._whole(reply, ours)
+            if message.get("method") == "initialize" and isinstance(result := found.get("result"), dict):
+                self.version = str(result.get("protocolVersion", ""))[:40]
+            return found
+        finally:
+            reply.release() if reply.content.is_eof() else reply.close()
+
+    def _headers(self, message: JsonMap) -> dict[str, str]:
+        said = {"content-type": "application/json", "accept": ACCEPT}
+        if self.key:
+            said["authorization"] = f"Bearer {self.key}"
+        params, method = message.get("params") or {}, message.get("method")
+        if isinstance(method, str) and is_modern(message):
+            said |= routing(method, params)
+            if method == "tools/call":
+                said |= mirrored(self.schemas.get(str(params.get("name"))), params.get("arguments") or {})
+            return said
+        if self.session:
+            said["mcp-session-id"] = self.session
+        return said | ({"mcp-protocol-version": self.version} if self.version else {})
+
+    async def _request(self, method: str, body: bytes | None, headers: Mapping[str, str]) -> "aiohttp.ClientResponse":
+        import aiohttp  # noqa: PLC0415  # see above
+
+        try:
+            return await self.web.client.request(method, self.at.url, data=body, headers=headers, allow_redirects=False)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Rpc(AWAY, f"the server cannot be reached ({type(error).__name__})") from error
+
+    async def _whole(self, reply: "aiohttp.ClientResponse", ours: int) -> JsonMap:
+        import aiohttp  # noqa: PLC0415  # see above
+
+        try:
+            body = await reply.content.read(MAX_MESSAGE_BYTES + 1)
+            while not reply.content.at_eof() and len(body) <= MAX_MESSAGE_BYTES:
+                body += await reply.content.read(MAX_MESSAGE_BYTES + 1 - len(body))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Rpc(AWAY, f"the server broke off ({type(error).__name__})") from error
+        try:
+            message = read(body)
+            if kind_of(message) == "response" and (message["id"] == ours or (message["id"] is None and "error" in message)):
+                return _said(message)
+        except Rpc:
+            pass  # what is no message is told by its status
+        raise Rpc(AWAY, f"the server answered what is no answer (HTTP {reply.status})")
+
+    async def _stream(self, reply: "aiohttp.ClientResponse", ours: int) -> JsonMap:
+        import aiohttp  # noqa: PLC0415  # see above
+
+        reader = Reader()
+        try:
+            async for piece in reply.content.iter_any():
+                for event in reader.feed(piece):
+                    message = read(event.content) if event.content else {}
+                    if message and kind_of(message) == "response":
+                        if message["id"] == ours:
+                            return _said(message)
+                    elif message and self.heard is not None:
+                        await self.heard(message)
+        except (aiohttp.ClientError, TimeoutError, OSError, BadBody) as error:
+            raise Rpc(AWAY, f"the server broke off ({type(error).__name__})") from error
+        raise Rpc(AWAY, "the server ended without an answer")
+
+
+def _said(message: JsonMap) -> JsonMap:
+    return {key: message[key] for key in ("result", "error") if key in message}
