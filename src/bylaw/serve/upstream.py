@@ -64,17 +64,26 @@ class _Live:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         size = 0
-        try:
-            async for piece in self.reply.content.iter_any():
-                size += len(piece)
-                if size > MAX_REPLY_BYTES:
-                    raise UpstreamTrouble(502, "the model's reply is too long")
-                yield piece
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _trouble(error) from error
+        while piece := await self._more():
+            size += len(piece)
+            if size > MAX_REPLY_BYTES:
+                raise UpstreamTrouble(502, "the model's reply is too long")
+            yield piece
 
     async def rest(self) -> bytes:
-        return b"".join([piece async for piece in self.pieces()])
+        pieces, size = [], 0
+        while piece := await self._more():
+            size += len(piece)
+            if size > MAX_REPLY_BYTES:
+                raise UpstreamTrouble(502, "the model's reply is too long")
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _more(self) -> bytes:
+        try:
+            return await self.reply.content.readany()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _trouble(error) from error
 
 
 class Upstream:
