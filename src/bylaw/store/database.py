@@ -42,6 +42,7 @@ from bylaw.store import (
     process_tables,
     session_tables,
     stop_tables,
+    trial_tables,
     usage_tables,
 )
 from bylaw.store.schema import METADATA
@@ -54,6 +55,7 @@ REVISIONS: Final = (
     "v0004",
     "v0005",
     "v0006",
+    "v0007",
 )  # oldest first; the last one is what this program needs. The files are in migrations/versions/
 VERSION_TABLE: Final = "bylaw_schema"
 BUSY_TIMEOUT_S: Final = 5  # how long a write waits for another writer before it is an error
@@ -79,6 +81,8 @@ OURS: Final = (  # the tables of this database; a ledger is a file of its own
     policy_tables.ACTIVATIONS,
     mcp_tables.PINS,
     mcp_tables.NONCES,
+    trial_tables.TRIALS,
+    trial_tables.COUNTS,
 )
 
 _version = table(VERSION_TABLE, column("version_num"))

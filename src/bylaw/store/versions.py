@@ -1,6 +1,6 @@
 """One counter for each thing that all processes share: whoever changes it adds one, and the others see that they must read it again.
 
-The names in use: `stops`, `keys`, `policy`. A counter that nobody has raised is 0.
+The names in use: `stops`, `keys`, `policy`, `trials`. A counter that nobody has raised is 0.
 """
 
 from sqlalchemy import Connection, insert, select, update
