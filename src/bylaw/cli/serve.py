@@ -2,6 +2,7 @@
 
 import getpass
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -32,6 +33,7 @@ def serve(
     regions: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Upstream, storage and retention by jurisdiction.", show_default=False)
     ] = None,
+    run: Annotated[Path | None, typer.Option(metavar="DIR", help="Whose results the console shows.", show_default=False)] = None,
     unsafe_watch: Annotated[
         bool, typer.Option("--unsafe-watch", help="For development: a changed policy folder is in force at once, reviewed by nobody.")
     ] = False,
@@ -46,6 +48,7 @@ def serve(
     placed = regional.read(regions, data_dir) if regions else ()
     upstream = upstream or (placed[0].upstream if placed and not model else "")
     watched, wired = policy if unsafe_watch else None, wiring.found(data_dir, config)
+    wired = replace(wired, run=run) if run else wired
     setting = start.Setting(
         upstream,
         upstream_key_env,

@@ -41,6 +41,7 @@ class Desk:
     stops: Stops
     data_dir: Path
     local_model: bool = False  # the upstream must answer for this gateway to be ready
+    run: Path | None = None  # whose results the console shows as the alignment debt
 
     @property
     def gates(self) -> list[Gate]:

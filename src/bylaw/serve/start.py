@@ -27,7 +27,6 @@ from bylaw.govern.stops import Stops
 from bylaw.ledger.writer import Ledger
 from bylaw.serve import bundle
 from bylaw.serve import live as lives
-from bylaw.serve import mcp_http
 from bylaw.serve import regions as regional
 from bylaw.serve.door import LOOPBACK, Door
 from bylaw.serve.gate import Gate, Ways
@@ -198,9 +197,14 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
         from bylaw.serve.admin import admin  # noqa: PLC0415  # Starlette loads when somebody first asks for these routes
         from bylaw.serve.desk import Desk  # noqa: PLC0415  # the same
 
-        return admin(Desk(gate, door, live, store, ledger, stops, setting.data_dir, setting.local_model))
+        return admin(Desk(gate, door, live, store, ledger, stops, setting.data_dir, setting.local_model, setting.wiring.run))
 
-    return Gateway(gate, door, other, mcp=mcp_http.opened(setting.wiring.mcp, gate, door, store, stack))
+    gateway = Gateway(gate, door, other)
+    if setting.wiring.mcp:
+        from bylaw.serve import mcp_http  # noqa: PLC0415  # it loads where there are MCP servers
+
+        gateway.mcp = mcp_http.opened(setting.wiring.mcp, gate, door, store, stack)
+    return gateway
 
 
 def _settled() -> None:
@@ -246,7 +250,9 @@ def serve(setting: Setting, say: Callable[[str], None]) -> None:
     )
     server = uvicorn.Server(config)
     listening: socket.socket = config.bind_socket()
-    say(f"listening on http://{setting.host}:{listening.getsockname()[1]}")
+    address = f"http://{setting.host}:{listening.getsockname()[1]}"
+    say(f"listening on {address}")
+    say(f"console at {address}/console/ (sign in with a key: bylaw keys create --principal NAME --role viewer)")
     if setting.workers > 1:
         Multiprocess(config, sockets=[listening]).run()
     else:

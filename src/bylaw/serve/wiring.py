@@ -7,6 +7,7 @@
       webhooks: [{url: https://hooks.example.com/bylaw, secret_env: HOOK_SECRET}]
       mail: {server: smtp.example.com, sender: bylaw@example.com, to: [desk@example.com], user: bylaw, password_env: MAIL_PASSWORD}
     mcp: {tickets: {url: https://mcp.example.com/mcp, key_env: TICKETS_KEY}}     # served at /mcp/tickets: see `mcp_servers`
+    run: runs/demo                               # whose results the console shows as the alignment debt
 
 Secrets are in the environment, never in the file. A bell that nobody hears, or a judge that gives no verdict, lets nothing through and
 stops nothing else: `/readyz` names it until it works again.
@@ -86,6 +87,7 @@ class Wiring:
     mail: MailAt | None = None
     entailment: JudgeAt | None = None
     mcp: tuple[ServerAt, ...] = ()
+    run: Path | None = None  # whose results the console shows
 
 
 def read(file: Path) -> Wiring:
@@ -100,9 +102,10 @@ def read(file: Path) -> Wiring:
         ) from error
     fields = Fields(read_yaml(text, Place(str(file), 1)), FILE)
     judge, ring, bears, servers = fields.node("judge"), fields.node("ring"), fields.node("entailment"), read_servers(fields.node("mcp"))
+    run = fields.text("run")
     fields.done()
     made = Wiring(_judge(Fields(judge, "judge")) if judge else None, entailment=_judge(Fields(bears, "entailment")) if bears else None)
-    made = replace(made, mcp=servers)
+    made = replace(made, mcp=servers, run=Path(run) if run else None)
     return _ring(made, Fields(ring, "ring")) if ring else made
 
 

@@ -13,7 +13,7 @@ from bylaw.serve.door import NotIn
 from bylaw.store.console_tables import LOGINS, SHOWN
 from tests.serve.console.place import HOSTILE, Client, Place, signed_in
 
-PAGES = ("/approvals", "/decisions")
+PAGES = ("/approvals", "/decisions", "/rates", "/ledger", "/policy", "/debt", "/stop")
 
 
 def test_nobody_sees_a_page_without_signing_in(at: Place) -> None:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bylaw.serve.console import approving, deciding, signing_in
+from bylaw.serve.console import approving, debts, deciding, ledgers, policies, rates, signing_in, stopping
 from bylaw.serve.console.logins import Logins
 from bylaw.serve.console.page import HEADERS, HERE, May, Page, Room, acting, environment, reading, troubled
 from bylaw.serve.desk import Desk
@@ -20,6 +20,11 @@ PAGES: Final[tuple[tuple[str, str, May, Page], ...]] = (
     ("POST", "/logout", "anything", signing_in.leave),
     *approving.PAGES,
     *deciding.PAGES,
+    *rates.PAGES,
+    *ledgers.PAGES,
+    *policies.PAGES,
+    *debts.PAGES,
+    *stopping.PAGES,
 )
 
 

@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from bylaw.govern import basis
+from bylaw.govern.session import zeros
 from bylaw.serve import records
 from bylaw.serve.admin import DECISIONS
 from bylaw.serve.console import papers
@@ -26,6 +28,10 @@ _READ: Final = re.compile(
 _QUOTED: Final = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""")
 _STEP: Final = re.compile(r"""\.([A-Za-z_]\w*)|\[\s*(?:"([^"]*)"|'([^']*)')\s*\]""")
 UNKNOWN: Final = object()
+
+Entry = Mapping[str, Any]
+Contents = Mapping[str, bytes]
+Sums = Mapping[str, float]  # of a session that has called nothing
 
 
 async def listed(asked: Asked) -> Response:
@@ -59,13 +65,14 @@ def _gathered(asked: Asked, name: str) -> dict[str, Any]:
     contents = papers.contents(dirs, entry) if whole else {}
     policy = papers.policy_of(asked.room, entry["policy"])
     cited = papers.cited(asked.room, entry["policy"], entry["clauses"])
+    sums = zeros(policy) if policy else {}
     rules = {f"{one.id}/{rule.id}": rule for one in cited if one.clause for rule in one.clause.enforce}
     return {
         "entry": entry,
         "record": name,
         "cited": cited,
         "policy": policy,
-        "matched": [(rule, rules.get(rule), _values(entry, rules.get(rule), contents)) for rule in entry["rules"]],
+        "matched": [(rule, rules.get(rule), _values(entry, rules.get(rule), contents, sums)) for rule in entry["rules"]],
         "whole": whole,
         "said": papers.said(entry, contents),
         "lost": sorted(set(entry["contents"]) - set(contents)) if whole else [],
@@ -73,7 +80,7 @@ def _gathered(asked: Asked, name: str) -> dict[str, Any]:
     }
 
 
-def _values(entry: Mapping[str, Any], rule: Rule | None, contents: Mapping[str, bytes]) -> list[tuple[str, str]]:
+def _values(entry: Entry, rule: Rule | None, contents: Contents, sums: Sums) -> list[tuple[str, str]]:
     """Each field that a rule's condition names, with the value that is recorded; where none is, that is said."""
     if rule is None or rule.when == "true":
         return []
@@ -83,17 +90,17 @@ def _values(entry: Mapping[str, Any], rule: Rule | None, contents: Mapping[str, 
         if one[3] and bare[one.start() : one.end()] != one[0]:
             continue
         if len(found) < MAX_VALUES:
-            found[one[0]] = _shown(_value(entry, one[1] or one[3], one[2] or "", contents))
+            found[one[0]] = _shown(_value(entry, one[1] or one[3], one[2] or "", contents, sums))
     return list(found.items())
 
 
-def _value(entry: Mapping[str, Any], root: str, path: str, contents: Mapping[str, bytes]) -> Any:
+def _value(entry: Entry, root: str, path: str, contents: Contents, sums: Sums) -> Any:
     if root in ("tool", "surface"):
         return entry[root]
     if root == "principal" and path == ".id":
         return entry["principal"]
     try:
-        at = _root(entry, root, contents)
+        at = _root(entry, root, contents, sums)
         for step in _STEP.finditer(path):
             at = at[step[1] or step[2] or step[3]]
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):
@@ -101,7 +108,7 @@ def _value(entry: Mapping[str, Any], root: str, path: str, contents: Mapping[str
     return at
 
 
-def _root(entry: Mapping[str, Any], root: str, contents: Mapping[str, bytes]) -> Any:
+def _root(entry: Entry, root: str, contents: Contents, sums: Sums) -> Any:
     """What a condition's first word stands for, as far as it is recorded; raises KeyError."""
     if root == "args" and "args" not in contents:
         made = papers.calls(str(entry["facts"].get("route")), contents["reply"])
@@ -110,7 +117,14 @@ def _root(entry: Mapping[str, Any], root: str, contents: Mapping[str, bytes]) ->
         return made[0][1]
     if root == "args":
         return json.loads(contents["args"])
-    raise KeyError(root)
+    if basis.HOUR not in entry["facts"]:  # recorded by an older version, which did not say what it read
+        raise KeyError(root)
+    known = basis.read(contents.get(basis.NAME))
+    if known.get(basis.LOST) or root == "env":
+        raise KeyError(root)
+    if root == "principal":
+        return basis.principal_of(known, entry["principal"])
+    return basis.session_of(known.get("session"), entry["session"], sums)
 
 
 def _shown(value: Any) -> str:

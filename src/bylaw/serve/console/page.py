@@ -46,6 +46,11 @@ HEADERS: Final = {
 MENU: Final = (
     ("Approvals", "/approvals", "answer"),
     ("Decisions", "/decisions", "read"),
+    ("Rates", "/rates", "read"),
+    ("Ledger", "/ledger", "read"),
+    ("Policy", "/policy", "read"),
+    ("Debt", "/debt", "read"),
+    ("Stop", "/stop", "read"),
 )
 
 May = Literal["read", "answer", "administer", "anything"]

@@ -1,0 +1,74 @@
+"""The stop button: what is stopped, stopping and lifting by scope, and the drill that shows how fast every process hears of it."""
+
+import asyncio
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from bylaw.govern import drill as drills
+from bylaw.govern import stops
+from bylaw.serve.console.page import Asked, May, Page, to
+from bylaw.serve.desk import Wrong, later
+from bylaw.serve.door import NotIn
+
+KINDS: Final = (stops.GLOBAL, *(kind for kind in stops.KINDS if kind != stops.DRILL))
+MAX_REASON: Final = 2_000
+BUSY: Final = asyncio.Lock()
+
+
+async def shown(asked: Asked) -> Response:
+    """What is stopped now."""
+    return await _page(asked)
+
+
+async def _page(asked: Asked, drill: drills.Drill | None = None) -> Response:
+    found = await later(lambda: stops.active(asked.desk.store))
+    tools = sorted(asked.desk.live.now.places.policy.tools)
+    return asked.page("stop.html", found=found, kinds=KINDS, tools=tools, drill=drill, limit_s=drills.LIMIT_S)
+
+
+async def stop(asked: Asked) -> Response:
+    """Stop a scope."""
+    kind, name, reason = asked.form.get("kind", ""), asked.form.get("name", "").strip(), _reason(asked)
+    if kind not in KINDS:
+        raise Wrong("say what is to be stopped: everything, or one tenant, principal or tool; nothing was stopped")
+    if asked.form.get("sure") != "yes":
+        raise Wrong("tick the box that says so; nothing was stopped")
+    if (kind == stops.GLOBAL) == bool(name):
+        raise Wrong(f"to stop one {kind}, name it" if kind != stops.GLOBAL else "a name stands there: choose tenant, principal or tool")
+    scope = stops.checked(kind if kind == stops.GLOBAL else f"{kind}:{name}")
+    await later(lambda: stops.stop(asked.desk.store, asked.desk.ledger.append, scope, asked.visitor.name, reason))
+    return to("/stop")
+
+
+async def resume(asked: Asked) -> Response:
+    """Lift the stops of a scope."""
+    scope, reason = stops.checked(asked.form.get("scope", "")), _reason(asked)
+    lifted = await later(lambda: stops.resume(asked.desk.store, asked.desk.ledger.append, scope, asked.visitor.name, reason))
+    if not lifted:
+        raise NotIn(409, f"nothing is stopped with the scope {scope}; somebody may have been faster")
+    return to("/stop")
+
+
+async def drill(asked: Asked) -> Response:
+    """Measure how long every process takes to see a stop that stops nobody."""
+    if BUSY.locked():
+        raise NotIn(409, "a drill is under way")
+    async with BUSY:
+        found = await later(lambda: drills.drill(asked.desk.store, asked.desk.ledger.append, asked.visitor.name))
+    return await _page(asked, found)
+
+
+def _reason(asked: Asked) -> str:
+    reason: Any = asked.form.get("reason", "").strip()
+    if len(reason) > MAX_REASON:
+        raise Wrong(f"a reason has at most {MAX_REASON} characters; nothing was done")
+    return str(reason)
+
+
+PAGES: Final[tuple[tuple[str, str, May, Page], ...]] = (
+    ("GET", "/stop", "read", shown),
+    ("POST", "/stop", "administer", stop),
+    ("POST", "/stop/lift", "administer", resume),
+    ("POST", "/stop/drill", "administer", drill),
+)
