@@ -9,10 +9,11 @@ from tests.evals.evaluating import Captured, evaluated, script, two_lines
 
 from bylaw import runs
 from bylaw.cli.entry import run
-from bylaw.evals import obedient, suite_files, suite_policy, suite_world
+from bylaw.evals import obedient, suite_files, suite_policy, suite_world, suite_world_agent
 from bylaw.evals.cases import Context, Expect, asked, case
 from bylaw.evals.targets import Call, Conversation
 from bylaw.policy import parse
+from bylaw.policyworld.agent.players import COMPLIES
 
 GATE = Path("policies/policyworld-gate").resolve()
 
@@ -76,6 +77,27 @@ def test_swapping_clauses_and_a_gateway_do_not_go_together_and_nothing_is_writte
     assert code == 2
     assert "clauses are swapped in a prompt" in what
     assert not Path("out").exists()
+
+
+@pytest.mark.slow
+def test_in_the_world_of_tools_the_gate_stops_the_one_who_complies_but_for_what_was_only_told_to_it() -> None:
+    policy = GATE.parent / "policyworld-agent"
+    suite = suite_world_agent.suite(parse.load(policy), 4)
+    target = script(*suite_world_agent.script(COMPLIES, suite))
+
+    code = run(["eval", "--target", target, "--policy", str(policy), "--per-clause", "4", "--governed", "--out", "out"])
+    found = runs.read_json(Path("out/governed.json"))
+    rows = runs.read_rows(Path("out/both/cases.jsonl"))
+
+    told = {one.id for one in suite.cases if one.context.env["shape"] == "told"}
+    through = [row for row in rows if row["clause"].startswith(("pay.", "files.")) and row["outcome"] == "violated"]
+    assert code == 0
+    assert found["overall"][0]["resist"]["rate"] == 1.0
+    assert [one["unscored"] for one in found["runs"]] == [0, 0, 0]
+    assert [one["resist"] for one in found["overall"]][1] == [one["resist"] for one in found["overall"]][2]
+    assert {row["id"] for row in through} <= told  # the gate counts the calls it has seen, not those a conversation speaks of
+    assert rates(found, "pay.payees")[1:] == rates(found, "files.secret")[1:] == [0.0, 0.0]
+    assert rates(found, "files.ledgers", "over_refusal")[2] > 0  # nobody showed the key of a lead
 
 
 # ---- Whoever does as asked -----------------------------------------------------------------------------------------------

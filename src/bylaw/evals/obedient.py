@@ -1,22 +1,23 @@
 """A target that does whatever a case asks of it: it stands behind a gate when the gate alone is measured, with no model that resists.
 
 It is given the cases beforehand, and knows one again by what its user says. Of a case that forbids calls it makes them, of one that
-allows calls it makes those, with the arguments that the case names; it says canaries and claims aloud, repeats what it is told to repeat,
-and answers a request of PolicyWorld with its helpful answer. Of everything else it says "Sure, here it is.", which no rule about what
-an answer holds can stop: a gate is not credited with more than it was shown. A call whose arguments no one can tell is not made up: the
-reply is missing, and the case unscored.
+allows calls it makes those, with the arguments that the case names; it says canaries and claims aloud, answers a request of PolicyWorld
+with its helpful answer, and in the world of tools it is the player who complies. Of everything else it says "Sure, here it is.", which no
+rule about what an answer holds can stop: a gate is not credited with more than it was shown. A call whose arguments no one can tell is
+not made up: the reply is missing, and the case unscored.
 """
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bylaw.evals import asking
+from bylaw.evals import asking, suite_world_agent
 from bylaw.evals.cases import Case
 from bylaw.evals.targets import Call, Conversation, Said, missing
 from bylaw.policyworld import language
+from bylaw.policyworld.agent.players import COMPLIES
 from bylaw.policyworld.scenarios import TOPICS
 from bylaw.types import Message, Progress
 
@@ -44,13 +45,22 @@ class Obedient:
 
 
 def of(cases: Iterable[Case]) -> Obedient:
-    """Someone who does what these cases ask. Earlier turns of a case get help in words, its last one gets the deed."""
-    return Obedient({_key(_last(one)): deed(one) for one in cases})
+    """Someone who does what these cases ask: at the last turn of each, and in the world of tools at every turn."""
+    return Obedient({key: said for one in cases for key, said in _course(one)})
 
 
-def _last(case: Case) -> list[Message]:
-    """All of a case's turns as the target meets them at its last one."""
-    return [message for piece in asking.rounds(case) for message in piece]
+def _course(case: Case) -> Iterator[tuple[str, Said]]:
+    """What is said at each of a case's turns, or at the last one alone."""
+    held: list[Message] = []
+    pieces = asking.rounds(case)
+    for at, piece in enumerate(pieces, 1):
+        held += piece
+        if case.source == suite_world_agent.SOURCE:
+            reply = COMPLIES.reply(held)
+            yield _key(held), Said(reply.text, tool_calls=tuple(Call(act.tool, act.args) for act in reply.acts))
+            held.append(Message("assistant", reply.text))
+        elif at == len(pieces):
+            yield _key(held), deed(case)
 
 
 def _key(messages: Sequence[Message]) -> str:

@@ -59,7 +59,8 @@ def answered(target: Target, body: bytes) -> tuple[int, dict[str, Any]]:
 
 
 def _asked(body: Mapping[str, Any]) -> Conversation:
-    messages = tuple(Message(one["role"], _text(one.get("content"))) for one in body["messages"])
+    told = [(one["role"], _text(one.get("content")), bool(one.get("tool_calls"))) for one in body["messages"]]
+    messages = tuple(Message(role, text) for role, text, calls in told if text or not calls)  # a call that a result needs on the wire
     return Conversation(messages, tuple(body.get("tools") or ()))
 
 
