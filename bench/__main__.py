@@ -22,6 +22,7 @@ BENCHES: Final = (
     "gateway",
     "start",
     "litellm",
+    "mcp",
     "install_size",
     "scoring",
     "sft_step",

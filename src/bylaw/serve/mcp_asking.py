@@ -130,9 +130,8 @@ class Asking:
         dealing, event, ref = self.dealing, self.judged.event, self.judged.ref
 
         def rejudge() -> Decision:
-            law = dealing.gate.laws(dealing.who.principal)
-            history = dealing.session.history
-            return law.now(replace(event, session=law.session(history.given_back(ref)), env=dealing.env()))
+            now = replace(dealing, law=dealing.gate.laws(dealing.who.principal))
+            return now.law.now(replace(event, session=now.known(dealing.session.history.given_back(ref)), env=dealing.env()))
 
         def stops() -> Any:
             asked = dealing.gate.stops_now or dealing.gate.stops

@@ -89,8 +89,12 @@ class Dealing:
 
     def call_event(self, tool: str, args: Mapping[str, Any], history: History, without: str = "") -> Event:
         """A call in a session with this history; one that waited does not count against itself."""
-        known = self.law.session(history.given_back(without) if without else history)
+        known = self.known(history.given_back(without) if without else history)
         return Event("tool_call", tool, args, "", self.who.principal, known, self.env())
+
+    def known(self, history: History) -> Mapping[str, Any]:
+        """A session as conditions see it; where none reads it, its bounds stop nobody."""
+        return self.law.session(history) if self.law.reads_session else {"id": history.id}
 
     def _redacts(self, judged: Judged) -> bool:
         slot = self.law.book.slot("tool_call", judged.event.tool)
@@ -121,7 +125,7 @@ class Dealing:
         else:
             try:
                 found = gathered(body)
-                event = replace(event, text=found.whole, session=self.law.session(await self.session.known(self.law.session_wanted)))
+                event = replace(event, text=found.whole, session=self.known(await self.session.known(self.law.session_wanted)))
                 decision = self._cut(body, found, await self.law.judge(event, NO_FACTS, self.stops(tool)))
             except TooMany:
                 decision = self.no("it has too many texts", "text")
@@ -177,7 +181,7 @@ class Dealing:
 
     def event(self, surface: Surface, tool: str = "", args: Mapping[str, Any] = EMPTY) -> Event:
         """Something that is about to pass a surface, in this session."""
-        return Event(surface, tool, args, "", self.who.principal, self.law.session(self.session.history), self.env())
+        return Event(surface, tool, args, "", self.who.principal, self.known(self.session.history), self.env())
 
     def env(self) -> Mapping[str, Any]:
         """Where and when, in UTC."""

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 from bylaw.errors import StoreError
 from bylaw.policy.fields import Fields, as_text
 from bylaw.policy.notation import Node
-from bylaw.serve.mcp_asking import Client
 from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Rpc, is_modern, kind_of, mirrored, read, routing
 from bylaw.serve.sse import Reader
 from bylaw.serve.wire import BadBody, JsonMap, dump
 
-if TYPE_CHECKING:  # the client loads where there is a server to ask
+if TYPE_CHECKING:  # what is needed to ask a server loads where there is one
     import aiohttp
+
+    from bylaw.serve.mcp_asking import Client
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 MAX_SERVERS: Final = 100
@@ -123,7 +124,7 @@ class Remote:
     heard: Heard | None = None
     _ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
-    async def ask(self, method: str, params: JsonMap, client: Client | None) -> JsonMap:
+    async def ask(self, method: str, params: JsonMap, client: "Client | None") -> JsonMap:
         """Send a request; its `result` or `error`. Raises Rpc."""
         ours = next(self._ids)
         message = {"jsonrpc": "2.0", "id": ours, "method": method, "params": params}

@@ -199,12 +199,15 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
 
         return admin(Desk(gate, door, live, store, ledger, stops, setting.data_dir, setting.local_model, setting.wiring.run))
 
-    gateway = Gateway(gate, door, other)
-    if setting.wiring.mcp:
-        from bylaw.serve import mcp_http  # noqa: PLC0415  # it loads where there are MCP servers
+    return Gateway(gate, door, other, mcp=_mcp(setting, gate, door, store, stack))
 
-        gateway.mcp = mcp_http.opened(setting.wiring.mcp, gate, door, store, stack)
-    return gateway
+
+def _mcp(setting: Setting, gate: Gate, door: Door, store: Store, stack: AsyncExitStack) -> App | None:
+    if not setting.wiring.mcp:
+        return None
+    from bylaw.serve import mcp_http  # noqa: PLC0415  # it loads where there are MCP servers
+
+    return mcp_http.opened(setting.wiring.mcp, gate, door, store, stack)
 
 
 def _settled() -> None:
