@@ -89,6 +89,11 @@ class StoredLog:
         found = self.db.execute("SELECT at, leaf FROM ledger_leaves WHERE log=? AND at>? ORDER BY at LIMIT ?", [self.origin, index, count])
         return list(self._typed(found, int, bytes))
 
+    def contents_of(self, index: int) -> dict[str, bytes]:
+        """What is left of one entry's contents, by name."""
+        found = self.db.execute("SELECT name, content FROM ledger_contents WHERE log=? AND at=?", [self.origin, index])
+        return dict(self._typed(found, str, bytes))
+
     def _typed(self, rows: sqlite3.Cursor, *kinds: type) -> Iterator[Any]:
         """SQLite keeps any type in any column; whoever edits a log need not keep to ours."""
         for row in rows:

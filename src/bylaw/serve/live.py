@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection
 
@@ -47,6 +47,15 @@ LOG: Final = logging.getLogger(__name__)
 
 Record = Callable[[Mapping[str, Any]], object]
 Rails = Callable[[Policy], Mapping[str, Rail]]  # all rails that a policy may name
+
+
+class Share(Protocol):
+    """A candidate that holds for some: `trying.Share` is one."""
+
+    trial: int
+
+    def in_force(self, principal: Mapping[str, Any], now: "InForce") -> "InForce":
+        """What holds for a principal."""
 
 
 def no_judges(policy: Policy) -> Mapping[str, Rail]:
@@ -235,13 +244,15 @@ class Live:
     content: str = ""  # the digest of the files it was made of
     rails_of: Rails = no_judges
     refused: str = ""  # why the latest activation is not in force here
+    share: "Share | None" = None  # whoever is under a canary instead: `trying`
     _wanted: threading.Event = field(default_factory=threading.Event)
     _closed: bool = False
     _thread: threading.Thread | None = None
 
     def law(self, principal: Mapping[str, Any]) -> Law:
         """What holds for a principal."""
-        return self.now.law(principal)
+        share = self.share
+        return (self.now if share is None else share.in_force(principal, self.now)).law(principal)
 
     def follow(self, watch: Watch) -> None:
         """Look whenever the version has risen. Making ready takes longer than a look may, so that it has a thread of its own."""

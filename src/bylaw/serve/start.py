@@ -25,7 +25,7 @@ from bylaw.govern.histories import Histories
 from bylaw.govern.keys import KeyRing
 from bylaw.govern.stops import Stops
 from bylaw.ledger.writer import Ledger
-from bylaw.serve import bundle
+from bylaw.serve import bundle, trying
 from bylaw.serve import live as lives
 from bylaw.serve import regions as regional
 from bylaw.serve.door import LOOPBACK, Door
@@ -188,6 +188,7 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(keeper=keeper), approvals, setting.ways, stops.applies_now)
     gate.troubles, gate.appeals, gate.data_dir = wired.troubles.now, Appeals(store, ledger.append, ring=ring_for), setting.data_dir
     gate.regions = regional.opened(setting.regions, gate, ring_for, stack)
+    stack.callback(trying.begun(live, ledger.append, (gate, *gate.regions.values()), None if setting.unsafe_watch else watch))
     budgets = Budgets(store)
     budgets.start()
     stack.callback(budgets.close)

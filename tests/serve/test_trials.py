@@ -1,0 +1,195 @@
+"""A candidate on trial in several gateways on one store: for its share alone, rolled back by itself, or deciding nothing at all."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from bylaw.cli.entry import app
+from bylaw.govern import keys
+from bylaw.govern.keys import Grant
+from bylaw.ledger import place, reading
+from bylaw.serve.start import Process, Setting, prepare
+from bylaw.store import database
+from tests.serve.rig import CLAUSE, Speaker, post, serving, speaking, written
+from tests.serve.test_serving import WITHIN_S, saying, until
+from tests.store import postgres
+
+PEOPLE = ("ana", "bo")
+NOTHING = CLAUSE.format(id="tone.nothing", title="Nothing", rule='    on: output\n    when: text.contains("order")\n    then: block')
+BASE = ["security.keys", "money.never"]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    if why := postgres.missing():
+        pytest.skip(why)
+    with postgres.cluster() as folder:
+        yield folder
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "store.sqlite") if request.param == "sqlite" else postgres.database(request.getfixturevalue("cluster"))
+
+
+class Two(NamedTuple):
+    """Two gateways on one store, and the keys of two principals."""
+
+    urls: list[str]
+    keys: dict[str, str]
+    speaker: Speaker
+    bylaw: Callable[..., Any]
+
+    def ask(self, who: str, at: int = 0, text: str = "Your order is on its way.") -> str:
+        self.speaker.replies = [saying(text)]
+        body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Where is it?"}]})
+        reply = post(f"{self.urls[at]}/v1/chat/completions", body, headers={"authorization": f"Bearer {self.keys[who]}"})
+        assert reply.status == 200, reply.body
+        return reply.headers["x-bylaw-decision"]
+
+
+@contextmanager
+def two(tmp_path: Path, url: str) -> Iterator[Two]:
+    policy = written(tmp_path / "policy", BASE)
+    store = database.open(url)
+    made = {name: keys.create(store, lambda entry: "", Grant(name))[1] for name in PEOPLE}
+    store.close()
+
+    def bylaw(*line: str, code: int = 0) -> Any:
+        done = CliRunner().invoke(
+            app, ["policy", *line, "--store", url, "--json", *([] if "status" in line else ["--data-dir", str(tmp_path / "desk")])]
+        )
+        assert done.exit_code == code, (done.output, done.exception)
+        return orjson.loads(done.output) if not code else {}
+
+    with ExitStack() as stack:
+        speaker, urls = stack.enter_context(speaking()), []
+        for at in range(2):
+            setting = Setting(f"{speaker.url}/v1", store=url, data_dir=tmp_path / f"data{at}")
+            prepare(setting, policy, "tester")
+            urls.append(stack.enter_context(serving(Process(setting))))
+        yield Two(urls, made, speaker, bylaw)
+
+
+def bad(tmp_path: Path) -> Path:
+    """A candidate that blocks what is fine."""
+    folder = written(tmp_path / "bad", BASE)
+    (folder / "rules.md").write_text((folder / "rules.md").read_text() + "\n" + NOTHING)
+    return folder
+
+
+def entries(tmp_path: Path) -> list[dict[str, Any]]:
+    return [one for at in range(2) for one in reading.recent(tmp_path / f"data{at}", 1_000) if one["kind"] in ("decision", "policy")]
+
+
+def test_a_bad_candidate_decides_for_its_share_alone_and_rolls_back_by_itself(tmp_path: Path, url: str) -> None:
+    with two(tmp_path, url) as rig:
+        begun = rig.bylaw("canary", "start", str(bad(tmp_path)), "--principal", "ana", "--window", "10m", "--as", "kim")
+        took = [until(lambda at=at: rig.ask("ana", at) == "block") for at in range(2)]  # type: ignore[misc]  # bound now
+        beside = [rig.ask("bo", at) for at in range(2)]
+        began = time.monotonic()
+        while rig.ask("ana", 0) == "block" and time.monotonic() - began < 20:
+            rig.ask("ana", 1)
+            beside += [rig.ask("bo", at) for at in range(2)]
+        back = until(lambda: rig.ask("ana", 1) == "allow")
+        rig.bylaw("canary", "status", code=1)
+        shown = orjson.loads(CliRunner().invoke(app, ["policy", "canary", "status", "--store", url, "--json"]).output)
+    found = entries(tmp_path)
+    under = {
+        (one["principal"], one["policy"] == begun["policy"]) for one in found if one["kind"] == "decision" and one["decision"] == "block"
+    }
+
+    assert max(*took, back) < WITHIN_S
+    assert (set(beside), under) == ({"allow"}, {("ana", True)})  # each decision carries the digest that made it
+    assert (shown["state"], shown["baseline"] != begun["policy"]) == ("rolled_back", True)
+    assert shown["why"].startswith("refused: ")
+    assert [one["facts"]["step"] for one in found if one["kind"] == "policy"][-1:] == ["canary rolled back"]
+
+
+@pytest.mark.slow
+def test_a_good_candidate_is_promoted_and_a_canary_stops_when_told_or_when_another_policy_comes(tmp_path: Path) -> None:
+    url = str(tmp_path / "store.sqlite")
+    other = written(tmp_path / "other", ["security.keys"])
+    with two(tmp_path, url) as rig:
+        begun = rig.bylaw("canary", "start", str(other), "--share", "50%")
+        rig.bylaw("canary", "start", str(bad(tmp_path)), "--share", "1%", code=1)
+        promoted = rig.bylaw("canary", "promote")
+        took = until(lambda: orjson.loads(post(f"{rig.urls[1]}/readyz", method="GET").body)["policy"] == begun["policy"])
+        rig.bylaw("canary", "start", str(bad(tmp_path)), "--principal", "ana")
+        until(lambda: rig.ask("ana") == "block")
+        stopped = rig.bylaw("canary", "stop")
+        took_off = until(lambda: rig.ask("ana") == "allow")
+        rig.bylaw("canary", "start", str(bad(tmp_path)), "--principal", "ana")
+        until(lambda: rig.ask("ana") == "block")
+        rig.bylaw("activate", str(tmp_path / "policy"))
+        overtaken = until(lambda: rig.ask("ana") == "allow")
+        until(lambda: rig.bylaw("canary", "status")["state"] != "running")
+        last = rig.bylaw("canary", "status")
+
+    assert (promoted["state"], stopped["state"], last["state"], last["why"]) == (
+        "promoted",
+        "stopped",
+        "stopped",
+        "another policy was put in force",
+    )
+    assert max(took, took_off, overtaken) < WITHIN_S
+
+
+def test_a_canary_ends_with_its_window_and_says_how_much_it_has_seen(tmp_path: Path) -> None:
+    url = str(tmp_path / "store.sqlite")
+    with two(tmp_path, url) as rig:
+        rig.bylaw("canary", "start", str(bad(tmp_path)), "--principal", "ana", "--window", "1s")
+        until(lambda: rig.bylaw("canary", "status")["state"] != "running")
+        shown = rig.bylaw("canary", "status")
+        after = until(lambda: rig.ask("ana") == "allow")
+
+    assert (shown["state"], "too little was seen to tell" in shown["why"], after < WITHIN_S) == ("ended", True, True)
+
+
+def test_a_shadow_decides_nothing_and_says_clause_by_clause_what_it_would_have(tmp_path: Path, url: str) -> None:
+    with two(tmp_path, url) as rig:
+        rig.bylaw("shadow", "start", str(bad(tmp_path)), "--as", "kim")
+        time.sleep(2 * WITHIN_S)  # until both have made it ready
+        decided = [rig.ask(who, at) for who in PEOPLE for at in range(2)] + [rig.ask("ana", 0, "Nothing of it.")]
+        until(lambda: rig.bylaw("shadow", "status")["decisions"] == 5)
+        shown = rig.bylaw("shadow", "stop")
+        later = rig.bylaw("shadow", "status")
+
+    assert set(decided) == {"allow"}
+    assert (shown["decisions"], shown["unchanged"], shown["would"]) == (5, 1, {"tone.nothing": {"stricter": 4}})
+    assert shown["examples"]["tone.nothing|stricter"].startswith("bylaw-ledger/")
+    assert (later["state"], later["would"]) == ("stopped", shown["would"])
+
+
+def test_a_candidate_that_is_not_there_or_in_force_already_is_no_canary(tmp_path: Path) -> None:
+    url = str(tmp_path / "store.sqlite")
+    written(tmp_path / "policy", BASE)
+    runner = ["policy", "canary", "start", str(tmp_path / "policy"), "--share", "5%", "--store", url, "--data-dir", str(tmp_path / "d")]
+    nothing = CliRunner().invoke(app, runner)
+    prepare(Setting("http://127.0.0.1:9/v1", store=url, data_dir=tmp_path / "d"), tmp_path / "policy", "tester")
+    same, all_of_them = CliRunner().invoke(app, runner), CliRunner().invoke(app, [*runner[:5], "100%", *runner[6:]])
+    said = [str(one.exception) for one in (nothing, same, all_of_them)]
+
+    assert ["no policy is in force" in said[0], "in force already" in said[1], "for some and not for all" in said[2]] == [True] * 3
+
+
+def test_the_log_of_a_process_is_where_trials_look_for_it(tmp_path: Path) -> None:
+    from bylaw.ledger.writer import Ledger
+    from bylaw.serve.trying import Tail
+
+    with Ledger(tmp_path) as ledger:
+        for _ in range(3):
+            ledger.append({"kind": "decision", "decision": "allow", "surface": "output", "contents": {"reply": b"x"}})
+        tail = Tail(place.logs(tmp_path)[0], ledger.log)
+        tail.begin({})
+        ledger.append({"kind": "decision", "decision": "block", "surface": "output", "contents": {"reply": b"y"}})
+        read = tail.read(contents=True)
+
+    assert [(one.entry["decision"], one.contents) for one in read] == [("block", {"reply": b"y"})]
+    assert tail.read(contents=True) == []
