@@ -15,6 +15,7 @@ from bylaw.cli import (
     approvals,
     attack,
     bring,
+    canary,
     evals,
     gate,
     judge,
@@ -106,6 +107,8 @@ policy.app.command("signoffs", short_help="Who must sign, who has, what is missi
 policy.app.command("handbook", short_help="Write one HTML page a clause.")(bring.handbook)
 policy.app.command("activate", short_help="Put a policy in force on every process.")(serve.activate)
 policy.app.command("rollback", short_help="Put an earlier policy in force again.")(serve.rollback)
+policy.app.add_typer(canary.canary, name="canary", short_help="Try a candidate on a share.")
+policy.app.add_typer(canary.shadow, name="shadow", short_help="What a candidate would have done.")
 
 app.command("init", short_help="Begin a policy for one kind of assistant.")(bring.init)
 app.add_typer(policy.app, name="policy")
