@@ -20,7 +20,13 @@ from bylaw.govern.rails.asking import Answer
 from bylaw.types import Clause, Decision, Need, Policy
 
 Vote = Literal["pass", "fail", "cannot tell"]
-CHECKS: Final[Mapping[str, str]] = {"grounded": "ungrounded", "fits-schema": "schema", "no-injection": "injection", "no-leak": "leak"}
+CHECKS: Final[Mapping[str, str]] = {
+    "grounded": "ungrounded",
+    "sourced": "unsourced",
+    "fits-schema": "schema",
+    "no-injection": "injection",
+    "no-leak": "leak",
+}
 JUDGE: Final = "judge"  # the clause's own judge
 SAYS: Final = "x-disagreement"
 NO_RESULT: Final = "/requires:grounded"  # how the rule ends whose failing means that there is no result

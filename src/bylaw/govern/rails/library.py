@@ -15,6 +15,7 @@ from bylaw.govern.rails import accounts, contacts, hidden, injection, leak, sche
 from bylaw.govern.rails.grounding import GroundingRail
 from bylaw.govern.rails.rail import Rail
 from bylaw.govern.rails.sieve import Sieve, rails
+from bylaw.govern.rails.sources import SourceRail
 
 PII_LONGEST: Final = 400  # an e-mail address may have 320 characters; 48 before a national number say what it is
 SECRETS_LONGEST: Final = 1_024
@@ -36,7 +37,7 @@ def known() -> Mapping[str, Rail]:
         groups += ["pii.id", "pii"]
     found: list[Rail] = [*rails(Sieve(detectors), PII_LONGEST, groups)]
     found += rails(Sieve(secrets.DETECTORS, worded=True), SECRETS_LONGEST, ["secrets"])
-    found += [*injection.RAILS, *hidden.RAILS, *leak.RAILS, schema.RAIL, GroundingRail()]
+    found += [*injection.RAILS, *hidden.RAILS, *leak.RAILS, schema.RAIL, GroundingRail(), SourceRail()]
     return MappingProxyType({rail.name: rail for rail in found})
 
 
