@@ -34,6 +34,7 @@ class RunState:
     trained: tuple[str, ...] = ()  # changed clauses with lessons in it
     measured: tuple[str, ...] = ()  # changed clauses with rates in it
     models: tuple[str, ...] = ()  # its trained arms
+    learnt: tuple[str, ...] = ()  # clauses with lessons in it that stand as they were
     notes: tuple[str, ...] = ()  # what could not be read
 
 
@@ -64,9 +65,11 @@ def state(path: Path, new: Policy) -> RunState:
     if not isinstance(digest, str):
         return RunState(path, "unreadable", notes=("run.json names no policy",))
     models = tuple(sorted(arm.name for arm in (path / "models").iterdir() if arm.is_dir())) if (path / "models").is_dir() else ()
-    if digest == new.digest:
-        return RunState(path, "current", digest, models=models)
     notes: list[str] = []
+    lessons = set(_trained(path, notes))
+    if digest == new.digest:
+        known = {clause.id for clause in new.clauses}
+        return RunState(path, "current", digest, models=models, learnt=tuple(sorted(lessons & known)), notes=tuple(notes))
     try:
         old = load(_policy_in(path))
     except (BylawError, OSError) as error:
@@ -75,7 +78,6 @@ def state(path: Path, new: Policy) -> RunState:
     if old.id != new.id:
         return RunState(path, "unrelated", digest, models=models, notes=(f"it was begun with the policy {old.id!r}",))
     changed = changed_clauses(old, new)
-    trained = changed & set(_trained(path, notes))
     measured = changed & set(_measured(path, notes))
     if old.digest != digest:
         notes.append("its copy of the policy was changed after it began")
@@ -86,9 +88,10 @@ def state(path: Path, new: Policy) -> RunState:
         digest,
         changed=tuple(sorted(changed)),
         added=tuple(clause.id for clause in new.clauses if clause.id not in before),
-        trained=tuple(sorted(trained)),
+        trained=tuple(sorted(changed & lessons)),
         measured=tuple(sorted(measured)),
         models=models,
+        learnt=tuple(sorted(lessons & (before - changed))) if old.digest == digest else (),
         notes=tuple(notes),
     )
 
@@ -140,7 +143,7 @@ def _measured(path: Path, notes: list[str]) -> Iterator[str]:
 
 def to_json(found: RunState) -> dict[str, Any]:
     """One run's state as JSON values."""
-    names = ("state", "policy", "changed", "added", "trained", "measured", "models", "notes")
+    names = ("state", "policy", "changed", "added", "trained", "measured", "models", "learnt", "notes")
     return {"run": str(found.run), **{name: _plain(getattr(found, name)) for name in names}}
 
 
