@@ -29,6 +29,7 @@ from bylaw.cli import (
     review,
     serve,
     sessions,
+    stale,
     stops,
 )
 from bylaw.cli.saying import ERROR, FINDINGS, INTERRUPTED, failed, say
@@ -100,6 +101,7 @@ policy.app.add_typer(bring.imports, name="import", short_help="Turn a document i
 policy.app.command("draft", short_help="Let a model draft; you accept one by one.")(bring.draft)
 policy.app.command("diff", short_help="Compare two versions clause by clause.")(review.policy_diff)
 policy.app.command("effective", short_help="What holds in a place, and why.")(review.policy_effective)
+policy.app.command("stale", short_help="Which models it leaves behind.")(stale.policy_stale)
 policy.app.command("rule", short_help="Keep a ruling beside its clause.")(review.policy_rule)
 policy.app.command("keygen", short_help="Make a reviewer's key.")(review.policy_keygen)
 policy.app.command("sign", short_help="Sign clauses as they stand now.")(review.policy_sign)
