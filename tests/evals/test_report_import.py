@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.evals.evaluating import REFUSES, Captured, evaluated, rows, script, two_lines
 
+from bylaw.cli.entry import run
 from bylaw.errors import RunError
 from bylaw.evals import report_import, suite_files
 
@@ -104,3 +106,38 @@ def test_a_report_that_is_none_is_one_clear_line(tmp_path: Path, tool: str, text
         report_import.load(tool, file)
 
     assert said in caught.value.what
+
+
+# ---- Through the command line ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("tool", "report", "cases"), [("garak", GARAK, 2), ("pyrit", GARAK.with_name("pyrit.json"), 2)])
+def test_a_report_is_imported_linted_and_measured_with(
+    tool: str, report: Path, cases: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    codes = [
+        run(["suite", "import", tool, "--from", str(report), "--out", "found.jsonl"]),
+        run(["suite", "lint", "found.jsonl"]),
+        evaluated(script(REFUSES), "--suite", "found.jsonl")[0],
+    ]
+
+    shown = capsys.readouterr().out
+    assert codes == [0, 0, 0]
+    assert len(suite_files.load(Path("found.jsonl")).cases) == len(rows()) == cases
+    assert "licence: " in shown
+    assert {row["outcome"] for row in rows()} == {"followed"}
+
+
+def test_a_broken_report_is_one_clear_line_and_what_was_there_stays(tmp_path: Path, capsys: Captured) -> None:
+    broken, out = tmp_path / "report.jsonl", tmp_path / "found.jsonl"
+    broken.write_text(GARAK.read_text()[:3000])
+    out.write_text("precious")
+
+    code = run(["suite", "import", "garak", "--from", str(broken), "--out", str(out)])
+
+    what, _ = two_lines(capsys)
+    assert code == 2
+    assert "report.jsonl:" in what
+    assert out.read_text() == "precious"

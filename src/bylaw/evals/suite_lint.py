@@ -51,6 +51,8 @@ def _case(case: Case, policy: Policy | None) -> Iterator[tuple[str, str]]:
 
 
 def _stands(canary: str, case: Case) -> bool:
+    if case.attack.techniques:  # under an encoding it stands there in other letters
+        return True
     return (
         any(canary in text for text in case.context.documents) or canary in str(dict(case.context.env)) or canary in str(case.context.tools)
     )
