@@ -6,7 +6,7 @@ a tool's result is a turn of the role `tool`.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from typing import Any, Final
 
 from bylaw.evals.cases import Case
@@ -14,6 +14,7 @@ from bylaw.evals.targets import Call, Conversation, Said, Target
 from bylaw.types import Message
 
 MAX_ROUNDS: Final = 64
+_NAMES: Final = tuple(one.name for one in fields(Said))
 
 
 def ask(target: Target, cases: Sequence[Case], run: str = "") -> list[Said]:
@@ -69,7 +70,9 @@ def joined(before: Said | None, said: Said) -> Said:
 
 def to_json(said: Said) -> dict[str, Any]:
     """What was said as one JSON value, without what is empty."""
-    found = asdict(said) | {"tool_calls": [{"tool": one.tool, "args": one.args} for one in said.tool_calls]}
+    found = {name: getattr(said, name) for name in _NAMES} | {
+        "tool_calls": [{"tool": one.tool, "args": one.args} for one in said.tool_calls]
+    }
     return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if value or name == "text"}
 
 
