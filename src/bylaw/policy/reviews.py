@@ -221,13 +221,24 @@ def review(policy: Policy, asked: Asked, key: bytes, now: datetime) -> Review:
 
     private = Ed25519PrivateKey.from_private_bytes(key)
     public = _text(private.public_key().public_bytes_raw())
+    if (reviewer := _reviewer(policy, asked, public)).key != public:
+        raise PolicyError(f"this is not the key of {reviewer.name}", "Give the private key whose public half stands in policy.yaml.")
+    record = draft(policy, asked, now)
+    return replace(record, signature=_text(private.sign(record.signed())))
+
+
+def _reviewer(policy: Policy, asked: Asked, public: str) -> Reviewer:
     reviewer = next((one for one in policy.reviewers if one.name == asked.reviewer), None)
     if reviewer is None:
         known = ", ".join(one.name for one in policy.reviewers) or "nobody yet"
         line = f"- {{name: {json.dumps(asked.reviewer, ensure_ascii=False)}, roles: [{asked.role}], key: {public}}}"
         raise PolicyError(f"policy.yaml names no reviewer {asked.reviewer!r}", f"It names {known}. Add under `reviewers:` {line}")
-    if reviewer.key != public:
-        raise PolicyError(f"this is not the key of {reviewer.name}", "Give the private key whose public half stands in policy.yaml.")
+    return reviewer
+
+
+def draft(policy: Policy, asked: Asked, now: datetime) -> Review:
+    """The same record without its signature, for whoever signs elsewhere; raises PolicyError where this reviewer cannot sign this."""
+    reviewer = _reviewer(policy, asked, "ed25519:…")
     if asked.role not in reviewer.roles:
         raise PolicyError(f"{reviewer.name} does not hold the role {asked.role!r}", f"They hold: {', '.join(reviewer.roles)}.")
     if len(asked.note) > MAX_TEXT_CHARS:
@@ -240,8 +251,7 @@ def review(policy: Policy, asked: Asked, key: bytes, now: datetime) -> Review:
     if not 0 < len(chosen) <= MAX_CLAUSES:
         raise PolicyError(f"{asked.clauses!r} matches {len(chosen)} clauses", "Give a pattern over clause ids, such as `money.*`.")
     at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    record = Review(policy.id, policy.version, asked.overlay, chosen, asked.role, reviewer.name, asked.decision, at, asked.note)
-    return replace(record, signature=_text(private.sign(record.signed())))
+    return Review(policy.id, policy.version, asked.overlay, chosen, asked.role, reviewer.name, asked.decision, at, asked.note)
 
 
 def keep(folder: Path, one: Review) -> Path:
