@@ -25,7 +25,7 @@ from bylaw.types import Completion, Dialect, Message, Policy, Prompt, Reading, S
 
 UNSEEN: Final = "unseen_wrappers"
 TRIES: Final = 400  # draws for one kind of case of one clause, at the least
-EACH: Final = 20  # draws for every case that is wanted; some kinds do not exist, and are given up after so many
+EACH: Final = 10  # draws for every case that is wanted; some kinds do not exist, and are given up after so many
 SIDES: Final[dict[Action, Side]] = {"refuse": "refuse", "guide": "decline", "comply": "allow"}
 
 
