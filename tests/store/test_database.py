@@ -230,3 +230,22 @@ def test_a_store_of_the_first_version_is_brought_up_to_date_and_keeps_what_it_ha
 
     assert found == 1
     assert schema(tmp_path / "store.sqlite") == schema(tmp_path / "made.sqlite")
+
+
+def test_a_store_that_is_opened_twice_in_one_process_is_not_taken_from_under_it(tmp_path: Path) -> None:
+    """To close a file takes away all locks of this process on it; another process would then think that it is alone, and clean up."""
+    file = tmp_path / "store.sqlite"
+    first = database.open(file)
+    with first.reading() as connection:
+        connection.execute(select(VERSIONS)).all()
+    second = database.open(file)
+    code = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('DELETE FROM processes'); db.commit(); db.close()"
+    before = sorted(one.name for one in tmp_path.iterdir())
+
+    subprocess.run([sys.executable, "-c", code, str(file)], check=True)
+    after = sorted(one.name for one in tmp_path.iterdir())
+    first.close()
+    second.close()
+
+    assert "store.sqlite-wal" in before
+    assert after == before

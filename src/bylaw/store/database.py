@@ -5,9 +5,11 @@ way). Nothing that may wait for a person, a ledger or a network happens inside o
 never touched.
 """
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -178,8 +180,12 @@ def _sqlite(path: Path) -> Store:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = path.resolve()  # the working directory may change
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # ours alone, and a clear error where it cannot be
+        with suppress(FileExistsError):  # a file that is there is not opened: its closing would take away the locks of this process on it
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))  # ours alone
         found = path.stat()
+        if not (stat.S_ISREG(found.st_mode) and os.access(path, os.R_OK | os.W_OK)):
+            fault = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EACCES
+            raise OSError(fault, os.strerror(fault))
     except OSError as error:
         raise StoreError(f"{path}: the store cannot be opened: {error.strerror}", "Check the path and its permissions.") from error
     engine = create_engine(f"sqlite:///{path}", pool_size=POOL_SIZE, max_overflow=POOL_OVERFLOW, connect_args={"timeout": BUSY_TIMEOUT_S})
