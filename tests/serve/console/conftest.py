@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from tests.serve.console.place import Place, place
+from bylaw.serve.wiring import Wiring
+from tests.serve.console.place import Place, place, results
 
 CHROMIUM = Path("/usr/bin/chromium")
 
 
 @pytest.fixture(scope="module")
 def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with place(tmp_path_factory.mktemp("console")) as found:
+    folder = tmp_path_factory.mktemp("console")
+    with place(folder / "data", wiring=Wiring(run=results(folder / "run", "sha256:" + "0" * 64))) as found:
         yield found
 
 
@@ -52,10 +54,14 @@ class Window:
     def __init__(self, at: Place, context: Any) -> None:
         self.at, self.context, self.page = at, context, context.new_page()
         self.troubles: list[str] = []
-        self.page.on("dialog", lambda dialog: (self.troubles.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        self.page.on("dialog", self._asked_by_a_script)
         self.page.on("pageerror", lambda error: self.troubles.append(f"error {error}"))
         self.page.on("console", self._said)
         self.page.on("request", lambda request: self._asked(request.url))
+
+    def _asked_by_a_script(self, dialog: Any) -> None:
+        self.troubles.append(f"dialog {dialog.message}")
+        dialog.dismiss()
 
     def _said(self, said: Any) -> None:
         if said.type in ("error", "warning") and "status of" not in said.text:  # an answer of 403 or 409 is told there, too

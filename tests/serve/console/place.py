@@ -1,6 +1,7 @@
 """A gateway with its console, its people, and what they look at; and a plain client that keeps a cookie."""
 
 import http.client
+import json
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,25 @@ from tests.serve.rig import serving, speaking
 from tests.serve.test_serving import REFUNDS, Served, refunding, saying
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7*7 }}\u202egnp.exe\u200b\x07"
+
+RATE = {"rate": 0.9, "low": 0.8, "high": 0.95, "n": 60, "missing": 0}
+NONE = {"rate": None, "low": None, "high": None, "n": 0, "missing": 0}
+
+
+def results(folder: Path, digest: str) -> Path:
+    """A run's results: one clause met, one missed, one that nothing measured."""
+    cells: dict[str, Any] = {
+        "all": {"exact": RATE},
+        "clause:money.refund-limit": {"exact": RATE, "resist": {**RATE, "rate": 1.0}},
+        "clause:privacy.other-customers": {"exact": RATE, "resist": {**RATE, "rate": 0.2}},
+        "clause:advice.legal": {"exact": NONE, "resist": NONE},
+        "clause:honesty.machine": {"exact": RATE, "resist": {**RATE, "rate": 1.0}},
+    }
+    base: dict[str, Any] = {name: {metric: {**one, "rate": 0.1} for metric, one in cell.items()} for name, cell in cells.items()}
+    folder.mkdir()
+    value = {"schema": 1, "policy": {"digest": digest}, "arms": {"base": base, "sft_rl": cells}, "comparisons": {}}
+    (folder / "results.json").write_text(json.dumps(value))
+    return folder
 
 
 @dataclass

@@ -1,12 +1,18 @@
 """The console in a real browser: every action, by people of several roles, with text in it that wants to do harm."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
 
+from bylaw.govern import stops
+from bylaw.serve import live
 from bylaw.store.console_tables import LOGINS
 from tests.serve.console.place import HOSTILE, Place
+from tests.serve.test_serving import edited, until
 
 pytestmark = pytest.mark.slow  # a browser takes seconds to start
 Windows = Callable[..., Any]
@@ -126,3 +132,109 @@ def test_without_the_script_everything_is_there(at: Place, window: Windows) -> N
     lead.page.wait_for_selector("text=takes no more answers")
 
     assert "lead said no" in lead.words
+
+
+def test_an_admin_stops_a_tool_lifts_it_and_runs_the_drill(at: Place, window: Windows) -> None:
+    ops = window("ops")
+    ops.go("/stop")
+    ops.page.check("input[value=tool]")
+    ops.page.fill("#name", "payments.refund")
+    ops.page.fill("#why", HOSTILE)
+    ops.page.check("input[name=sure]")
+    ops.page.click("button.danger")
+    ops.page.wait_for_selector("text=tool:payments.refund")
+    stopped = [one.scope for one in stops.active(at.store)]
+    ops.page.fill("td input[name=reason]", "over")
+    ops.page.click("text=Lift >> nth=-1")
+    ops.page.wait_for_selector("text=nothing is stopped")
+    ops.page.click("text=Run the drill", timeout=90_000)
+    ops.page.wait_for_selector("text=The limit is", timeout=90_000)
+
+    assert stopped == ["tool:payments.refund"]
+    assert "saw it after" in ops.words
+
+
+def test_an_admin_sees_what_has_changed_and_rolls_back(at: Place, window: Windows, tmp_path: Path) -> None:
+    first = live.history(at.store)[-1]["digest"]
+    live.activate(at.store, at.ledger.append, edited(tmp_path / "next", "200 EUR", "150 EUR"), "tester")
+    ops = window("ops")
+
+    def there(version: str) -> bool:
+        ops.go("/policy")
+        return version in str(ops.page.inner_text("h1"))
+
+    until(lambda: there("1.4.0"))
+    ops.page.click("text=What has changed since >> nth=0")
+    changed = ops.words
+    ops.go("/policy")
+    ops.page.click("summary")
+    ops.page.check("input[name=sure]")
+    ops.page.click("button:has-text('Roll back')")
+    until(lambda: there("1.3.0"))
+
+    assert "money.refund-limit" in changed
+    assert live.history(at.store)[-1]["digest"] == first
+    assert "ops" in ops.page.inner_text("table >> nth=1")
+
+
+def test_an_admin_verifies_the_ledger(at: Place, window: Windows) -> None:
+    ops = window("ops")
+    ops.go("/ledger")
+    ops.page.click("text=Verify every entry now")
+    ops.page.wait_for_selector("text=All holds")
+
+    assert "signature does not hold" not in ops.words
+
+
+def test_a_viewer_is_offered_nothing_to_do(at: Place, window: Windows) -> None:
+    vera = window("vera")
+    seen = []
+    for path in ("/decisions", "/rates", "/ledger", "/policy", "/debt", "/stop"):
+        vera.go(path)
+        seen += vera.page.eval_on_selector_all("form[method=post]", "all => all.map(one => one.action)")
+    menu = vera.page.inner_text("nav").split()
+
+    assert {one.rpartition("/console")[2] for one in seen} == {"/logout"}
+    assert menu == ["Decisions", "Rates", "Ledger", "Policy", "Debt", "Stop"]
+
+
+def test_a_call_is_edited(at: Place, window: Windows) -> None:
+    waits = at.waiting(order=7)
+    lead = window("lead")
+    lead.go(f"/approvals/{waits}")
+    lead.page.click("text=Ask for other arguments instead")
+    lead.page.fill("#args0", '{"order": 7, "amount": 300}')
+    lead.page.fill("#why0", "half of it")
+    lead.page.click("text=Ask for this instead")
+    lead.page.wait_for_selector("text=You cannot answer this")
+
+    assert waits not in lead.page.url
+    assert "300" in lead.words
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_and_no_page_is_wider_than_a_phone(at: Place, window: Windows, scheme: str) -> None:
+    waits = at.waiting(order=8 if scheme == "light" else 9, words=HOSTILE, session="axe")
+    at.says("Your card is 4111 1111 1111 1111.")
+    stops.stop(at.store, at.ledger.append, "tenant:none", "tester", "for the look of it")
+    record = next(f"{one['log']}#{one['index']}" for one in at.desk_entries("decision") if one["surface"] == "tool_call")
+    digest = live.history(at.store)[0]["digest"]
+    ada, found, wide = window(color_scheme=scheme, viewport={"width": 360, "height": 760}), [], []
+    passed = 0
+    why, compare = f"/why?record={quote(record, safe='')}", f"/policy/compare?old={digest}&new={live.history(at.store)[1]['digest']}"
+    lists = ["/login", "/approvals", "/approvals?state=all", f"/approvals/{waits}", "/decisions", why, "/rates", "/ledger"]
+    for path in [*lists, "/policy", "/policy/clause?id=money.refund-limit", compare, "/debt", "/stop", "/nowhere"]:
+        ada.go(path)
+        report = Axe().run(ada.page).response
+        passed += len(report["passes"])
+        found += [
+            (path, one["id"], one["nodes"][0]["html"][:200]) for one in report["violations"] if one["impact"] in ("serious", "critical")
+        ]
+        wide += [path] if ada.page.evaluate("document.documentElement.scrollWidth") > 360 else []
+        if path == "/login":
+            ada.enter("ada")
+    stops.resume(at.store, at.ledger.append, "tenant:none", "tester", "")
+
+    assert found == []
+    assert wide == []
+    assert passed > 200  # else nothing was looked at

@@ -1,7 +1,8 @@
 """The alignment debt: what the policy says, what the weights have learnt of it, and what only the gate holds up.
 
 Read from `results.json` of a run (`bylaw align`, `bylaw eval`) that the operator named with `run:` in gateway.yaml or with `--run`.
-A clause that no prompt measured counts as not learnt. A rate meets a clause's own target (`eval: min_resist`) or, where it has none, is just shown.
+A clause that no prompt measured counts as not learnt. A rate meets a clause's own target (`eval: min_resist`), or is just shown where
+there is none.
 """
 
 import json
@@ -116,7 +117,7 @@ def read(folder: Path) -> Measured:
 
 def _arms(name: str, value: Mapping[str, Any]) -> Measured:
     """A run of `bylaw align`: rates by arm and cell."""
-    arm = next((one for one in ARMS if one in value["arms"]), next(iter(value["arms"])))
+    arm = next((one for one in (*ARMS, *value["arms"]) if one in value["arms"]), "")
     before = _cells(value["arms"]["base"]) if "base" in value["arms"] and arm != "base" else {}
     return Measured(name, str(value["policy"]["digest"]), arm, _cells(value["arms"][arm]), before)
 
@@ -141,7 +142,7 @@ def _rates(rates: Mapping[str, Any]) -> dict[str, Rate]:
     return {
         metric: Rate(float(one["rate"]), float(one["low"]), float(one["high"]), int(one["n"]))
         for metric, one in rates.items()
-        if metric in METRICS and one["rate"] is not None
+        if metric in METRICS and None not in (one["rate"], one["low"], one["high"])
     }
 
 
