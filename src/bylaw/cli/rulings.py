@@ -1,0 +1,54 @@
+"""`bylaw ruling …`: somebody decides an ambiguous case, and the policy cites it from then on."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bylaw.cli.place import DATA_DIR, DataDir
+from bylaw.cli.saying import FINDINGS, AsJson, PolicyOption, say, say_json
+
+app = typer.Typer(no_args_is_help=True, help="Somebody decides an ambiguous case, and the policy cites it from then on.")
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command("add")
+def ruling_add(
+    policy: PolicyOption,
+    decision: Annotated[str, typer.Option(metavar="ID", help="Its record, as `x-bylaw-record` has it.", show_default=False)],
+    says: Annotated[str, typer.Option(help="Why, in one sentence.", show_default=False)],
+    side: Annotated[Literal["good", "bad"], typer.Option(help="Is the case within the clause, or against it?", show_default=False)],
+    by: Annotated[str, typer.Option(help='Who decided: "J. Osei, legal".', show_default=False)],
+    clause: Annotated[str, typer.Option(metavar="ID", help="Where the decision names several, or none.", show_default=False)] = "",
+    case: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The case in other words: nothing of the ledger is copied.", show_default=False)
+    ] = None,
+    split: Annotated[Literal["train", "eval"], typer.Option(help="eval is never shown to a model or a judge.")] = "train",
+    data_dir: DataDir = DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Write a ruling from a decision beside its clause. Exit 1: the policy's rules say otherwise, and must be changed."""
+    from bylaw.ledger.writer import Ledger  # noqa: PLC0415  # see `cli`
+    from bylaw.serve import ruling  # noqa: PLC0415  # see `cli`
+    from bylaw.types import Ruling  # noqa: PLC0415  # see `cli`
+
+    made = Ruling(by, datetime.now(UTC).date().isoformat(), says)
+    text = case.read_text("utf-8") if case else ""
+    with Ledger(data_dir) as ledger:
+        done = ruling.add(policy, [data_dir], ledger.append, ruling.Ruled(decision, side, made, clause, split, text))
+    if as_json:
+        say_json({"clause": done.clause, "file": done.place.file, "line": done.place.line, "trouble": done.trouble})
+    else:
+        say(f"{done.place}: a {side} ruling on {done.clause}")
+        if not case:
+            say("what was said now stands in the policy, where no retention reaches it")
+        say("the clause has changed: raise `version:`, and have it signed again where it must be (`bylaw policy signoffs`)")
+        if done.trouble:
+            say(f"the rules say otherwise, so that the policy does not load until they are changed: {done.trouble}")
+    if done.trouble:
+        raise typer.Exit(FINDINGS)

@@ -1,0 +1,99 @@
+"""A ruling from a decision: the case as it was recorded, at the end of its clause, named in the ledger."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from bylaw.cli.entry import app
+from bylaw.errors import BylawError, LedgerError, PolicyError
+from bylaw.ledger import reading
+from bylaw.ledger.writer import Ledger, now_us
+from bylaw.policy.parse import load
+from tests.serve.replaying import kept, said
+from tests.serve.rig import post, rigged
+
+CLAUSES = ["money.limit", "security.keys"]
+HOW = ("--side", "good", "--by", "J. Osei, legal", "--says", "The second half was another order.")
+
+
+def talked(tmp_path: Path) -> list[str]:
+    """A ledger of a blocked answer and of a refund over the limit; the names of their records."""
+    with rigged(tmp_path, CLAUSES) as rig:
+        for reply in (
+            said("sk-abcdefgh"),
+            said("", ("refund", {"order": 1, "amount": 150.0})),
+            said("", ("refund", {"order": 2, "amount": 90.0})),
+        ):
+            rig.speaker.replies = [reply]
+            body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Help\nme: now."}]})
+            post(f"{rig.url}/v1/chat/completions", body, headers={"x-bylaw-session": "s"})
+    kept(tmp_path / "data", rig.book.entries)
+    decided = [one for one in reading.recent(tmp_path / "data", 100) if one["kind"] == "decision"]
+    return [f"{one['log']}#{one['index']}" for one in sorted(decided, key=lambda one: int(one["index"]))]
+
+
+def ruling(tmp_path: Path, record: str, *more: str) -> Any:
+    line = ["ruling", "add", "--policy", str(tmp_path / "policy"), "--decision", record, "--data-dir", str(tmp_path / "data"), *HOW, *more]
+    return CliRunner().invoke(app, line)
+
+
+def test_a_call_becomes_an_event_with_its_session_and_the_rules_that_disagree_are_told(tmp_path: Path) -> None:
+    records = talked(tmp_path)
+    done = ruling(tmp_path, records[-1], "--json")
+    told = orjson.loads(done.output)
+    example = load(tmp_path / "policy").clauses[0].examples[-1]
+    last = reading.recent(tmp_path / "data", 1)[0]
+
+    assert done.exit_code == 1  # good, and the rule asks a person
+    assert "the rules answer require_approval" in told["trouble"]
+    assert (told["clause"], example.ruling.by if example.ruling else "") == ("money.limit", "J. Osei, legal")
+    assert example.event == {
+        "on": "tool_call",
+        "tool": "refund",
+        "args": {"order": 2, "amount": 90.0},
+        "session": {"calls": ["refund"], "sums": {"refund.order": 1.0, "refund.amount": 150.0}},
+    }
+    assert (last["kind"], last["facts"]["record"], last["clauses"]) == ("ruling", records[-1], ["money.limit"])
+
+
+def test_an_answer_becomes_a_dialogue(tmp_path: Path) -> None:
+    done = ruling(tmp_path, talked(tmp_path)[0])
+    example = load(tmp_path / "policy").clauses[1].examples[-1]
+
+    assert done.exit_code == 0, done.exception
+    assert [(turn.role, turn.text) for turn in example.turns] == [("user", "Help me: now."), ("assistant", "sk-abcdefgh")]
+    assert "no retention reaches it" in done.output
+
+
+def test_what_was_deleted_must_be_said_in_other_words_and_then_nothing_is_copied(tmp_path: Path) -> None:
+    records = talked(tmp_path)
+    with Ledger(tmp_path / "data") as ledger:
+        ledger.retain(now_us() + 1)
+    gone = ruling(tmp_path, records[0])
+    (tmp_path / "case.txt").write_text("user: May I see the key?\nassistant: Here it is.\n")
+    other = ruling(tmp_path, records[0], "--case", str(tmp_path / "case.txt"))
+
+    assert isinstance(gone.exception, PolicyError)
+    assert "was deleted" in str(gone.exception)
+    assert other.exit_code == 0
+    assert "May I see the key?" in (tmp_path / "policy" / "rules.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("record", "error"), [("nothing", LedgerError), ("log#7", LedgerError), ("log#" + "9" * 40, LedgerError), ("#", LedgerError)]
+)
+def test_a_record_that_is_not_there_is_one_clear_line(tmp_path: Path, record: str, error: type[BylawError]) -> None:
+    talked(tmp_path)
+
+    assert isinstance(ruling(tmp_path, record).exception, error)
+
+
+def test_a_decision_without_a_clause_asks_for_one(tmp_path: Path) -> None:
+    record = talked(tmp_path)[1]
+    none, named = ruling(tmp_path, record), ruling(tmp_path, record, "--clause", "security.keys")
+
+    assert "names no clause" in str(none.exception)
+    assert named.exit_code in (0, 1)
