@@ -27,6 +27,7 @@ from bylaw.cli import (
     replay,
     replay_ledger,
     review,
+    rulings,
     serve,
     sessions,
     stale,
@@ -133,6 +134,7 @@ app.command("compare", short_help="Several measurements side by side.")(gate.com
 evals.app.command("power", short_help="How many cases a policy's limits need.")(gate.power)
 app.command("replay", short_help="Recorded decisions under another policy.")(replay_ledger.replay)
 app.command("replay-agent", short_help="Recorded calls before a policy, no model.")(replay.replay_agent)
+app.add_typer(rulings.app, name="ruling", short_help="Decide an ambiguous case, citably.")
 app.add_typer(evals.app, name="suite", short_help="What a target is measured with.")
 app.command("demo", short_help="Show all of it on the embedded model.")(align.demo)
 app.command("chat", short_help="Talk with a model.")(align.chat)
