@@ -75,7 +75,7 @@ def step(guard: Guard, act: Act) -> Verdict:
         result = tool(**act.args)
         return _ran(act, asyncio.run(result) if inspect.iscoroutine(result) else result)
     except Exception as error:  # noqa: BLE001  # a tool may raise anything; the agent is told, and the loop is bounded
-        return _not_run(guard, act, error)
+        return not_run(guard, act, error)
 
 
 async def step_later(guard: Guard, act: Act) -> Verdict:
@@ -87,7 +87,7 @@ async def step_later(guard: Guard, act: Act) -> Verdict:
         later = inspect.iscoroutinefunction(tool)
         return _ran(act, await tool(**act.args) if later else await asyncio.to_thread(tool, **act.args))
     except Exception as error:  # noqa: BLE001  # the same
-        return _not_run(guard, act, error)
+        return not_run(guard, act, error)
 
 
 def _unknown(guard: Guard, act: Act) -> Verdict:
@@ -98,7 +98,8 @@ def _ran(act: Act, result: Any) -> Verdict:
     return Verdict(act, "continue", f"{act.tool} ran.", result)
 
 
-def _not_run(guard: Guard, act: Act, error: Exception) -> Verdict:
+def not_run(guard: Guard, act: Act, error: Exception) -> Verdict:
+    """The verdict on an act that ended in this error, in words that a model can read."""
     if isinstance(error, Pending):
         said = f"{act.tool} waits for a person ({named(error.decision)}); request {error.approval}. Make the same call again later."
         return Verdict(act, "ask_person", said, decision=error.decision, approval=error.approval)
