@@ -26,7 +26,7 @@ HOUR: Final = "hour"
 CUT: Final = "cut"
 LOST: Final = "lost"
 MAX_BYTES: Final = 1 << 16  # of one basis: a session of a thousand calls
-_PLAIN: Final = ("roles", "tenant", "jurisdiction")  # what a principal has besides its id; empty in the plainest case
+_PLAIN: Final = frozenset({"id", "roles", "tenant", "jurisdiction"})  # all but the id empty in the plainest case
 _TOLD: Final = ("system", "canaries", "documents", "schema", "request", "tools")  # fields of `RailFacts`
 _SESSION: Final = frozenset({"id", "taint", "calls", "n_calls", "sums"})
 
@@ -56,8 +56,9 @@ def read(content: bytes | None) -> dict[str, Any]:
 
 def who(principal: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """A principal of whom more is known than the id; else None."""
-    plain = len(principal) == 4 and "id" in principal and not any(principal.get(key, True) for key in _PLAIN)  # the id and three
-    return None if plain else dict(principal)
+    if principal.keys() == _PLAIN and principal["roles"] == [] and principal["tenant"] == "" == principal["jurisdiction"]:
+        return None
+    return dict(principal)
 
 
 def facts(cut: bool = False) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What an exchange was judged on, noted as it goes, for its records: see `govern.basis`. Nothing here decides."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bylaw.govern import basis
 from bylaw.govern.session import History
 from bylaw.serve.preface import without
-from bylaw.types import EMPTY, Decision, Event
+from bylaw.types import Decision, Event
 
 if TYPE_CHECKING:  # which notes it
     from bylaw.serve.exchange import Exchange
@@ -38,39 +37,42 @@ def facts(exchange: "Exchange", hour: int) -> dict[str, Any]:
 
 def contents(exchange: "Exchange", surface: str) -> dict[str, bytes]:
     """The basis of a request or an answer, where there is anything to say."""
-    on, known = exchange.on, _known(exchange)
+    on, said = exchange.on, _known(exchange)
     if surface == "input":
-        known["session"] = basis.history(on.before) if on.before else EMPTY
-        known["passed"] = _passed(exchange)
-        known["media"] = exchange.gate.ways.media if exchange.asked.media else ""
-        return _named(basis.INPUT, known)
-    if surface == "output":
-        known["session"] = basis.history(on.then) if on.then else EMPTY
-        known["calls"] = basis.history(on.calls[0]) if on.calls and on.calls[0] is not on.then else EMPTY
-        return _named(basis.NAME, known)
-    return {}
+        if on.before is not None and (begun := basis.history(on.before)):
+            said["session"] = begun
+        if exchange.session.answers and (passed := _passed(exchange)):
+            said["passed"] = passed
+        if exchange.asked.media:
+            said["media"] = exchange.gate.ways.media
+    elif surface == "output":
+        if on.then is not None and (begun := basis.history(on.then)):
+            said["session"] = begun
+        if on.calls and on.calls[0] is not on.then:
+            said["calls"] = basis.history(on.calls[0])
+    else:
+        return {}
+    return {basis.INPUT if surface == "input" else basis.NAME: basis.written(said)} if said else {}
 
 
 def of_call(exchange: "Exchange", history: History) -> dict[str, bytes]:
     """The basis of one call."""
-    return _named(basis.NAME, {**_known(exchange), "session": basis.history(history)})
+    said = {**_known(exchange), "session": basis.history(history)}
+    return {basis.NAME: body} if (body := basis.written(said)) else {}
 
 
 def _known(exchange: "Exchange") -> dict[str, Any]:
-    env = exchange.gate.ways.env
-    return {"who": basis.who(exchange.who.principal), "env": {"name": "", **env} if env else None}
-
-
-def _named(name: str, known: Mapping[str, Any]) -> dict[str, bytes]:
-    said = basis.written(known)
-    return {name: said} if said else {}
+    said: dict[str, Any] = {}
+    if (who := basis.who(exchange.who.principal)) is not None:
+        said["who"] = who
+    if env := exchange.gate.ways.env:
+        said["env"] = {"name": "", **env}
+    return said
 
 
 def _passed(exchange: "Exchange") -> list[int]:
     """Which texts of the request had left here, and were not judged again."""
     session, sayings, place = exchange.session, exchange.law.sayings, exchange.place
-    if not session.answers:
-        return []
     texts = enumerate(exchange.asked.texts)
     return [at for at, text in texts if text.role == "assistant" and session.said(without(sayings, place, text.text))]
 
