@@ -23,9 +23,9 @@ import orjson
 
 from bench import Row
 
-ROUNDS: Final = 40
-CALLS: Final = 25  # of one path in one round
-WARM: Final = 30
+ROUNDS: Final = 12
+CALLS: Final = 20  # of one path in one round
+WARM: Final = 15
 TARGET_MS: Final = 1.0
 VERSION: Final = "2026-07-28"
 META: Final = {

@@ -6,6 +6,8 @@ what they bring is a `document`: the words of a stranger, as far as anybody know
 left is judged again. A call counts from the moment it may run, and while it waits for a person.
 """
 
+import asyncio
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +32,8 @@ READ: Final = "mcp.resources.read"
 PROMPT: Final = "mcp.prompts.get"
 ROUTE: Final = "mcp"
 OPEN: Final = ("allow", "redact")
+WRITING: Final[set["asyncio.Future[object]"]] = set()  # records that nobody waits for
+LOG: Final = logging.getLogger(__name__)
 
 
 class Judged(NamedTuple):
@@ -155,8 +159,28 @@ class Dealing:
         self, decision: Decision, surface: str, contents: Mapping[str, bytes], tool: str = "", facts: Mapping[str, Any] = EMPTY
     ) -> str:
         """Record a decision; its name. Raises LedgerError, and then nothing may go on."""
+        return str(await self.gate.recorder.record(self.entry(decision, surface, contents, tool, facts)))
+
+    async def handed_in(self, decision: Decision, surface: str, contents: Mapping[str, bytes], tool: str) -> None:
+        """Hand a record to the writer, and do not wait for the disk; raises LedgerError where it is not taken.
+
+        For a result that no rule looks at: that it may pass is what the call's own record says already. A writer that fails takes nothing
+        more, so that the next call is not sent.
+        """
+        writing = asyncio.ensure_future(self.gate.recorder.record(self.entry(decision, surface, contents, tool)))
+        await asyncio.sleep(0)
+        if writing.done():
+            writing.result()
+        else:
+            WRITING.add(writing)
+            writing.add_done_callback(_written)
+
+    def entry(
+        self, decision: Decision, surface: str, contents: Mapping[str, bytes], tool: str = "", facts: Mapping[str, Any] = EMPTY
+    ) -> dict[str, Any]:
+        """What is recorded of a decision."""
         more = {"route": ROUTE, "server": self.server, **({"protocol": self.protocol} if self.protocol else {}), **facts}
-        entry = {
+        return {
             "kind": "decision",
             "session": self.session.id,
             "principal": self.who.id,
@@ -169,7 +193,6 @@ class Dealing:
             "contents": contents,
             "facts": more | ({"undecided": list(decision.undecided)} if decision.undecided else {}),
         }
-        return str(await self.gate.recorder.record(entry))
 
     async def note(self, step: str, tool: str = "", facts: Mapping[str, Any] = EMPTY, kind: str = "mcp") -> str:
         """Record a step that is no decision."""
@@ -211,6 +234,12 @@ class Dealing:
         event = self.event("tool_call", tool)
         always = (rule for rule in slot.rules if rule.effect == "block" and not rule.detect)
         return not any(rule.when is None or (_only_who(rule.when.source) and rule.when.decide(event) == "true") for rule in always)
+
+
+def _written(writing: "asyncio.Future[object]") -> None:
+    WRITING.discard(writing)
+    if not writing.cancelled() and (error := writing.exception()) is not None:
+        LOG.error("that a call has ended could not be recorded: %s", error)
 
 
 def ref_of(tool: str, args: Mapping[str, Any]) -> str:

@@ -61,7 +61,7 @@ class Pins:
         for tool in tools:
             if isinstance(tool, dict) and isinstance(name := tool.get("name"), str):
                 standing.schemas[name] = tool.get("inputSchema")
-        for name in known:
+        for name in (*known, *new):
             standing.changed.pop(name, None)
         standing.changed |= {pin.tool: pin for pin in changed}
         return Looked(tuple(new), fresh)
@@ -78,15 +78,16 @@ class Pins:
         return False
 
     def _look(self, server: str, listed: Sequence[Listed]) -> tuple[list[str], list[Pin], list[str]]:
-        now_ms = round(time.time() * 1000)
-        with self._store.reading() as connection:
-            known: Mapping[str, Pin] = {pin.tool: pin for pin in rows.pins(connection, server)}
-        new = rows.first(self._store, server, fresh, now_ms) if (fresh := [one for one in listed if one.tool not in known]) else []
-        changed, same = [], []
-        for one in listed:
-            pin = known.get(one.tool)
-            if pin is None:
-                continue
+        now_ms, known, new = round(time.time() * 1000), self._known(server), list[str]()
+        if fresh := [one for one in listed if one.tool not in known]:
+            new = rows.first(self._store, server, fresh, now_ms)
+            known = self._known(server)  # another process, or the same list, may have had another one first
+        changed, same, by_name = [], [], dict[str, Listed]()
+        for one in listed:  # of two of one name, the one that differs counts
+            if one.tool not in by_name or by_name[one.tool].digest == known[one.tool].digest:
+                by_name[one.tool] = one
+        for one in by_name.values():
+            pin = known[one.tool]
             if pin.seen != one.digest:
                 rows.seen(self._store, server, one, now_ms)
             if one.digest == pin.digest:
@@ -94,6 +95,10 @@ class Pins:
             else:
                 changed.append(pin._replace(seen=one.digest, seen_definition=one.definition))
         return new, changed, same
+
+    def _known(self, server: str) -> Mapping[str, Pin]:
+        with self._store.reading() as connection:
+            return {pin.tool: pin for pin in rows.pins(connection, server)}
 
     def _pin(self, server: str, tool: str) -> Pin | None:
         with self._store.reading() as connection:

@@ -120,13 +120,14 @@ def opened(setting: Setting, stack: AsyncExitStack) -> mcp_stdio.MakeLine:
     headers = {b"authorization": f"Bearer {key}".encode()} if key else {b"host": b"localhost"}
     headers |= {PLACE: setting.place.encode()} if setting.place else {}
     session = setting.session or f"mcp-{os.urandom(8).hex()}"
+    name = setting.server
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE)
 
     def make(server: Server) -> Line:
         who = door.enter(headers)
-        return Line(gate, setting.server, who, sessions.of(who.owner, session), server, pins, seal, setting.prefix)
+        return Line(gate, name, who, sessions.of(who.owner, session), server, pins, seal, setting.prefix)
 
     return make
 
