@@ -47,7 +47,9 @@ async def listed(asked: Asked) -> Response:
         "effects": DECISIONS,
         "surfaces": SURFACES,
     }
-    return asked.page(template, found=found, wanted=wanted, query=urlencode(wanted), most=MOST, names=FILTERS, **choices)
+    return asked.page(
+        template, found=found, wanted=wanted, query=urlencode(wanted), most=MOST, read=records.MAX_READ, names=FILTERS, **choices
+    )
 
 
 async def why(asked: Asked) -> Response:
