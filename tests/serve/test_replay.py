@@ -1,5 +1,6 @@
 """Recorded decisions under a candidate: the same policy changes nothing, and what cannot be decided again is never unchanged."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +8,16 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from bylaw.cli.entry import app
 from bylaw.govern.guard import Acting, Guard
 from bylaw.ledger.writer import Ledger, now_us
 from bylaw.serve.gate import Who
 from bylaw.serve.replay import DELETED, NO_ANSWER, OLD, REVISED, WAS_CUT, replay
 from bylaw.types import Event
 from tests.serve.replaying import kept, rails_of, replayed, said
-from tests.serve.rig import CLAUSES, STREAMABLE, Open, post, rigged, written
+from tests.serve.rig import CLAUSE, CLAUSES, STREAMABLE, Open, post, rigged, written
 
 LEAD = Who({"id": "ana", "roles": ["lead"], "tenant": "north", "jurisdiction": ""}, key="k1")
 TEXTS = (
@@ -141,3 +144,40 @@ def test_what_a_guard_decided_is_replayed_with_its_session_and_principal(tmp_pat
     assert effects == ["allow", "require_approval", "allow", "block"]
     assert (same.unchanged, same.changes, same.unplayable) == (4, {}, {})
     assert dict(other.by_clause) == {"money.limit": {"looser": 1}}
+
+
+def test_the_command_reads_a_data_directory_or_an_export_and_exits_with_1_where_something_would_change(tmp_path: Path) -> None:
+    with rigged(tmp_path, ["money.limit"]) as rig:
+        talk(rig, "refund me", said("", refund(150.0)))
+    data = kept(tmp_path / "data", rig.book.entries)
+    lower = written(tmp_path / "lower", ["money.limit"])
+    (lower / "rules.md").write_text((lower / "rules.md").read_text().replace("> 200.0", "> 100.0"))
+    out = tmp_path / "out"
+    exported = CliRunner().invoke(app, ["ledger", "export", str(out), "--contents", "--data-dir", str(data)])
+    file = next(out.glob("*.jsonl"), None)
+    same = CliRunner().invoke(app, ["replay", "--ledger", str(data), "--policy", str(tmp_path / "policy")])
+    other = CliRunner().invoke(app, ["replay", "--ledger", str(file), "--policy", str(lower), "--json", "--examples", "1"])
+    none = CliRunner().invoke(app, ["replay", "--ledger", str(tmp_path / "policy"), "--policy", str(lower)])
+
+    assert exported.exit_code == 0, exported.output
+    assert (same.exit_code, "2 unchanged, 0 would change" in same.output) == (0, True)
+    assert (other.exit_code, orjson.loads(other.output)["clauses"]["money.limit"]["stricter"]) == (1, 2)
+    assert "there is no ledger" in str(none.exception)
+
+
+def test_overlays_are_those_of_the_day_of_the_entry(tmp_path: Path) -> None:
+    folder = written(tmp_path / "policy", ["money.limit"])
+    law = folder / "overlays" / "eu"
+    law.mkdir(parents=True)
+    (law / "overlay.yaml").write_text("axis: jurisdiction\nbasis: Act 7\neffective: 2026-06-01\nchecked: 2026-06-01\n")
+    text = CLAUSE.format(id="eu.never", title="Never", rule="    on: tool_call\n    tool: refund\n    then: block")
+    (law / "law.md").write_text(text)
+    day = int(datetime(2026, 5, 31, 12, tzinfo=UTC).timestamp()) * 1_000_000
+    entry = {"kind": "decision", "session": "s", "principal": "ana", "surface": "tool_call", "tool": "refund", "decision": "allow"}
+    who = {"who": {"id": "ana", "roles": [], "tenant": "", "jurisdiction": "eu"}}
+    contents = {"args": b'{"order":1,"amount":5.0}', "basis": orjson.dumps(who)}
+    facts = {"route": "/v1/messages", "hour": 12}
+    entries = [{**entry, "time": time, "contents": contents, "facts": facts} for time in (day, day + 86_400_000_000)]
+    report = replayed(tmp_path / "data", entries, folder)
+
+    assert (report.unchanged, dict(report.by_clause)) == (1, {"eu.never": {"stricter": 1}})
