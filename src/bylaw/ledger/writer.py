@@ -77,6 +77,7 @@ class Ledger:
         self._sessions: OrderedDict[str, int] = OrderedDict()  # the last number handed out
         self._watches: WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = WeakKeyDictionary()
         self._fault, self._closing = "", False
+        self.seen: Callable[[Mapping[str, Any]], object] | None = None  # told of each entry that is on the disk, as it was given
         self.groups, self._scrub = 0, True  # commits so far; whether erased contents may still stand in the write-ahead log
         try:
             self._key = signing_key(data_dir)
@@ -137,7 +138,10 @@ class Ledger:
         if watch is None:
             watch = self._watches[loop] = Watch(loop, self._settings.timeout_s, self._late, self._ripen)
         watch.add(future)
-        return await future
+        receipt = await future
+        if self.seen is not None:
+            self.seen(entry)
+        return receipt
 
     def retain(self, before_us: int, session: str = "", principal: str = "") -> int:
         """Delete contents from before that time (of one session, or of all), and record that. Leaves stay. Returns how many went."""
@@ -202,6 +206,8 @@ class Ledger:
             raise self._late()
         if waiting.receipt is None:
             raise waiting.fault or self._late()
+        if self.seen is not None:
+            self.seen(entry)
         return waiting.receipt, waiting.erased
 
     def _prepare(self, entry: Mapping[str, Any]) -> tuple[dict[str, Any], int, int, list[tuple[str, bytes, bytes]]]:

@@ -20,7 +20,7 @@ from bylaw.errors import BylawError
 from bylaw.govern import stops as emergency
 from bylaw.govern.keys import ADMIN
 from bylaw.govern.quorum import Person, Refused, editors, entitled
-from bylaw.serve import appealing, editing, records
+from bylaw.serve import appealing, editing, metrics, records
 from bylaw.serve import live as lives
 from bylaw.serve.desk import MAX_LISTED, Answer, Desk, Wrong, answered, body, headers, later, limit, one_of, query, said, text
 from bylaw.serve.door import NotIn
@@ -43,6 +43,7 @@ def admin(desk: Desk) -> Starlette:
         ("GET", "/healthz", healthz),
         ("GET", "/readyz", readyz),
         ("GET", "/openapi.json", openapi),
+        ("GET", "/metrics", metrics.scraped),
         ("GET", "/api/approvals", approvals),
         ("GET", "/api/approvals/{id}", approval),
         ("POST", "/api/approvals/{id}/approve", approve),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from bylaw.ledger.writer import Ledger
 from bylaw.serve.door import LOCAL, Door, NotIn
 from bylaw.serve.gate import Gate
 from bylaw.serve.live import Live
+from bylaw.serve.watchers import Watchers
 from bylaw.store.database import Store
 from bylaw.types import EMPTY
 
@@ -42,6 +43,7 @@ class Desk:
     data_dir: Path
     local_model: bool = False  # the upstream must answer for this gateway to be ready
     run: Path | None = None  # whose results the console shows as the alignment debt
+    watching: Watchers = field(default_factory=Watchers)
 
     @property
     def gates(self) -> list[Gate]:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -32,6 +33,7 @@ MAX_ACTIVE: Final = 1_000  # requests in flight; beyond that a client is asked t
 WATCH_AFTER_S: Final = 0.05  # from when on it is watched whether the client is still there
 EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
 JSON: Final = (b"content-type", b"application/json")
+PASSED_ON: Final = "passed on"  # how a route on which nothing is said is counted
 LOG: Final = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
@@ -56,6 +58,7 @@ class Gateway:
     other: Callable[[], App]  # makes the application for all other paths
     active: int = 0
     mcp: App | None = None  # the application for /mcp/
+    ended: "Callable[[Begun, float], object] | None" = None  # told of each request, and how many seconds it took
     _other: App | None = field(default=None, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,7 +83,7 @@ class Gateway:
     async def _guarded(self, route: Route | None, scope: Scope, receive: Receive, send: Send) -> None:
         """Every error becomes an answer; nothing that is not decided and recorded leaves."""
         shape = (route or ROUTES["/v1/chat/completions"]).shape
-        begun = Begun(send)
+        begun, began = Begun(send, route.path if route else PASSED_ON), perf_counter()
         self.active += 1
         try:
             if self.active > MAX_ACTIVE:
@@ -113,6 +116,8 @@ class Gateway:
             await begun.error(500, shape.error(500, "a fault in the gateway; nothing was released"))
         finally:
             self.active -= 1
+            if self.ended is not None:
+                self.ended(begun, perf_counter() - began)
 
     async def _model(self, route: Route, who: Who, headers: Mapping[bytes, bytes], body: bytes, begun: "Begun") -> None:
         gate = placed(self.gate, who)
@@ -215,6 +220,7 @@ class Begun:
     """What has been sent of an answer."""
 
     send: Send
+    path: str = PASSED_ON
     status: int = 0
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:

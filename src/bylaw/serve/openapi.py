@@ -173,6 +173,11 @@ _EDIT: Final = _object({"args": _ANY}, {"call": {"type": "integer", "minimum": 0
 _APPEAL: Final = _object({"record": _TEXT, "why": {"type": "string", "minLength": 1}}, strict=True)
 _ANSWER: Final = _object({"outcome": {"enum": ["upheld", "overturned"]}, "reason": {"type": "string", "minLength": 1}}, strict=True)
 _STEP: Final = (*_OPEN, "409", "413")
+_METRICS: Final = {
+    "summary": "Counts and gauges in Prometheus' text format",
+    "parameters": [],
+    "responses": {"200": {"description": "The metrics", "content": {"text/plain": {"schema": _TEXT}}}, **_errors(_OPEN)},
+}
 
 DOCUMENT: Final[dict[str, Any]] = {
     "openapi": "3.1.0",
@@ -196,6 +201,7 @@ DOCUMENT: Final[dict[str, Any]] = {
                 "/healthz": {"get": _route("This process answers", _object({"ok": _FLAG}), errors=())},
                 "/readyz": {"get": _route("This process can decide and record", _ANY, errors=("400", "503"))},
                 "/openapi.json": {"get": _route("This document", _ANY, errors=())},
+                "/metrics": {"get": _METRICS},
                 "/api/approvals": {
                     "get": _route(
                         "The newest requests for approval that one may see",

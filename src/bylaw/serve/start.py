@@ -25,7 +25,7 @@ from bylaw.govern.histories import Histories
 from bylaw.govern.keys import KeyRing
 from bylaw.govern.stops import Stops
 from bylaw.ledger.writer import Ledger
-from bylaw.serve import bundle, trying
+from bylaw.serve import bundle, trying, watchers
 from bylaw.serve import live as lives
 from bylaw.serve import regions as regional
 from bylaw.serve.door import LOOPBACK, Door
@@ -188,19 +188,25 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(keeper=keeper), approvals, setting.ways, stops.applies_now)
     gate.troubles, gate.appeals, gate.data_dir = wired.troubles.now, Appeals(store, ledger.append, ring=ring_for), setting.data_dir
     gate.regions = regional.opened(setting.regions, gate, ring_for, stack)
+    watching = watchers.begun(setting.wiring.lookout, (gate, *gate.regions.values()))
     stack.callback(trying.begun(live, ledger.append, (gate, *gate.regions.values()), None if setting.unsafe_watch else watch))
-    budgets = Budgets(store)
-    budgets.start()
-    stack.callback(budgets.close)
+    budgets = _budgets(store, stack)
     door = Door(ring, setting.local, setting.workers, budgets=budgets, prices={one.name: one.price for one in setting.regions})
 
     def other() -> App:
         from bylaw.serve.admin import admin  # noqa: PLC0415  # Starlette loads when somebody first asks for these routes
         from bylaw.serve.desk import Desk  # noqa: PLC0415  # the same
 
-        return admin(Desk(gate, door, live, store, ledger, stops, setting.data_dir, setting.local_model, setting.wiring.run))
+        return admin(Desk(gate, door, live, store, ledger, stops, setting.data_dir, setting.local_model, setting.wiring.run, watching))
 
-    return Gateway(gate, door, other, mcp=_mcp(setting, gate, door, store, stack))
+    return Gateway(gate, door, other, mcp=_mcp(setting, gate, door, store, stack), ended=watching.ended)
+
+
+def _budgets(store: Store, stack: AsyncExitStack) -> Budgets:
+    budgets = Budgets(store)
+    budgets.start()
+    stack.callback(budgets.close)
+    return budgets
 
 
 def _mcp(setting: Setting, gate: Gate, door: Door, store: Store, stack: AsyncExitStack) -> App | None:

@@ -273,4 +273,5 @@ def begun(live: Live, record: Record, gates: Iterable[Gate], watch: Watch | None
     one = Trying(live, record, logs)
     if watch is not None:
         one.follow(watch)
+        watch.look()  # else what is shared counts as unknown until the next look, and all is stopped so long
     return one.close

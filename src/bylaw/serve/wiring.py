@@ -7,6 +7,7 @@
       webhooks: [{url: https://hooks.example.com/bylaw, secret_env: HOOK_SECRET}]
       mail: {server: smtp.example.com, sender: bylaw@example.com, to: [desk@example.com], user: bylaw, password_env: MAIL_PASSWORD}
     mcp: {tickets: {url: https://mcp.example.com/mcp, key_env: TICKETS_KEY}}     # served at /mcp/tickets: see `mcp_servers`
+    metrics, otel, findings: how it is watched, see `lookout`
     run: runs/demo                               # whose results the console shows as the alignment debt
 
 Secrets are in the environment, never in the file. A bell that nobody hears, or a judge that gives no verdict, lets nothing through and
@@ -17,7 +18,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,7 @@ from bylaw.govern.rails import library
 from bylaw.govern.rails.rail import Rail, RailFacts
 from bylaw.policy.fields import Fields, as_list, as_text
 from bylaw.policy.notation import read_yaml
+from bylaw.serve.lookout import Lookout, read_lookout
 from bylaw.serve.mcp_servers import ServerAt, read_servers
 from bylaw.store.approval_rows import Approval
 from bylaw.types import Clause, Hit, Model, Place, Policy
@@ -88,6 +90,7 @@ class Wiring:
     entailment: JudgeAt | None = None
     mcp: tuple[ServerAt, ...] = ()
     run: Path | None = None  # whose results the console shows
+    lookout: Lookout = field(default_factory=Lookout)
 
 
 def read(file: Path) -> Wiring:
@@ -102,10 +105,10 @@ def read(file: Path) -> Wiring:
         ) from error
     fields = Fields(read_yaml(text, Place(str(file), 1)), FILE)
     judge, ring, bears, servers = fields.node("judge"), fields.node("ring"), fields.node("entailment"), read_servers(fields.node("mcp"))
-    run = fields.text("run")
+    run, lookout = fields.text("run"), read_lookout(fields)
     fields.done()
     made = Wiring(_judge(Fields(judge, "judge")) if judge else None, entailment=_judge(Fields(bears, "entailment")) if bears else None)
-    made = replace(made, mcp=servers, run=Path(run) if run else None)
+    made = replace(made, mcp=servers, run=Path(run) if run else None, lookout=lookout)
     return _ring(made, Fields(ring, "ring")) if ring else made
 
 

@@ -1,0 +1,76 @@
+"""What the operator said about watching, in `gateway.yaml`: who may scrape, where spans go, who may report a finding.
+
+    metrics: open                                # whoever can reach /metrics may read it; without it a key with the role viewer or admin
+    otel: {endpoint: "http://127.0.0.1:4318/v1/traces", key_env: OTEL_KEY, service: bylaw}
+    findings: {open: true, an_hour: 20}          # the public may report at /report and POST /api/findings, so many an hour in all
+
+Nothing here decides on a request. What is off costs nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from bylaw.policy.fields import Fields, as_text
+from bylaw.policy.notation import wrong
+
+AN_HOUR: Final = 20  # findings that come without a key, in all
+SERVICE: Final = "bylaw"
+
+Scrapers = Literal["keyed", "open"]
+
+
+@dataclass(frozen=True, slots=True)
+class OtelAt:
+    """Where spans go."""
+
+    endpoint: str
+    key_env: str = ""  # sent as a bearer token
+    service: str = SERVICE
+
+
+@dataclass(frozen=True, slots=True)
+class FindingsFrom:
+    """Whom findings are taken from."""
+
+    open: bool = False  # without a key, from wherever the gateway can be reached
+    an_hour: int = AN_HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Lookout:
+    """How one gateway is watched."""
+
+    metrics: Scrapers = "keyed"
+    otel: OtelAt | None = None
+    findings: FindingsFrom = FindingsFrom()
+
+
+def read_lookout(fields: Fields) -> Lookout:
+    """What a gateway's file says of watching; raises PolicyError."""
+    otel, findings = fields.node("otel"), fields.node("findings")
+    return Lookout(
+        fields.choice("metrics", Scrapers, "keyed"),
+        _otel(Fields(otel, "otel")) if otel else None,
+        _findings(Fields(findings, "findings")) if findings else FindingsFrom(),
+    )
+
+
+def _otel(fields: Fields) -> OtelAt:
+    node = fields.need("endpoint", "Write `endpoint: http://HOST:4318/v1/traces`.")
+    endpoint = as_text(node, "endpoint")
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+        raise wrong(node.place, "endpoint must be http://HOST:PORT/v1/traces", "A key for it is in the environment: `key_env`.")
+    made = OtelAt(endpoint, fields.text("key_env"), fields.text("service") or SERVICE)
+    fields.done()
+    return made
+
+
+def _findings(fields: Fields) -> FindingsFrom:
+    node = fields.node("open")
+    if node is not None and not isinstance(node.value, bool):
+        raise wrong(node.place, "open must be true or false", "Write `open: true`.")
+    made = FindingsFrom(node is not None and node.value is True, fields.whole("an_hour", 1, 100_000) or AN_HOUR)
+    fields.done()
+    return made

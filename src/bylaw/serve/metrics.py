@@ -1,0 +1,144 @@
+"""`/metrics`: what a process has counted and how it stands, in Prometheus' text format. The library loads when somebody first scrapes.
+
+Each process answers for itself, under the label `process` (its ledger's log): with `--workers` a scrape reaches one of them. The numbers
+are read out of `tally` at the scrape; nothing here is on the way of a request.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bylaw.govern import stops as emergency
+from bylaw.govern.keys import ADMIN
+from bylaw.ledger.writer import Ledger
+from bylaw.serve.desk import HEADERS, Desk, headers, later, query
+from bylaw.serve.door import NotIn
+from bylaw.serve.tally import BOUNDS_S, Count, Tally
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+READERS: Final = (ADMIN, "viewer")  # roles whose key may scrape
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a process stands, at the moment of a scrape."""
+
+    ledger_healthy: bool
+    ledger_commits: int
+    store_readable: bool
+    policy: str
+    policy_refused: bool
+    troubles: tuple[str, ...]  # the parts that do not work
+    waiting: int  # approvals
+    appeals: int
+    stops: int
+
+
+async def scraped(desk: Desk, request: Request) -> Response:
+    """What this process has counted."""
+    if desk.watching.lookout.metrics != "open":
+        key = desk.door.key(headers(request))
+        if key is not None and not any(role in READERS for role in key.grant.roles):
+            raise NotIn(403, "this needs a key with the role `viewer` or `admin`")
+    query(request)
+    text: bytes = await later(lambda: _written(desk))
+    return Response(text, 200, HEADERS, "text/plain; version=0.0.4; charset=utf-8")
+
+
+def _written(desk: Desk) -> bytes:
+    from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415  # 13 MB and 0.2 s that most processes never need
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collected(lambda: list(families(desk.watching.tally, standing(desk), desk.ledger.log.rpartition("/")[2]))))
+    return generate_latest(registry)
+
+
+class _Collected:
+    """What Prometheus' registry asks for its families."""
+
+    def __init__(self, found: "Callable[[], list[Metric]]") -> None:
+        self._found = found
+
+    def collect(self) -> "list[Metric]":
+        """All families."""
+        return self._found()
+
+
+def standing(desk: Desk) -> Standing:
+    """How this process stands."""
+    recorders = [gate.recorder for gate in desk.gates]
+    readable = emergency.UNREADABLE not in desk.stops.applies({"id": ""})
+    return Standing(
+        all(one.healthy for one in recorders),
+        sum(one.groups for one in recorders if isinstance(one, Ledger)),
+        readable,
+        desk.live.now.digest,
+        bool(desk.live.refused),
+        tuple(said.partition(":")[0] for said in desk.gate.troubles()),
+        sum(len(room.find(["pending"])) for room in desk.approvals) if readable else 0,
+        sum(len(room.find(("open",))) for room in desk.appeals) if readable else 0,
+        len(emergency.active(desk.store)) if readable else 0,
+    )
+
+
+def families(tally: Tally, now: Standing, process: str) -> "Iterator[Metric]":
+    """Every metric there is, with the label `process`."""
+    from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily  # noqa: PLC0415  # as above
+
+    yield _counted(
+        "bylaw_decisions", "Decisions on the disk, by what was decided on what.", tally.decisions, ("effect", "surface"), process
+    )
+    yield _counted("bylaw_clause_decisions", "Clauses that decided.", tally.clauses, ("clause", "effect"), process)
+    yield _counted("bylaw_ledger_entries", "Entries on the disk.", tally.entries, ("kind",), process)
+    yield _counted("bylaw_steps", "Steps of approvals, appeals, policies, stops and findings.", tally.steps, ("kind", "step"), process)
+    yield _counted("bylaw_requests", "Requests on model routes that have ended.", tally.requests, ("route", "status"), process)
+    yield _number("bylaw_undecided_decisions", "Decisions in which a rule could not be decided.", tally.undecided, process)
+    yield _number("bylaw_ledger_commits", "Groups of entries committed.", now.ledger_commits, process)
+    gauges: list[tuple[str, str, Any]] = [
+        ("bylaw_ledger_healthy", "1 where the ledger takes entries.", now.ledger_healthy),
+        ("bylaw_store_readable", "1 where the store can be read.", now.store_readable),
+        ("bylaw_policy_refused", "1 where the latest activation is not in force here.", now.policy_refused),
+        ("bylaw_approvals_waiting", "Requests that wait for a person, 500 at most.", now.waiting),
+        ("bylaw_appeals_open", "Appeals that wait for a person, 500 at most.", now.appeals),
+        ("bylaw_stops_active", "Emergency stops in force.", now.stops),
+    ]
+    for name, says, value in gauges:
+        made = GaugeMetricFamily(name, says, labels=("process",))
+        made.add_metric((process,), float(value))
+        yield made
+    policy = GaugeMetricFamily("bylaw_policy_in_force", "1 for the policy in force.", labels=("process", "digest"))
+    policy.add_metric((process, now.policy), 1.0)
+    yield policy
+    trouble = GaugeMetricFamily("bylaw_trouble", "1 for each part that does not work just now.", labels=("process", "part"))
+    for part in sorted(set(now.troubles)):
+        trouble.add_metric((process, part), 1.0)
+    yield trouble
+    lasted = HistogramMetricFamily(
+        "bylaw_request_seconds", "How long requests on model routes took, the model's time in it.", labels=("process",)
+    )
+    buckets = [(str(bound), float(count)) for bound, count in zip((*BOUNDS_S, "+Inf"), accumulate(tally.lasted), strict=True)]
+    lasted.add_metric((process,), buckets, tally.lasted_s)
+    yield lasted
+
+
+def _counted(name: str, says: str, count: Count, labels: tuple[str, ...], process: str) -> "Metric":
+    from prometheus_client.metrics_core import CounterMetricFamily  # noqa: PLC0415  # as above
+
+    made = CounterMetricFamily(name, says, labels=("process", *labels))
+    for values, number in list(count.by.items()):
+        made.add_metric((process, *values), float(number))
+    return made
+
+
+def _number(name: str, says: str, number: int, process: str) -> "Metric":
+    from prometheus_client.metrics_core import CounterMetricFamily  # noqa: PLC0415  # as above
+
+    made = CounterMetricFamily(name, says, labels=("process",))
+    made.add_metric((process,), float(number))
+    return made
