@@ -8,14 +8,24 @@ from typing import Any, NamedTuple
 
 import orjson
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from bylaw.cli.entry import app
 from bylaw.govern import keys
+from bylaw.govern.canary import Terms
 from bylaw.govern.keys import Grant
 from bylaw.ledger import place, reading
+from bylaw.ledger.writer import Ledger
+from bylaw.serve import live as lives
+from bylaw.serve import trials
+from bylaw.serve.live import Live
 from bylaw.serve.start import Process, Setting, prepare
-from bylaw.store import database
+from bylaw.serve.trying import Tail, Trying
+from bylaw.store import database, trial_rows
+from bylaw.store.database import Store
+from bylaw.store.trial_rows import Trial
+from bylaw.store.trial_tables import TRIALS
 from tests.serve.rig import CLAUSE, Speaker, post, serving, speaking, written
 from tests.serve.test_serving import WITHIN_S, saying, until
 from tests.store import postgres
@@ -180,9 +190,6 @@ def test_a_candidate_that_is_not_there_or_in_force_already_is_no_canary(tmp_path
 
 
 def test_the_log_of_a_process_is_where_trials_look_for_it(tmp_path: Path) -> None:
-    from bylaw.ledger.writer import Ledger
-    from bylaw.serve.trying import Tail
-
     with Ledger(tmp_path) as ledger:
         for _ in range(3):
             ledger.append({"kind": "decision", "decision": "allow", "surface": "output", "contents": {"reply": b"x"}})
@@ -193,3 +200,109 @@ def test_the_log_of_a_process_is_where_trials_look_for_it(tmp_path: Path) -> Non
 
     assert [(one.entry["decision"], one.contents) for one in read] == [("block", {"reply": b"y"})]
     assert tail.read(contents=True) == []
+
+
+# ---- In one process --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def alone(tmp_path: Path) -> Iterator[tuple[Store, Ledger, Live]]:
+    """What a process has, without a gateway."""
+    store = database.open(tmp_path / "store.sqlite")
+    with Ledger(tmp_path / "data") as ledger:
+        made, one = lives.activate(store, ledger.append, written(tmp_path / "policy", BASE), "tester")
+        yield store, ledger, Live(store, made, one.content)
+    store.close()
+
+
+def started(tmp_path: Path, store: Store, ledger: Ledger, terms: Terms) -> Trial:
+    return trials.begin(store, ledger.append, bad(tmp_path), trials.new("canary", "kim", terms))
+
+
+def joined(live: Live, ledger: Ledger, data: Path) -> Trying:
+    """A process that takes part, and looks when told to."""
+    made = Trying(live, ledger.append, [(data, ledger.log)])
+    with live.store.reading() as connection:
+        made._risen(connection)
+    return made
+
+
+def outcome(policy: str, decision: str) -> dict[str, Any]:
+    return {"kind": "decision", "surface": "output", "decision": decision, "policy": policy, "facts": {"route": "/v1/messages"}}
+
+
+def test_a_canary_whose_files_were_changed_or_whose_terms_cannot_be_read_is_rolled_back_and_decides_nothing(tmp_path: Path) -> None:
+    shown: list[tuple[str, object]] = []
+    for change in ({"content": "sha256:" + "0" * 64}, {"terms": '{"share": 2000}'}):
+        folder = tmp_path / str(len(shown))
+        folder.mkdir()
+        with alone(folder) as (store, ledger, live):
+            started(folder, store, ledger, Terms(principals=("ana",)))
+            with store.writing() as connection:
+                connection.execute(update(TRIALS).values(**change))
+            one = joined(live, ledger, folder / "data")
+            one.look()
+            shown.append((trial_rows.listed(store, "canary")[0].state, live.share))
+
+    assert shown == [("rolled_back", None)] * 2
+
+
+def test_a_process_that_takes_up_the_log_of_one_that_died_goes_on_counting_where_it_was(tmp_path: Path) -> None:
+    with alone(tmp_path) as (store, ledger, live):
+        trial = started(tmp_path, store, ledger, Terms(principals=("ana",), seen=100))
+        first = joined(live, ledger, tmp_path / "data")
+        first.look()
+        for _ in range(3):
+            ledger.append(outcome(trial.digest, "block"))
+        first.look()
+        ledger.append(outcome(trial.digest, "allow"))  # and here it died
+        ledger.append(outcome(trial.baseline, "allow"))
+        ledger.append(outcome("sha256:older", "block"))
+        joined(live, ledger, tmp_path / "data").look()
+        shown = trials.standing(store, "canary")
+
+    assert shown is not None
+    assert (shown.candidate, shown.baseline) == ((4, 3), (1, 0))
+
+
+def test_a_canary_is_tested_once_a_look_and_what_is_equally_bad_on_both_sides_stays(tmp_path: Path) -> None:
+    with alone(tmp_path) as (store, ledger, live):
+        trial = started(tmp_path, store, ledger, Terms(share=500, seen=5))
+        one = joined(live, ledger, tmp_path / "data")
+        one.look()
+        for _ in range(40):
+            for side in (trial.digest, trial.baseline):
+                ledger.append(outcome(side, "block"))
+        one.look()
+        one.look()
+        shown = trials.standing(store, "canary")
+
+    assert shown is not None
+    assert (shown.trial.state, shown.trial.looks) == ("running", 4)
+
+
+def test_appeals_count_against_whoever_refused(tmp_path: Path) -> None:
+    with alone(tmp_path) as (store, ledger, live):
+        trial = started(tmp_path, store, ledger, Terms(share=500, signal="appeals", seen=5))
+        one = joined(live, ledger, tmp_path / "data")
+        one.look()
+        for _ in range(10):
+            for side in (trial.digest, trial.baseline):
+                ledger.append(outcome(side, "block"))
+            ledger.append({"kind": "appeal", "policy": trial.digest, "facts": {"step": "made"}})
+        one.look()
+        state = trial_rows.listed(store, "canary")[0]
+
+    assert (state.state, state.why) == ("rolled_back", "appeals: 10 of 10 under the candidate, 0 of 10 beside it")
+
+
+def test_a_canary_holds_only_beside_the_policy_that_it_began_with(tmp_path: Path) -> None:
+    with alone(tmp_path) as (store, ledger, live):
+        trial = started(tmp_path, store, ledger, Terms(principals=("ana",)))
+        joined(live, ledger, tmp_path / "data").look()
+        before = live.law({"id": "ana"}).digest, live.law({"id": "bo"}).digest
+        live.put(lives.ready(written(tmp_path / "third", ["privacy.cards"])))  # seen here before the trial's end is
+        after = live.law({"id": "ana"}).digest
+
+    assert before == (trial.digest, trial.baseline)
+    assert after == live.now.digest

@@ -35,6 +35,7 @@ from bylaw.store.trial_rows import Count, Trial
 from bylaw.store.watching import Watch
 
 POLL_S: Final = 0.25
+MADE: Final = "made"  # the step of an appeal that counts; see `govern.appeals`
 BATCH: Final = 500  # entries of one log that are read at a time
 LOG: Final = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class CanaryReading:
             if canary.outcome(one.entry):
                 bad = canary.bad(one.entry, self.terms.signal)
                 tail.add(side, Count(1, int(bad), record if bad else ""))
-            elif self.terms.signal == "appeals" and one.entry["kind"] == "appeal" and one.entry["facts"].get("step") == "opened":
+            elif self.terms.signal == "appeals" and one.entry["kind"] == "appeal" and one.entry["facts"].get("step") == MADE:
                 tail.add(side, Count(0, 1, record))
 
 
