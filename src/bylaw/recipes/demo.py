@@ -49,7 +49,7 @@ ARM_NAMES: Final = {
 def run(console: Console, out: Path, seed: int, size: Dial, everything: bool) -> Run:
     """Run the demo and tell it; a finished one is shown again."""
     try:
-        from bylaw.recipes import governed  # noqa: PLC0415  # training alone does without the packages of the run time
+        from bylaw.recipes import governed, shop  # noqa: PLC0415  # training alone does without the packages of the run time
     except ModuleNotFoundError as error:
         raise RunError(f"the demo's second half needs {error.name}", "pip install 'bylaw[align,eval,serve,pii]'") from error
     path = example_policy("policyworld")
@@ -58,11 +58,13 @@ def run(console: Console, out: Path, seed: int, size: Dial, everything: bool) ->
     asked = Asked(policy.digest, "embedded", "embedded", "", size, seed, arms)
     _open(console, policy, path, out)
     started = align_run.start(path, asked, out)
-    with narrate(console, WHY) as narrator:
-        facts = align_run.go(started, narrator)
-    _learnt(console, started.run, policy, facts)
-    governed.show(console, started.run.path)
+    with shop.opened(console, started.run.path) as open_shop:
+        with narrate(console, WHY) as narrator:
+            facts = align_run.go(started, narrator)
+        _learnt(console, started.run, policy, facts)
+        governed.show(console, started.run.path, open_shop)
     _next(console, started.run)
+    shop.reopened(console, started.run.path)
     return started.run
 
 
@@ -98,7 +100,8 @@ def _next(console: Console, done: Run) -> None:
     console.print(f"  open {done.path / 'report.html'}   the frontier, every clause, ten transcripts, what does not reproduce")
     console.print(f"  bylaw chat --model {done.path}   ask it yourself; thoughts are dim, the cited clause is named")
     console.print(
-        f"  bylaw serve --policy {done.path / 'policy'} --model {done.path}   let any OpenAI client ask it, governed and recorded"
+        f"  bylaw serve --policy {done.path / 'policy'} --model {done.path} --run {done.path}   "
+        "let any OpenAI client ask it, governed and recorded; its console shows what was learnt, clause by clause"
     )
     console.print(f"  bylaw trace harm.theft --run {done.path}   one clause: what it says, what taught it, what was learnt")
     console.print("  change a `response:` in a copy of the policy, then: bylaw align deliberative --policy COPY --model embedded")

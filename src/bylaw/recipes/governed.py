@@ -26,11 +26,12 @@ from bylaw.policy import parse
 from bylaw.policyworld import dialect as world
 from bylaw.policyworld.level2 import dialect as world2
 from bylaw.recipes import governed_stage as stage
+from bylaw.recipes import shop as shops
 from bylaw.recipes.governed_stage import Agent, Gateway, Reply
-from bylaw.recipes.places import example_policy, policy_in
+from bylaw.recipes.places import policy_in
+from bylaw.recipes.shop import Shop
 from bylaw.types import Completion, Dialect, Policy, Prompt
 
-FOLDER: Final = "governed"  # in the run's folder; begun anew each time
 ARMS: Final = ("sft_rl", "sft")
 PROMISED_S: Final = 1.0  # until a new policy holds in every process
 GIVE_UP_S: Final = 20.0
@@ -76,18 +77,17 @@ def ensure(holds: bool, claim: str) -> None:
         raise RunError(f"the demo claims what does not hold here: {claim}", "This is a fault of bylaw: please report it.")
 
 
-def show(console: Console, run: Path) -> dict[str, Any]:
-    """Play all scenes on a finished run; returns what was measured."""
+def show(console: Console, run: Path, shop: Shop | None = None) -> dict[str, Any]:
+    """Play all scenes on a finished run, in the shop that is open or in one of its own; returns what was measured."""
     policy = policy_in(run)
     if not world.speaks(parse.load(policy)):
         raise PolicyError(f"{run} was not trained on a policy of PolicyWorld", "This demo is for runs of `bylaw demo`.")
-    began, folder = time.monotonic(), run / FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    console.print()
-    console.rule("what training cannot promise: the same clauses at run time")
+    began = time.monotonic()
     with ExitStack() as stack:
-        played = _opened(console, folder, run, policy, stack)
+        shop = shop or stack.enter_context(shops.opened(console, run))
+        console.print()
+        console.rule("what training cannot promise: the same clauses at run time")
+        played = _opened(console, run, policy, shop, stack)
         _allowed(played, policy)
         _refused_by_the_model(played, policy)
         _refused_by_the_gateway(played)
@@ -95,7 +95,7 @@ def show(console: Console, run: Path) -> dict[str, Any]:
         seconds = _edited_live(played)
     entries = _verified(played)
     took = time.monotonic() - began
-    console.print(f"[dim]{took:.0f} s for this half; everything it wrote is in {folder}.[/]\n", soft_wrap=True)
+    console.print(f"[dim]{took:.0f} s for this half; everything it wrote is in {played.folder}.[/]\n", soft_wrap=True)
     return {"policy_live_s": round(seconds, 3), "ledger_entries": entries, "wall_s": round(took, 1)}
 
 
@@ -104,27 +104,16 @@ def told(run: Path, quiet: bool = False) -> dict[str, Any]:
     return show(Console(stderr=quiet, quiet=quiet, highlight=False), run)
 
 
-def _opened(console: Console, folder: Path, run: Path, policy: Path, stack: ExitStack) -> Played:
-    """Start two gateways beside each other, and make the two keys."""
-    shop_policy = folder / "refunds"
-    shutil.copytree(example_policy("refunds"), shop_policy)
-    stage.staffed(shop_policy, folder / "reviewers")
-    stage.signed(shop_policy, folder / "reviewers")
+def _opened(console: Console, run: Path, policy: Path, shop: Shop, stack: ExitStack) -> Played:
+    """Start the model's gateway beside the shop's."""
     console.print(f"[dim]$ bylaw serve --policy {policy} --model {run}[/]", soft_wrap=True)
     console.print(
-        f"[dim]$ bylaw serve --policy {shop_policy} --upstream http://…   # a scripted agent that can call tools[/]", soft_wrap=True
+        f"[dim]$ bylaw serve --policy {shop.policy} --upstream http://…   # a scripted agent that can call tools[/]", soft_wrap=True
     )
-    agent = stack.enter_context(stage.agent())
-    model = stack.enter_context(closing(stage.begin(folder / "model-data", "--policy", str(policy), "--model", str(run))))
-    shop_data = folder / "shop-data"
-    made = stage.command("keys", "demo", "--policy", str(shop_policy), "--data-dir", str(shop_data), "--json")
-    ensure(made.code == 0, f"keys are made: {made.err}")
-    keys = json.loads(made.out)
-    shop = stack.enter_context(closing(stage.begin(shop_data, "--policy", str(shop_policy), "--upstream", agent.url)))
-    stage.ready(shop)
+    model = stack.enter_context(closing(stage.begin(shop.folder / "model-data", "--policy", str(policy), "--model", str(run))))
     stage.ready(model)
-    played = Played(console, folder, run, model, shop, agent, keys["requester"]["key"], keys["approver"]["key"])
-    for name, gateway in (("the model", model), ("the shop", shop)):
+    played = Played(console, shop.folder, run, model, shop.gateway, shop.agent, shop.asks, shop.approves)
+    for name, gateway in (("the model", model), ("the shop", shop.gateway)):
         here = sum(": enforced here" in line for line in gateway.lines)
         left = sum(": model only" in line for line in gateway.lines)
         console.print(f"  {name:10s} at {gateway.url}: {here} clauses enforced at run time, {left} left to the model alone", soft_wrap=True)
