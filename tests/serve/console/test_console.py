@@ -92,6 +92,15 @@ def test_a_role_opens_its_pages_and_no_others(at: Place, name: str, path: str, s
         assert f"{name}'s may not" in found.words
 
 
+def test_a_viewer_of_one_tenant_does_not_read_what_all_of_them_do(at: Place) -> None:
+    _, secret = keys.create(at.store, at.ledger.append, keys.Grant("tess", ("viewer",), tenant="shop"))
+    client, began = Client(at.url), time.monotonic()
+    while (found := client.enter(secret)).status == 401 and time.monotonic() - began < 5:
+        time.sleep(0.1)
+
+    assert found.status == 403
+
+
 def test_a_form_from_elsewhere_or_without_its_token_changes_nothing(at: Place) -> None:
     waits, client = at.waiting(order=11), signed_in(at, "lead")
     client.get(f"/approvals/{waits}")

@@ -17,7 +17,7 @@ from typing import Final
 
 from bylaw.canonical import digest_bytes
 from bylaw.govern.keys import ADMIN, Key, KeyRing
-from bylaw.govern.quorum import ANY_APPROVER, Person
+from bylaw.govern.quorum import ALL_TENANTS, ANY_APPROVER, Person
 from bylaw.serve.door import NotIn
 from bylaw.store import clock as clocks
 from bylaw.store import console_rows
@@ -135,7 +135,8 @@ class Logins:
     def may(self, key: Key) -> frozenset[str]:
         """What a key's roles allow here; empty: not to come in."""
         roles, asked = set(key.grant.roles), {ANY_APPROVER, *self.answering()}
-        found = {"read"} if VIEWER in roles or ADMIN in roles else set()
+        whole = VIEWER in roles and key.grant.tenant in ("", ALL_TENANTS)  # what is read here is not parted by tenant
+        found = {"read"} if whole or ADMIN in roles else set()
         found |= {"answer"} if roles & asked or ADMIN in roles else set()
         found |= {"administer"} if ADMIN in roles else set()
         return frozenset(found)
