@@ -119,13 +119,12 @@ def test_what_is_no_message_is_answered_and_the_line_goes_on(tmp_path: Path) -> 
 def test_a_policy_that_does_not_load_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made(tmp_path)
     (tmp_path / "policy" / "rules.md").write_text("## Broken {#a.b}\n\n```yaml clause\nseverity: none\n```\n")
-    code = run(
-        ["mcp", "--policy", str(tmp_path / "policy"), "--data-dir", str(tmp_path / "data"), "--", sys.executable, "-c", "open('x','w')"]
-    )
+    place = ["--policy", str(tmp_path / "policy"), "--data-dir", str(tmp_path / "data")]
+    code = run(["mcp", *place, "--", "never-started"])
     said = capsys.readouterr().err
 
     assert code == 2
-    assert "severity" in said
+    assert "rules.md:4: a clause has no response" in said
 
 
 def test_no_policy_at_all_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
