@@ -43,18 +43,18 @@ def ledger_verify(
 ) -> None:
     """Find out whether the record is whole: nothing changed, removed, moved or left out. Exit 1 where it is not."""
     from bylaw.govern import citing  # noqa: PLC0415  # see `cli`
-    from bylaw.ledger import verify  # noqa: PLC0415  # see `cli`
+    from bylaw.ledger import chain  # noqa: PLC0415  # see `cli`
     from bylaw.policy.parse import load  # noqa: PLC0415  # see `cli`
 
     public = _key(key, data_dir)
     files = _files(paths, data_dir)
-    held = [_checkpoint(file, public) for file in checkpoint or ()]
+    held = [_note(file) for file in checkpoint or ()]
     logs, proofs = [file for file in files if file.suffix in LOGS], [file for file in files if file.suffix not in LOGS]
     shown = [_proof(file, public) for file in proofs]
     versions = [load(one) for one in policy or ()]
     with ExitStack() as stack:
         opened = [_log(file, stack) for file in logs]
-        report = verify.verify(opened, public, held)
+        report = chain.verify_all(opened, public, held)
         named = citing.held((said for log in opened for said in _entries(log)), versions) if versions and report.good else citing.Held()
     good = report.good and named.good and all(one["holds"] for one in shown)
     if as_json:
@@ -96,7 +96,10 @@ def ledger_prove(
     if bool(hashed) == (since is not None) or (hashed and not (index.isascii() and index.isdigit() and len(index) < 17)):
         raise LedgerError(f"{record!r} names no record", "Give LOG#INDEX, or LOG with --since CHECKPOINT.")
     path = data_dir / place.FOLDER / f"{name.rpartition('/')[2]}.sqlite"
-    public = _key(key, data_dir)
+    old = data_dir / place.FOLDER / Path(*name.split("/")[1:2]) / path.name  # of a key that was exchanged
+    path, public = (
+        (old, _key(key or str(old.with_name("ledger.pub")), data_dir)) if old.is_file() and old != path else (path, _key(key, data_dir))
+    )
     with stored(path) as log:
         if "/" in name and log.origin != name:
             raise LedgerError(f"{path} is not the log {name}", f"It is {log.origin}.")
@@ -116,10 +119,14 @@ def ledger_export(
     as_json: AsJson = False,
 ) -> None:
     """Write all logs as JSON lines, with a verifier of one file that needs nothing of bylaw."""
-    from bylaw.ledger import export  # noqa: PLC0415  # see `cli`
+    from bylaw.ledger import export, place, sealed  # noqa: PLC0415  # see `cli`
 
     public = _key(key, data_dir)
-    written = [str(path) for path in export.export(_files(None, data_dir), public, out, contents)]
+    _files(None, data_dir)
+    written = [str(path) for path in export.export(place.files(data_dir), public, out, contents)]
+    for old in sealed.keys(data_dir):
+        lie = sealed.folder(data_dir, old)
+        written += [str(path) for path in export.export(sorted(lie.glob("*.sqlite")), old, out / lie.name, contents)]
     if as_json:
         say_json({"written": written, "key": str(public), "verifier": str(out / export.VERIFIER)})
     else:
@@ -192,6 +199,19 @@ def ledger_join(data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:
         say(f"joined as {receipt}; keep a copy of {file} where nobody here can change it")
 
 
+@app.command("rotate-key")
+def ledger_rotate_key(data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:
+    """Exchange the key that signs. Old logs end with the new key's name, a new log begins with theirs. Only while nothing is served."""
+    from bylaw.ledger import rotation  # noqa: PLC0415  # see `cli`
+
+    done = rotation.rotate(data_dir)
+    if as_json:
+        say_json({"old": str(done.old), "new": str(done.new), "logs": done.logs})
+    else:
+        say(f"old key  {done.old}\nnew key  {done.new}\n{done.logs} logs of the old key are sealed, and its private half is deleted.")
+        say("Keep the new public key where you keep the old one. `bylaw ledger verify --key` reaches the whole record from either.")
+
+
 @app.command("retain")
 def ledger_retain(
     days: Annotated[int, typer.Option("--older-than", metavar="DAYS", min=0, max=100_000, help="Age in days.", show_default=False)],
@@ -220,9 +240,9 @@ def _key(given: str | None, data_dir: Path) -> "PublicKey":
 def _files(paths: list[Path] | None, data_dir: Path) -> list[Path]:
     from bylaw.ledger import place  # noqa: PLC0415  # see `cli`
 
-    found = [] if paths else place.files(data_dir)
+    found = [] if paths else [*place.files(data_dir), *place.sealed(data_dir)]
     for path in paths or ():
-        inside = sorted([*path.glob("*.sqlite"), *path.glob("*.jsonl")], key=lambda one: (one.stem != place.ROOTS, one))
+        inside = [file for kind in LOGS for depth in ("*", "*/*") for file in sorted(path.glob(f"{depth}{kind}"))]
         found += inside if path.is_dir() else [path]
     if not found:
         raise LedgerError(f"{paths[0] if paths else data_dir}: no ledger there", "Name the data directory with --data-dir.")
@@ -268,10 +288,14 @@ def _proof(path: Path, key: "PublicKey") -> dict[str, Any]:
 def _checkpoint(path: Path, key: "PublicKey") -> "Checkpoint":
     from bylaw.ledger.notes import read_checkpoint  # noqa: PLC0415  # see `cli`
 
+    return read_checkpoint(_note(path), key)
+
+
+def _note(path: Path) -> str:
     if not path.is_file() or path.stat().st_size > MAX_NOTE_BYTES:
         raise LedgerError(f"{path}: no checkpoint there", "Name a file with a signed note.")
     try:
-        return read_checkpoint(path.read_bytes().decode("utf-8"), key)
+        return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise LedgerError(f"{path} is no checkpoint", "Name a file with a signed note.") from error
 

@@ -4,6 +4,7 @@
     DATA/ledger/LOG.checkpoint  the latest published checkpoint, for whoever keeps it elsewhere
     DATA/ledger/LOG.lock        held by the one process that writes
     DATA/ledger/roots.sqlite    the log that joins the others (`bylaw.ledger.roots`)
+    DATA/ledger/KEY/            logs that nobody writes to any more, with the public key that signed them (`bylaw.ledger.sealed`)
 
 A process takes the first log that nobody holds, and begins a new one where all are held: so there are as many logs as processes ever
 ran at once, and a restart goes on where it was.
@@ -23,6 +24,7 @@ FOLDER: Final = "ledger"
 ROOTS: Final = "roots"
 APPLICATION: Final = 0x62796C77  # "bylw", in the SQLite header
 SCHEMA: Final = 1  # PRAGMA user_version
+ROTATING: Final = "rotating"  # of a data directory: there while its key is being exchanged (`bylaw.ledger.rotation`)
 
 
 def logs(data_dir: Path) -> list[Path]:
@@ -36,8 +38,14 @@ def files(data_dir: Path) -> list[Path]:
     return [*([roots] if roots.exists() else []), *logs(data_dir)]
 
 
+def sealed(data_dir: Path) -> list[Path]:
+    """The databases of logs that nobody writes to any more: of keys that were exchanged, and restored ones."""
+    return sorted((data_dir / FOLDER).glob("*/*.sqlite"))
+
+
 def take(data_dir: Path) -> tuple[Path, int]:
     """A log that this process alone may write to, and the lock that says so: an old one that is free, else a new one."""
+    settled(data_dir)
     for path in logs(data_dir):
         lock = try_lock(path)
         if lock is not None:
@@ -47,6 +55,12 @@ def take(data_dir: Path) -> tuple[Path, int]:
     if lock is None:
         raise LedgerError(f"{path} was taken while it was being made", "Try again.")
     return path, lock
+
+
+def settled(data_dir: Path) -> None:
+    """Raise LedgerError where a rotation of the key was cut short: an entry now would come after the last one."""
+    if (data_dir / ROTATING).exists():
+        raise LedgerError(f"{data_dir}: its signing key is being exchanged", f"`bylaw ledger rotate-key --data-dir {data_dir}` ends that.")
 
 
 def try_lock(path: Path) -> int | None:

@@ -18,6 +18,7 @@ from bylaw.ledger.writer import Ledger, now_us
 
 def join(data_dir: Path, clock: Callable[[], int] = now_us) -> Receipt | None:
     """Record the signed heads of all logs in the log of roots. None where there is no log yet; raises LedgerError."""
+    place.settled(data_dir)
     key = signing_key(data_dir).public
     heads = []
     for path in place.logs(data_dir):

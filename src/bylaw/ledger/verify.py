@@ -7,8 +7,9 @@ elsewhere, or the log of roots, shows it. Contents may be gone where a retention
 What it cannot show: an event that was never handed to the ledger and has no place in a session; that what was recorded is true.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 from bylaw.errors import LedgerError
@@ -18,7 +19,7 @@ from bylaw.ledger.notes import Checkpoint, PublicKey, read_checkpoint
 from bylaw.ledger.reading import Content, Log
 
 MAX_FAULTS: Final = 1_000
-Code = Literal["format", "forged", "edited", "missing", "reordered", "cut", "unsigned", "gap", "roots", "content"]
+Code = Literal["format", "forged", "edited", "missing", "reordered", "cut", "unsigned", "gap", "roots", "content", "chain"]
 
 
 class Fault(NamedTuple):
@@ -76,20 +77,25 @@ class _Pass:
     last: str = ""
     jumps: int = 0
     joined: list[dict[str, Any]] = field(default_factory=list)
+    erased: Sequence[Mapping[str, Any]] = ()  # retention of its contents, recorded elsewhere: nobody writes to it any more
 
     def fault(self, code: Code, message: str) -> None:
         if len(self.faults) < MAX_FAULTS:
             self.faults.append(Fault(code, self.log.origin, message))
 
 
-def verify(logs: Sequence[Log], key: PublicKey, held: Sequence[Checkpoint] = ()) -> Report:
+Erased = Mapping[str, Sequence[Mapping[str, Any]]]  # by log
+
+
+def verify(logs: Sequence[Log], key: PublicKey, held: Sequence[Checkpoint] = (), erased: Erased = MappingProxyType({})) -> Report:
     """Read these logs and hold them against the key, against each other, and against checkpoints kept elsewhere (already verified)."""
     summaries, faults = [], []
     joined: dict[str, list[Signed]] = {}
     ordered = sorted(logs, key=lambda log: not log.origin.endswith(f"/{place.ROOTS}"))
     for log in ordered:
         elsewhere = [Signed(one.size, one.root, "held") for one in held if one.origin == log.origin]
-        summary, found, roots = _verify_one(log, key, [*elsewhere, *joined.pop(log.origin, [])])
+        reading = _Pass(log, [], erased=erased.get(log.origin, ()))
+        summary, found, roots = _verify_one(reading, key, [*elsewhere, *joined.pop(log.origin, [])])
         summaries.append(summary)
         faults.extend(found)
         for one in roots:
@@ -109,9 +115,9 @@ def verify(logs: Sequence[Log], key: PublicKey, held: Sequence[Checkpoint] = ())
     return Report(tuple(summaries), tuple(faults))
 
 
-def _verify_one(log: Log, key: PublicKey, elsewhere: Sequence[Signed]) -> tuple[Summary, list[Fault], list[tuple[str, Signed]]]:
+def _verify_one(reading: _Pass, key: PublicKey, elsewhere: Sequence[Signed]) -> tuple[Summary, list[Fault], list[tuple[str, Signed]]]:
     """One log, and what it says of others where it is the log of roots."""
-    reading = _Pass(log, [])
+    log = reading.log
     signed: list[Signed] = []
     count = 0
     try:
@@ -255,7 +261,7 @@ class _Contents:
         if said["kind"] == "retention":
             self._explain(said["facts"])
 
-    def _explain(self, facts: dict[str, Any]) -> None:
+    def _explain(self, facts: Mapping[str, Any]) -> None:
         gone, session = self._reading.gone, facts.get("session")
         try:
             before = entries.microseconds(str(facts.get("before")))
@@ -268,6 +274,8 @@ class _Contents:
 
     def end(self) -> None:
         """Nothing may be left over on either side."""
+        for facts in self._reading.erased:
+            self._explain(facts)
         if self._next is not None:
             self._reading.fault("content", f"a content of entry {self._next.at}, which is not there")
         for lost in self._reading.gone.values():

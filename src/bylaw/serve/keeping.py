@@ -13,7 +13,7 @@ from typing import Final
 
 from bylaw.errors import BylawError
 from bylaw.govern.approvals import Approvals
-from bylaw.ledger import place
+from bylaw.ledger import place, sealed
 from bylaw.ledger.writer import Ledger
 from bylaw.store.approval_rows import State
 
@@ -58,6 +58,7 @@ class Keeping:
             os.close(lock)
             with Ledger(self._data_dir, log=path.stem) as other:
                 gone += other.retain(max(round(before_s * 1_000_000), 0))
+        gone += sealed.retain(self._data_dir, self._ledger.append, max(round(before_s * 1_000_000), 0))
         for one in self._approvals.find(ENDED):
             if one.subject is not None and (one.ended_at or one.expires_at) < before_s * 1000:
                 self._approvals.forget(one.id, BY)
