@@ -1,23 +1,30 @@
 """How a gateway is watched: metrics and spans tell what happened, and nothing that happens hangs on them."""
 
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bylaw.errors import PolicyError
+from bylaw.errors import PolicyError, StoreError
 from bylaw.ledger.writer import Ledger
 from bylaw.serve import wiring
+from bylaw.serve.gateway import Begun
 from bylaw.serve.lookout import FindingsFrom, Lookout, OtelAt
+from bylaw.serve.spans import Spans
 from bylaw.serve.start import Process, Setting, prepare
 from bylaw.serve.tally import MAX_LABELS, OTHER, Tally
 from bylaw.serve.wiring import HookAt, MailAt, Wiring
 from bylaw.store import database
-from tests.serve.rig import serving, speaking
+from tests.serve.rig import serving, speaking, written
 from tests.serve.test_processes_wiring import SECRET, troubles
 from tests.serve.test_serving import REFUNDS, Served, refunding, saying, until
 
@@ -25,11 +32,11 @@ NOT_WIRED = Wiring()
 
 
 @contextmanager
-def watched(tmp_path: Path, wired: Wiring = NOT_WIRED) -> Iterator[Served]:
+def watched(tmp_path: Path, wired: Wiring = NOT_WIRED, policy: Path = REFUNDS) -> Iterator[Served]:
     with ExitStack() as stack:
         speaker = stack.enter_context(speaking())
         setting = Setting(f"{speaker.url}/v1", data_dir=tmp_path, wiring=wired)
-        prepare(setting, REFUNDS, "tester")
+        prepare(setting, policy, "tester")
         url = stack.enter_context(serving(Process(setting)))
         store = database.open(setting.database)
         stack.callback(store.close)
@@ -130,6 +137,126 @@ def test_what_it_cannot_say_is_one_line(tmp_path: Path, text: str, says: str) ->
     (tmp_path / "gateway.yaml").write_text(text)
     with pytest.raises(PolicyError, match=says):
         wiring.found(tmp_path)
+
+
+# ---- Spans -----------------------------------------------------------------------------------------------------------
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+@contextmanager
+def collecting() -> Iterator[tuple[str, list[Any]]]:
+    """A collector that keeps the spans it is sent."""
+    spans: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            sent = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["content-length"])))
+            spans.extend(span for of in sent.resource_spans for scope in of.scope_spans for span in scope.spans)
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1/traces", spans
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def said(span: Any) -> dict[str, Any]:
+    """What a span says, as plain values."""
+    found = {}
+    for one in span.attributes:
+        value = one.value
+        found[one.key] = (
+            [item.string_value for item in value.array_value.values]
+            if value.HasField("array_value")
+            else (value.int_value if value.HasField("int_value") else value.string_value)
+        )
+    return found
+
+
+def test_a_span_tells_what_was_asked_of_which_model_and_what_was_decided(tmp_path: Path) -> None:
+    with collecting() as (endpoint, spans), watched(tmp_path, Wiring(lookout=Lookout(otel=OtelAt(endpoint)))) as served:
+        served.speaker.replies += [
+            {**saying("Your secret word is xyzzy."), "usage": {"prompt_tokens": 7, "completion_tokens": 5}},
+            refunding(500.0),
+        ]
+        replies = [served.ask("What is my word, xyzzy?", traceparent=f"00-{TRACE}-b7ad6b7169203331-01"), served.ask("Money, please.")]
+        until(lambda: len(spans) == 2)
+        trouble = troubles(served.url)
+    first, second = map(said, spans)
+
+    assert trouble == []
+    assert (spans[0].trace_id.hex(), spans[0].parent_span_id.hex(), spans[0].name) == (TRACE, "b7ad6b7169203331", "chat m")
+    assert (first["gen_ai.operation.name"], first["gen_ai.request.model"], first["gen_ai.response.id"]) == ("chat", "m", "c")
+    assert (first["gen_ai.usage.input_tokens"], first["gen_ai.usage.output_tokens"]) == (7, 5)
+    assert [one["bylaw.decision"] for one in (first, second)] == ["allow", "require_approval"]
+    assert [one["bylaw.record"] for one in (first, second)] == [one.headers["x-bylaw-record"] for one in replies]
+    assert ",".join(second["bylaw.clauses"]) == replies[1].headers["x-bylaw-clauses"]
+    assert second["bylaw.policy"].startswith("sha256:")
+    assert not any(b"xyzzy" in span.SerializeToString() or b"Money" in span.SerializeToString() for span in spans)
+
+
+def test_a_streamed_answer_has_a_span_too(tmp_path: Path) -> None:
+    policy = written(tmp_path / "policy", ("money.limit",))
+    with collecting() as (endpoint, spans), watched(tmp_path, Wiring(lookout=Lookout(otel=OtelAt(endpoint))), policy) as served:
+        served.speaker.replies.append(
+            [
+                b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"Hi."},"finish_reason":"stop"}]}\n\n',
+                b"data: [DONE]\n\n",
+            ]
+        )
+        served.get("/v1/chat/completions", "POST", {"model": "m", "stream": True, "messages": [{"role": "user", "content": "Hello"}]})
+        until(lambda: bool(spans))
+    found = said(spans[0])
+
+    assert (found["bylaw.decision"], found["http.response.status_code"]) == ("allow", 200)
+    assert "#" in found["bylaw.record"]
+
+
+def test_a_collector_that_is_down_changes_no_decision_and_is_named(tmp_path: Path) -> None:
+    with watched(tmp_path, Wiring(lookout=Lookout(otel=OtelAt("http://127.0.0.1:9/v1/traces")))) as served:
+        served.speaker.replies += [saying("Hello."), refunding(500.0)]
+        effects = [served.ask(x_bylaw_session=name).headers["x-bylaw-decision"] for name in ("a", "b")]
+        until(lambda: bool(troubles(served.url)))
+        trouble, found = troubles(served.url), samples(served)
+
+    assert effects == ["allow", "require_approval"]
+    assert trouble[0].startswith("otel: http://127.0.0.1:9/v1/traces did not take the spans; ")
+    assert found["bylaw_trouble"][(("part", "otel"),)] == 1
+
+
+async def nowhere(message: Any) -> None:
+    """Send nothing."""
+
+
+def test_a_package_that_is_missing_changes_nothing_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    heard: list[tuple[str, str]] = []
+    one = Spans(OtelAt("http://127.0.0.1:9/v1/traces"), "", lambda part, fault: heard.append((part, fault)))
+    until(lambda: bool(heard))
+    one.ended(Begun(nowhere, "/v1/chat/completions"), 0.1)
+    one.close()
+
+    assert heard[0][0] == "otel"
+    assert "pip install 'bylaw[otel]'" in heard[0][1]
+
+
+def test_an_empty_key_of_a_collector_stops_the_start(tmp_path: Path) -> None:
+    setting = Setting(
+        "http://127.0.0.1:9", data_dir=tmp_path, wiring=Wiring(lookout=Lookout(otel=OtelAt("http://h/v1/traces", "NO_SUCH_KEY")))
+    )
+    with pytest.raises(StoreError, match="NO_SUCH_KEY is empty"):
+        prepare(setting, REFUNDS, "tester")
 
 
 # ---- What is down ----------------------------------------------------------------------------------------------------

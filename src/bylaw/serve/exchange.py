@@ -52,6 +52,7 @@ class Exchange:
     approved: bool = False  # people have approved this very request
     pending: dict[str, Any] | None = None  # the record of the input, while it has not been handed in
     input_record: str = ""
+    outcome: tuple[Mapping[str, Any], str] | None = None  # what was recorded last of an answer, and where
     preface: Preface | None = None  # the notice that is due in the reply
     votes: dict[str, Any] = field(default_factory=dict)  # of the checks on the answer that was judged last, by clause
     on: based.On = field(default_factory=based.On)  # what it was judged on
@@ -344,7 +345,9 @@ class Exchange:
 
     async def write(self, entry: Mapping[str, Any]) -> str:
         """Write an entry."""
-        return str(await self.gate.recorder.record(entry))
+        record = str(await self.gate.recorder.record(entry))
+        self.outcome = (entry, record) if entry["surface"] == "output" else self.outcome
+        return record
 
     async def input_recorded(self) -> str:
         """Make the record of the input safe, if it is not yet; its name."""

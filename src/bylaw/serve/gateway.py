@@ -26,6 +26,7 @@ from bylaw.serve.route import Route
 from bylaw.serve.routes import ROUTES
 from bylaw.serve.streamed import may_stream, stream
 from bylaw.serve.upstream import UpstreamTrouble
+from bylaw.serve.watchers import PASSED_ON
 from bylaw.serve.wire import MAX_BODY_BYTES, Asked, BadBody, JsonMap, dump, load
 from bylaw.types import Decision
 
@@ -33,7 +34,6 @@ MAX_ACTIVE: Final = 1_000  # requests in flight; beyond that a client is asked t
 WATCH_AFTER_S: Final = 0.05  # from when on it is watched whether the client is still there
 EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
 JSON: Final = (b"content-type", b"application/json")
-PASSED_ON: Final = "passed on"  # how a route on which nothing is said is counted
 LOG: Final = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
@@ -89,6 +89,7 @@ class Gateway:
             if self.active > MAX_ACTIVE:
                 raise NotIn(503, "too many requests are being answered", 1)
             headers = dict(scope["headers"])
+            begun.parent = headers.get(b"traceparent", b"")
             who = self.door.enter(headers)
             body = await _body(headers, receive)
             work = self._model(route, who, headers, body, begun) if route else self._pass(scope, who, headers, body, begun)
@@ -124,7 +125,7 @@ class Gateway:
         if not gate.recorder.healthy:
             raise LedgerError("the ledger does not take entries")
         asked = route.shape.asked(load(body))
-        exchange = await self._exchange(gate, route, who, asked, headers)
+        exchange = begun.exchange = await self._exchange(gate, route, who, asked, headers)
         try:
             if approval := headers.get(b"x-bylaw-approval"):
                 stored = await release(exchange, approval.decode("latin-1"))
@@ -154,6 +155,7 @@ class Gateway:
 
     async def _send(self, exchange: Exchange, begun: "Begun", done: Done) -> None:
         """A whole reply, as JSON or as a stream."""
+        begun.done = done
         body, decision, record, approval = done.body, done.decision, done.record, done.approval
         if decision.effect not in ("allow", "redact"):
             body["bylaw"] = exchange.told(decision, record, approval)
@@ -222,6 +224,9 @@ class Begun:
     send: Send
     path: str = PASSED_ON
     status: int = 0
+    parent: bytes = b""  # the caller's `traceparent`
+    exchange: Exchange | None = None
+    done: Done | None = None
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send the head."""

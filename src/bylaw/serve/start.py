@@ -92,6 +92,7 @@ class Setting:
 def prepare(setting: Setting, policy: Path, by: str) -> InForce:
     """Check all that can be checked before anything listens, and put the policy in force; raises BylawError."""
     setting.upstream_key()
+    watchers.checked(setting.wiring.lookout)
     Upstream(setting.upstream)
     rails_of = Wired(setting.wiring).rails_of
     files = bundle.pack(policy)
@@ -188,7 +189,7 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(keeper=keeper), approvals, setting.ways, stops.applies_now)
     gate.troubles, gate.appeals, gate.data_dir = wired.troubles.now, Appeals(store, ledger.append, ring=ring_for), setting.data_dir
     gate.regions = regional.opened(setting.regions, gate, ring_for, stack)
-    watching = watchers.begun(setting.wiring.lookout, (gate, *gate.regions.values()))
+    watching = watchers.begun(setting.wiring.lookout, (gate, *gate.regions.values()), wired.troubles.say, stack)
     stack.callback(trying.begun(live, ledger.append, (gate, *gate.regions.values()), None if setting.unsafe_watch else watch))
     budgets = _budgets(store, stack)
     door = Door(ring, setting.local, setting.workers, budgets=budgets, prices={one.name: one.price for one in setting.regions})
