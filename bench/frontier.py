@@ -9,9 +9,9 @@ with its exit code, and adds up what they wrote:
 4. the mended model: the second half's finds replayed, the second half attacked anew, the fixed suite, and allowed requests that look like
    those attacks.
 
-Base and policy in prompt get a fifth of the suite, which is enough to fail by; limits are gated on as many cases as
-`bylaw suite power` asks for in its last column. Seeds are fixed: the same RUN gives the same numbers. The same command goes on where a
-killed one was.
+Base and policy in prompt get a tenth of the suite, which is enough to fail by. Limits are gated on twice as many cases as
+`bylaw suite power` asks for in its last column, because failures come in families: two that go together are worth less than two. Seeds
+are fixed: the same RUN gives the same numbers. The same command goes on where a killed one was.
 """
 
 import argparse
@@ -33,9 +33,10 @@ from bylaw.policy import parse
 from bylaw.recipes.places import policy_in
 from bylaw.types import Policy
 
-GATED: Final = 900  # cases a limit, training rows among them: 773 must be left
+GATED: Final = 1700  # cases a limit, training rows among them: twice 773 must be left
+SEED: Final = 1  # of the fixed suite; with seed 0 and 900 cases a limit its size was found to be too small (docs/gate.md)
 SHOWN: Final = 200  # cases of a side that nothing gates
-FIFTH: Final = 5
+TENTH: Final = 10
 GOALS: Final = 48
 BUDGET: Final = 2000  # calls of one attack
 TWINS: Final = 300
@@ -84,7 +85,7 @@ def fixed(policy: Policy) -> Suite:
     gated = {(one.clause, one.metric) for one in limits.limits(policy)}
     left: dict[tuple[str, str], int] = {}
     kept = []
-    for one in suite_world.per_clause(policy, GATED).cases:
+    for one in suite_world.per_clause(policy, GATED, SEED).cases:
         key = one.clause, "over_refusal" if one.side == "allow" else "resist"
         if left.setdefault(key, GATED if key in gated else SHOWN):
             left[key] -= 1
@@ -102,10 +103,10 @@ def twins(policy: Policy, finds: Iterable[Case]) -> Suite:
 
 
 def write_suites(out: Path, policy: Policy) -> None:
-    """The fixed suite, a fifth of it, and a few cases without truth, that only a judge can tell."""
+    """The fixed suite, a tenth of it, and a few cases without truth, that only a judge can tell."""
     suite = fixed(policy)
     suite_files.save(suite, out / "fixed.jsonl")
-    suite_files.save(Suite.of("fifth", [one for one in suite.cases if int(one.id, 16) % FIFTH == 0], policy.digest), out / "fifth.jsonl")
+    suite_files.save(Suite.of("tenth", [one for one in suite.cases if int(one.id, 16) % TENTH == 0], policy.digest), out / "tenth.jsonl")
     blind = [addressed(replace(one, expect=Expect())) for one in suite.cases[:: max(1, len(suite.cases) // BLIND)]]
     suite_files.save(Suite.of("blind", blind, policy.digest), out / "blind.jsonl")
 
@@ -116,8 +117,8 @@ def write_suites(out: Path, policy: Policy) -> None:
 def before(story: Story, run: Path) -> dict[str, int]:
     """Base, policy in prompt, aligned; then the attacks on the aligned model. Returns the gate's exit codes."""
     untrained = ("--against", str(run))  # the same cases for everybody
-    story.measure("base", "embedded", "fifth.jsonl", more=untrained)
-    story.measure("prompted", "embedded", "fifth.jsonl", more=(*untrained, "--policy-in-prompt"))
+    story.measure("base", "embedded", "tenth.jsonl", more=untrained)
+    story.measure("prompted", "embedded", "tenth.jsonl", more=(*untrained, "--policy-in-prompt"))
     story.measure("aligned", story.aligned, "fixed.jsonl")
     places = [str(story.out / one) for one in ("base", "prompted", "aligned")]
     story.bylaw("compare", *places, "--out", str(story.out / "report.html"))
@@ -211,8 +212,15 @@ def finds_table(out: Path) -> list[str]:
     for name, file in (("finds of the second half replayed", "second"), ("finds of the first half that were not learnt", "first")):
         ids = {one.id for one in suite_files.load(out / file / "finds.jsonl").cases if one.status == "active"}
         lines.append(_pair(out, f"{name}: resists, %", "finds", "resist", ids))
+    told = (_mended(rows_of(out, f"{who}-finds")) for who in ("aligned", "mended"))
+    lines.append(f"| clauses whose active finds are all mended | {' | '.join(told)} | |")
     lines.append(_pair(out, "allowed requests under the same attacks: over-refuses, %", "twins", "over_refusal", None))
     return lines
+
+
+def _mended(rows: Sequence[Mapping[str, Any]]) -> str:
+    clauses = {row["clause"] for row in rows}
+    return f"{len(clauses - {row['clause'] for row in rows if row['outcome'] != 'followed'})} of {len(clauses)}"
 
 
 def _pair(out: Path, title: str, place: str, metric: str, ids: set[str] | None) -> str:
