@@ -13,9 +13,10 @@ from bylaw.cli.saying import AsJson, say, say_json
 if TYPE_CHECKING:  # commands import what they need when they run
     from bylaw.govern.keys import Key
 
-app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
+app = typer.Typer(help="Make, list, exchange and revoke API keys.", no_args_is_help=True)
 
-DAY_MS: Final = 24 * 3600 * 1000
+HOUR_MS: Final = 3600 * 1000
+DAY_MS: Final = 24 * HOUR_MS
 Roles = Annotated[list[str] | None, typer.Option("--role", help="A role; repeat for several.", show_default=False)]
 
 
@@ -66,6 +67,25 @@ def keys_list(store: StoreUrl = "", data_dir: DataDir = DATA_DIR, as_json: AsJso
         say(_line(one))
     if not found:
         say("no keys: `bylaw keys create` makes one")
+
+
+@app.command("rotate")
+def keys_rotate(
+    key: Annotated[str, typer.Argument(metavar="ID", help="As `bylaw keys list` shows it.", show_default=False)],
+    grace: Annotated[float, typer.Option(metavar="HOURS", min=0, max=2160, help="The old one stays good for so long.")] = 24,
+    store: StoreUrl = "",
+    data_dir: DataDir = DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key that gives what an old one gives; the old one is refused after the grace."""
+    from bylaw.govern import keys  # noqa: PLC0415  # see `cli`
+
+    with store_and_ledger(store, data_dir) as (opened, ledger):
+        made, secret, old = keys.rotate(opened, ledger.append, key, round(grace * HOUR_MS))
+    if as_json:
+        say_json({**keys.to_json(made), "key": secret, "old": keys.to_json(old)})
+    else:
+        say(f"{secret}\nfor {made.grant.principal}; it is not shown again. {old.prefix} is good until {when(old.grant.expires_at)}")
 
 
 @app.command("revoke")

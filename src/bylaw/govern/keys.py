@@ -12,9 +12,9 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, literal, select, update
 
 from bylaw.canonical import digest_bytes
 from bylaw.errors import LedgerError, StoreError
@@ -25,7 +25,9 @@ from bylaw.store import versions
 from bylaw.store.clock import Clock
 from bylaw.store.database import Store
 from bylaw.store.key_tables import KEYS
+from bylaw.store.usage_tables import USAGE
 from bylaw.store.watching import Watch
+from bylaw.types import EMPTY
 
 Record = Callable[[Mapping[str, Any]], object]
 
@@ -35,6 +37,7 @@ SHAPE: Final = re.compile(r"bylaw_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 ROLE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,99}")
 MAX_TEXT: Final = 200  # characters
 MAX_ROLES: Final = 50
+MAX_GRACE_MS: Final = 90 * 86_400_000
 MAX_TOKENS: Final = 10**15
 MAX_MONEY: Final = 10**12
 NO_HASH: Final = digest_bytes(b"")  # compared with where there is no such key, so that this takes no less time
@@ -86,6 +89,14 @@ class Key:
         return {"id": one.principal, "roles": list(one.roles), "tenant": one.tenant, "jurisdiction": one.jurisdiction}
 
 
+class Exchanged(NamedTuple):
+    """A key in the place of another."""
+
+    key: Key
+    secret: str
+    old: Key  # as it is now: good until its grace ends
+
+
 class KeyRing:
     """The keys, as this process knows them: at most a second old, or nobody comes in."""
 
@@ -128,18 +139,41 @@ def create(store: Store, record: Record, grant: Grant, clock: Clock | None = Non
     secret = f"bylaw_{key_id}_{secrets.token_urlsafe(32)}"
     key = Key(key_id, grant, now)
     record(_entry("created", key, now))
-    row = {**asdict(grant), "roles": json.dumps(grant.roles), "id": key_id, "hash": digest_bytes(secret.encode()), "created_at": now}
     with store.writing() as connection:
-        connection.execute(insert(KEYS).values(**row))
+        connection.execute(insert(KEYS).values(**_row(key, secret)))
         versions.raised(connection, NAME)
     return key, secret
 
 
+def rotate(store: Store, record: Record, key_id: str, grace_ms: int, clock: Clock | None = None) -> Exchanged:
+    """A new key that gives what this one gives; this one is refused after the grace.
+
+    What the old one has used counts for the new one as well; what it uses during the grace does not.
+    """
+    old, now = _named(store, key_id), (clock or Clock()).now_ms()
+    if not _good(old, now):
+        raise StoreError(f"{old.prefix} is no longer good", "Make a new key: bylaw keys create.")
+    if not 0 <= grace_ms <= MAX_GRACE_MS:
+        raise StoreError(f"a key stays good for at most {MAX_GRACE_MS // 86_400_000} days after it was exchanged", "Give --grace.")
+    ends = min(now + grace_ms, old.grant.expires_at or now + grace_ms)
+    new_id = secrets.token_hex(6)
+    secret = f"bylaw_{new_id}_{secrets.token_urlsafe(32)}"
+    key = Key(new_id, old.grant, now)
+    record(_entry("rotated", key, now, {"old": old.id, "ends": ends}))
+    used = select(literal(new_id), USAGE.c.day, USAGE.c.tokens_in, USAGE.c.tokens_out, USAGE.c.micros).where(USAGE.c.key == old.id)
+    with store.writing() as connection:
+        good = KEYS.c.revoked_at.is_(None)
+        if not connection.execute(update(KEYS).where(KEYS.c.id == old.id, good).values(expires_at=ends)).rowcount:
+            raise StoreError(f"{old.prefix} was revoked meanwhile", "Make a new key: bylaw keys create.")
+        connection.execute(insert(KEYS).values(**_row(key, secret)))
+        connection.execute(insert(USAGE).from_select([one.name for one in USAGE.columns], used))
+        versions.raised(connection, NAME)
+    return Exchanged(key, secret, _named(store, old.id))
+
+
 def revoke(store: Store, record: Record, key_id: str, clock: Clock | None = None) -> Key:
     """From now on this key is refused. `key_id` is the id or what `list` shows."""
-    found = next((one for one in every(store) if key_id in (one.id, one.prefix, one.prefix.removesuffix("_…"))), None)
-    if found is None:
-        raise StoreError(f"there is no key {key_id!r}", "See `bylaw keys list`.")
+    found = _named(store, key_id)
     now = (clock or Clock()).now_ms()
     with store.writing() as connection:
         connection.execute(update(KEYS).where(KEYS.c.id == found.id, KEYS.c.revoked_at.is_(None)).values(revoked_at=now))
@@ -167,6 +201,20 @@ def demo(store: Store, record: Record, roles: tuple[str, ...] = ()) -> tuple[tup
 def to_json(key: Key) -> dict[str, Any]:
     """A key for machines, without its secret."""
     return {"id": key.id, "prefix": key.prefix, **asdict(key.grant), "created_at": key.created_at, "revoked_at": key.revoked_at}
+
+
+def _named(store: Store, key_id: str) -> Key:
+    """A key by its id, or by what `list` shows; raises StoreError."""
+    found = next((one for one in every(store) if key_id in (one.id, one.prefix, one.prefix.removesuffix("_…"))), None)
+    if found is None:
+        raise StoreError(f"there is no key {key_id!r}", "See `bylaw keys list`.")
+    return found
+
+
+def _row(key: Key, secret: str) -> dict[str, Any]:
+    """A key as the store keeps it."""
+    roles, hashed = json.dumps(key.grant.roles), digest_bytes(secret.encode())
+    return {**asdict(key.grant), "roles": roles, "id": key.id, "hash": hashed, "created_at": key.created_at}
 
 
 def _holder(keys: Mapping[str, tuple[str, Key]], secret: str, now: int) -> Key | None:
@@ -219,6 +267,6 @@ def _is_amount(text: str) -> bool:
     return amount.is_finite() and 0 <= amount <= MAX_MONEY
 
 
-def _entry(step: str, key: Key, now: int) -> dict[str, Any]:
-    facts = {"step": step, "key": key.id, "roles": list(key.grant.roles), "tenant": key.grant.tenant}
+def _entry(step: str, key: Key, now: int, more: Mapping[str, Any] = EMPTY) -> dict[str, Any]:
+    facts = {"step": step, "key": key.id, "roles": list(key.grant.roles), "tenant": key.grant.tenant, **more}
     return {"kind": "key", "time": now * 1000, "principal": key.grant.principal, "facts": facts}
