@@ -37,6 +37,7 @@ MORE: dict[str, tuple[str, str]] = {
         "Terms are read and greetings got",
         '    on: tool_call\n    tool: [mcp.resources.read, mcp.prompts.get]\n    when: args.server == "shop"\n    then: allow',
     ),
+    "shop.confirm": ("Confirmations are given", "    on: tool_call\n    tool: confirm\n    then: allow"),
     "shop.tainted": (
         "Nothing is paid after strangers' words",
         "    on: tool_call\n    tool: refund\n    when: '\"untrusted-text\" in session.taint'\n    then: block",

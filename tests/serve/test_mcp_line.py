@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bylaw.serve.live import ready
-from bylaw.serve.mcp_wire import Rpc
+from bylaw.serve.mcp_wire import Gone, Rpc
 from tests.serve.mcp_rig import AGENT, LENA, NO, OTHER, SHOP, YES, User, lined, policy, text
 
 SMALL = {"order": 1, "amount": 50.0}
@@ -313,6 +313,18 @@ def test_a_server_that_is_gone_is_an_error_and_the_claim_has_failed(tmp_path: Pa
 
     assert result["message"] == "the server has ended"
     assert states == ["failed"]
+
+
+def test_a_call_of_which_nobody_knows_how_it_ended_is_not_called_failed(tmp_path: Path) -> None:
+    with lined(tmp_path) as rig:
+        rig.server.replies["tools/call"] = Gone(-32000, "the call may have run")
+        result = rig.consented("refund", LARGE, YES)
+        again = rig.call("refund", LARGE)
+        states = [one.state for one in rig.approvals.find()]
+
+    assert result["message"] == "the call may have run"
+    assert states == ["executing"]
+    assert "approval is executing" in text(again)
 
 
 def test_what_a_server_says_of_itself_is_looked_through(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 
 from bylaw.errors import BylawError
 from bylaw.serve.mcp_asking import Client
-from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Id, Rpc, id_of, kind_of, read
+from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Gone, Id, Rpc, id_of, kind_of, read
 from bylaw.serve.wire import JsonMap, dump
 
 ENDED: Final = -32000
@@ -75,7 +75,10 @@ class Child:
             ours = self.sent(params.get("requestId"))
             if ours is None:
                 return
-            message = {**message, "params": {**params, "requestId": ours}}
+            await self._write({**message, "params": {**params, "requestId": ours}})
+            if (future := self._waiting.get(ours)) is not None and not future.done():
+                future.set_exception(Gone(ENDED, "the call was cancelled, and may have run"))
+            return
         await self._write(message)
 
     def sent(self, request: object) -> int | None:
@@ -125,7 +128,7 @@ class Child:
         finally:
             for future in self._waiting.values():
                 if not future.done():
-                    future.set_exception(Rpc(ENDED, "the server has ended"))
+                    future.set_exception(Gone(ENDED, "the server has ended, and the call may have run"))
 
     def _take(self, line: bytes) -> None:
         try:

@@ -54,6 +54,8 @@ from bylaw.store.database import Store
 
 BEGINS: Final = "/mcp/"
 MAX_SESSIONS: Final = 1_000  # of the older protocols, in one process
+MAX_CHILDREN: Final = 50  # processes of servers, one a session of the older protocols
+IDLE_S: Final = 600.0  # a session that rested for so long may make room for a new one
 MAX_ACTIVE: Final = 1_000
 ASK_S: Final = 600.0  # how long a user may think about a form
 NO_SESSION: Final = -32001
@@ -76,6 +78,7 @@ class Held:
     passed: dict[str, Id] = field(default_factory=dict)  # by the server, of the client: the server's ids
     callers: "list[Caller]" = field(default_factory=list)  # whose requests are being answered
     count: int = 0
+    used_at: float = field(default_factory=time.monotonic)
 
     def next(self) -> str:
         """An id for a request to the client."""
@@ -234,6 +237,7 @@ class Mcp:
             return await caller.tell(seen)
 
         if at.command:
+            await self._room()
             held.server = await Child.start(at.command, heard)
         else:
             held.server = Remote(at, self.web, at.key(), heard=heard)
@@ -291,7 +295,17 @@ class Mcp:
         if held is None or held.owner != who.owner or held.at != at:
             raise NotIn(GONE if name else 400, "no such session: begin with `initialize`")
         self._held.move_to_end(name)
+        held.used_at = time.monotonic()
         return held
+
+    async def _room(self) -> None:
+        """Make room for one more child, where one has rested; raises NotIn."""
+        children = [held for held in self._held.values() if isinstance(held.server, Child)]
+        if len(children) < MAX_CHILDREN:
+            return
+        if children[0].callers or time.monotonic() - children[0].used_at < IDLE_S:
+            raise NotIn(503, "too many sessions are open", 30)
+        await self._end(children[0])
 
     async def _end(self, held: Held) -> None:
         self._held.pop(held.id, None)

@@ -30,6 +30,7 @@ from bylaw.serve.mcp_wire import (
     NO_METHOD,
     PARAMS,
     WITHHELD,
+    Gone,
     Rpc,
     answer,
     id_of,
@@ -64,6 +65,8 @@ KNOWN: Final = {  # the parameters that are sent on
 TOLD: Final = frozenset(  # notifications of a client
     {"notifications/cancelled", "notifications/initialized", "notifications/progress", "notifications/roots/list_changed"}
 )
+SPOKEN: Final = ("sampling/createMessage", "elicitation/create")  # what a server asks of a model or a user, in its own words
+CHANGED: Final = "notifications/tools/list_changed"
 ENDS: Final = ("complete", "input_required")  # kinds of result by the protocol of 2026-07-28; an extension's own are not known
 LOG: Final = logging.getLogger(__name__)
 
@@ -172,6 +175,9 @@ class Line:
         """Send a call that may run, and judge what comes of it."""
         try:
             reply = await self.server.ask("tools/call", sent, client)
+        except Gone:  # nobody knows how it ended: an approval stays claimed, and is `unknown` when this process ends
+            await dealing.note("unknown", tool, {}, "result")
+            raise
         except Rpc as error:
             await self._ended(claim, "failed", "")
             await dealing.note("failed", tool, {"error": error.code}, "result")
@@ -209,6 +215,8 @@ class Line:
         sent |= {key: value for key, value in judged.event.args.items() if key != "server"}
         try:
             reply = await self.server.ask(method, sent, client)
+        except Gone:
+            raise
         except Rpc:
             await self._ended(claim, "failed", "")
             raise
@@ -232,8 +240,10 @@ class Line:
     async def from_server(self, message: JsonMap) -> JsonMap | None:
         """What a server asks or tells the client, as the client may see it; None where it may not."""
         dealing = self.dealing()
+        if message.get("method") == CHANGED:
+            self.pins.standing(self.name).listed_at = 0.0
         try:
-            said = await self._heard(dealing, "document", message, "", taints="id" in message, quiet=True)
+            said = await self._heard(dealing, "document", message, "", taints=message.get("method") in SPOKEN, quiet=True)
         except BylawError as error:
             LOG.error("a message of %s is not handed on: %s", self.name, error.what)
             return None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bylaw.errors import StoreError
 from bylaw.policy.fields import Fields, as_text
 from bylaw.policy.notation import Node
-from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Rpc, is_modern, kind_of, mirrored, read, routing
+from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Gone, Rpc, is_modern, kind_of, mirrored, read, routing
 from bylaw.serve.sse import Reader
 from bylaw.serve.wire import BadBody, JsonMap, dump
 
@@ -174,8 +174,10 @@ class Remote:
 
         try:
             return await self.web.client.request(method, self.at.url, data=body, headers=headers, allow_redirects=False)
+        except aiohttp.ClientConnectorError as error:
+            raise Rpc(AWAY, "the server cannot be reached") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Rpc(AWAY, f"the server cannot be reached ({type(error).__name__})") from error
+            raise Gone(AWAY, f"the server broke off ({type(error).__name__}); the call may have run") from error
 
     async def _whole(self, reply: "aiohttp.ClientResponse", ours: int) -> JsonMap:
         import aiohttp  # noqa: PLC0415  # see above
@@ -185,7 +187,7 @@ class Remote:
             while not reply.content.at_eof() and len(body) <= MAX_MESSAGE_BYTES:
                 body += await reply.content.read(MAX_MESSAGE_BYTES + 1 - len(body))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Rpc(AWAY, f"the server broke off ({type(error).__name__})") from error
+            raise Gone(AWAY, f"the server broke off ({type(error).__name__}); the call may have run") from error
         try:
             message = read(body)
             if kind_of(message) == "response" and (message["id"] == ours or (message["id"] is None and "error" in message)):
@@ -208,8 +210,8 @@ class Remote:
                     elif message and self.heard is not None:
                         await self.heard(message)
         except (aiohttp.ClientError, TimeoutError, OSError, BadBody) as error:
-            raise Rpc(AWAY, f"the server broke off ({type(error).__name__})") from error
-        raise Rpc(AWAY, "the server ended without an answer")
+            raise Gone(AWAY, f"the server broke off ({type(error).__name__}); the call may have run") from error
+        raise Gone(AWAY, "the server ended without an answer; the call may have run")
 
 
 def _said(message: JsonMap) -> JsonMap:

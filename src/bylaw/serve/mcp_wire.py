@@ -63,6 +63,10 @@ class Rpc(Exception):  # noqa: N818  # becomes an answer
         return {"code": self.code, "message": self.text, **({"data": self.told} if self.told is not None else {})}
 
 
+class Gone(Rpc):
+    """A request that was sent, and of which nobody will learn how it ended."""
+
+
 def read(line: bytes | bytearray) -> JsonMap:
     """One message; raises Rpc."""
     if len(line) > MAX_MESSAGE_BYTES:
