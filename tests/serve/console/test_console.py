@@ -24,6 +24,10 @@ def test_nobody_sees_a_page_without_signing_in(at: Place) -> None:
         assert (found.status, found.headers["location"].startswith("/console/login?next=")) == (303, True)
 
 
+def test_the_address_without_its_last_stroke_leads_there(at: Place) -> None:
+    assert b"Sign in" in at.get("/console").body
+
+
 def test_a_wrong_key_and_one_without_a_role_stay_outside(at: Place) -> None:
     client = Client(at.url)
     wrong, known = client.enter("bylaw_000000000000_" + "x" * 43), client.enter(at.people["nina"])
@@ -208,6 +212,13 @@ def test_how_long_somebody_looked_is_kept_with_the_answer(at: Place) -> None:
 
     assert "after 42 s" in page
     assert entry["facts"]["seconds"] == 42
+
+
+def test_the_list_says_what_each_request_is_about(at: Place) -> None:
+    at.waiting(order=21, amount=2100.0)
+    page = signed_in(at, "lead").get("/approvals").words
+
+    assert "payments.refund amount 2100, order 21 money.refund-limit agent" in page
 
 
 def test_nobody_answers_what_they_were_not_shown(at: Place) -> None:

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bylaw.govern import stops
-from bylaw.serve import live
-from bylaw.serve.console import debts, plots, rates
+from bylaw.serve import live, records
+from bylaw.serve.console import debts, deciding, plots, rates
 from bylaw.serve.door import NotIn
 from bylaw.serve.wiring import read
 from tests.serve.console.place import NONE, RATE, Place, place, signed_in
@@ -135,6 +135,19 @@ def test_an_entry_that_was_edited_is_found(tmp_path: Path) -> None:
         found = ops.post("/ledger/verify")
 
     assert "Something does not hold" in found.words
+
+
+# ---- Decisions -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_latest_that_fit_are_those_of_the_admin_route(at: Place) -> None:
+    for words in ("Fine.", "Your card is 4111 1111 1111 1111.") * 3:
+        at.says(words)
+    for wanted in ({}, {"clause": "privacy.card-numbers"}, {"principal": "nobody"}, {"decision": "allow", "surface": "output"}):
+        mine = deciding.latest([at.data_dir], {**wanted, "kind": "decision"})
+        theirs = records.latest([at.data_dir], deciding.MOST, {**wanted, "kind": "decision"})
+
+        assert mine == theirs
 
 
 # ---- Rates ---------------------------------------------------------------------------------------------------------------

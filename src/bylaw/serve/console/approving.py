@@ -26,6 +26,7 @@ from bylaw.store.approval_rows import STATES, Approval
 MOST: Final = 100  # in the list
 HISTORY: Final = 12  # entries of a session on the page of a request
 MAX_REASON: Final = 2_000  # characters
+MAX_SHORT: Final = 140  # characters of the arguments in the list
 
 
 def _now(asked: Asked) -> int:
@@ -41,7 +42,14 @@ async def listed(asked: Asked) -> Response:
     every = asked.request.query_params.get("state") == "all"
     found, now = await later(lambda: (_found(asked, every), _now(asked)))
     template = "approvals_rows.html" if POLL in asked.request.headers else "approvals.html"
-    return asked.page(template, found=found, now=now, every=every, tools={one.id: tools_of(one) for one in found})
+    return asked.page(
+        template,
+        found=found,
+        now=now,
+        every=every,
+        tools={one.id: tools_of(one) for one in found},
+        short={one.id: in_short(one) for one in found},
+    )
 
 
 def _found(asked: Asked, every: bool) -> list[Approval]:
@@ -80,6 +88,13 @@ def _args(call: dict[str, Any]) -> dict[str, Any]:
 def tools_of(found: Approval) -> str:
     """What a request is about, in a few words."""
     return ", ".join(dict.fromkeys(call["tool"] for call in calls_of(found))) or "a request to the model" if found.subject else "(erased)"
+
+
+def in_short(found: Approval) -> str:
+    """The arguments of the calls, in a line."""
+    calls = [", ".join(f"{name} {value}" for name, value in call["args"]) for call in calls_of(found)]
+    line = "; ".join(one for one in calls if one)
+    return line if len(line) <= MAX_SHORT else f"{line[:MAX_SHORT]}…"
 
 
 # ---- One request -----------------------------------------------------------------------------------------------------------

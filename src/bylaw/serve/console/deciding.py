@@ -2,7 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -10,6 +12,7 @@ from starlette.responses import Response
 
 from bylaw.govern import basis
 from bylaw.govern.session import zeros
+from bylaw.ledger import place, reading
 from bylaw.serve import records
 from bylaw.serve.admin import DECISIONS
 from bylaw.serve.console import papers
@@ -19,6 +22,7 @@ from bylaw.serve.door import NotIn
 from bylaw.types import Rule
 
 MOST: Final = 100
+FEW: Final = 500  # entries that are looked through first
 FILTERS: Final = ("clause", "decision", "principal", "tool", "surface", "session")
 SURFACES: Final = ("input", "thinking", "document", "tool_call", "tool_result", "output")
 MAX_VALUES: Final = 20  # of one rule
@@ -40,7 +44,7 @@ async def listed(asked: Asked) -> Response:
     for name, value in wanted.items():
         if len(value) > MAX_QUERY:
             raise Wrong(f"{name} has at most {MAX_QUERY} characters")
-    found = await later(lambda: records.latest(asked.desk.data_dirs(), MOST, {**wanted, "kind": "decision"}))
+    found = await later(lambda: latest(asked.desk.data_dirs(), {**wanted, "kind": "decision"}))
     template = "decisions_rows.html" if POLL in asked.request.headers else "decisions.html"
     choices: dict[str, Any] = {
         "clauses": sorted(asked.desk.live.now.places.book({}).standing()),
@@ -50,6 +54,21 @@ async def listed(asked: Asked) -> Response:
     return asked.page(
         template, found=found, wanted=wanted, query=urlencode(wanted), most=MOST, read=records.MAX_READ, names=FILTERS, **choices
     )
+
+
+def latest(dirs: Sequence[Path], wanted: Mapping[str, str]) -> list[Entry]:
+    """The newest entries that fit. A list that is live asks often: most often the last few entries are enough, and no more are read."""
+    found: list[Entry] = []
+    for path in dict.fromkeys(one for data_dir in dirs for one in place.logs(data_dir)):
+        with reading.stored(path) as log:
+            for count in (FEW, records.MAX_READ):
+                leaves = log.last(count)
+                entries = (reading.entry(path, leaf) for _, leaf in reversed(leaves))
+                fit = list(islice((one for one in entries if records.fits(one, wanted)), MOST))
+                if len(fit) == MOST or len(leaves) < count:
+                    break
+        found += fit
+    return sorted(found, key=lambda one: (one["time"], one["index"]), reverse=True)[:MOST]
 
 
 async def why(asked: Asked) -> Response:

@@ -16,7 +16,6 @@ from bylaw.serve.desk import Desk, later
 from bylaw.serve.door import NotIn
 
 MAX_VERIFIED: Final = 20_000  # entries that are verified in a process that also serves; more is a command's work
-ONE_AT_A_TIME: Final = asyncio.Lock()
 
 
 async def shown(asked: Asked) -> Response:
@@ -29,7 +28,8 @@ async def verified(asked: Asked) -> Response:
     values = await later(lambda: _gathered(asked.desk))
     if sum(one["entries"] for one in values["logs"]) > MAX_VERIFIED:
         raise NotIn(409, f"more than {MAX_VERIFIED} entries are too many to verify in a process that serves: use `bylaw ledger verify`")
-    async with ONE_AT_A_TIME:
+    busy: asyncio.Lock = asked.room.kept.setdefault("verifying", asyncio.Lock())
+    async with busy:
         report = await later(lambda: _verified(asked.desk.data_dirs()))
     return asked.page("ledger.html", report=report, **values)
 

@@ -43,16 +43,17 @@ def policy_of(room: Room, digest: str) -> Policy | None:
     if digest == now.digest:
         return now
     kept: dict[str, Policy] = room.kept.setdefault("policies", {})
-    if digest not in kept:
+    found = kept.get(digest)
+    if found is None:
         try:
             with lives.kept(room.desk.store, digest) as folder:
                 found = parse.load(folder)
         except PolicyError:
             return None
         kept[digest] = found
-        while len(kept) > MAX_POLICIES:
-            kept.pop(next(iter(kept)))
-    return kept[digest]
+        for old in list(kept)[:-MAX_POLICIES]:  # pages are made in several threads
+            kept.pop(old, None)
+    return found
 
 
 def cited(room: Room, digest: str, clauses: Sequence[str]) -> list[Cited]:

@@ -13,7 +13,6 @@ from bylaw.serve.door import NotIn
 
 KINDS: Final = (stops.GLOBAL, *(kind for kind in stops.KINDS if kind != stops.DRILL))
 MAX_REASON: Final = 2_000
-BUSY: Final = asyncio.Lock()
 
 
 async def shown(asked: Asked) -> Response:
@@ -52,9 +51,10 @@ async def resume(asked: Asked) -> Response:
 
 async def drill(asked: Asked) -> Response:
     """Measure how long every process takes to see a stop that stops nobody."""
-    if BUSY.locked():
+    busy: asyncio.Lock = asked.room.kept.setdefault("drilling", asyncio.Lock())
+    if busy.locked():
         raise NotIn(409, "a drill is under way")
-    async with BUSY:
+    async with busy:
         found = await later(lambda: drills.drill(asked.desk.store, asked.desk.ledger.append, asked.visitor.name))
     return await _page(asked, found)
 
