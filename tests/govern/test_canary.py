@@ -62,15 +62,15 @@ def test_looks_come_when_both_sides_have_doubled(least: int, at: int) -> None:
 def test_a_share_of_principals_is_taken_and_always_the_same_ones() -> None:
     terms = Terms(share=200, principals=("ana",))
     takes = taking(terms, "sha256:a")
-    taken = [takes({"id": f"p{at}", "tenant": "t"}) for at in range(2_000)]
-    again = [taking(read(terms.written()), "sha256:a")({"id": f"p{at}", "tenant": "t"}) for at in range(2_000)]
-    other = [taking(terms, "sha256:b")({"id": f"p{at}", "tenant": "t"}) for at in range(2_000)]
+    taken = [takes({"id": f"p{at}", "tenant": "t"}, "") for at in range(2_000)]
+    again = [taking(read(terms.written()), "sha256:a")({"id": f"p{at}", "tenant": "t"}, "") for at in range(2_000)]
+    other = [taking(terms, "sha256:b")({"id": f"p{at}", "tenant": "t"}, "") for at in range(2_000)]
 
     assert taken == again
     assert 300 < sum(taken) < 500
     assert 30 < sum(one and two for one, two in zip(taken, other, strict=True)) < 140  # another canary, another share
-    assert takes({"id": "ana"})
-    assert not taking(Terms(principals=("ana",)), "sha256:a")({"id": "bo"})
+    assert takes({"id": "ana"}, "")
+    assert not taking(Terms(principals=("ana",)), "sha256:a")({"id": "bo"}, "")
     assert 0 <= bucket("x", {"id": "y"}) < PER_MILLE
 
 
@@ -98,3 +98,12 @@ def test_an_outcome_is_an_answer_or_a_request_that_got_none() -> None:
     assert not outcome(entry("tool_call", "block"))  # its answer says so
     assert outcome(entry("tool_call", "block", "guard"))
     assert not outcome(entry("output", "stop"))
+
+
+def test_a_share_of_conversations_parts_those_of_one_principal_and_a_share_of_principals_does_not() -> None:
+    one = {"id": "app", "tenant": "t"}
+    talks, people = (taking(Terms(share=300, by=by), "sha256:a") for by in ("session", "principal"))
+
+    assert 200 < sum(talks(one, f"s{at}") for at in range(1_000)) < 400
+    assert {people(one, f"s{at}") for at in range(50)} == {people(one, "")}
+    assert [talks(one, f"s{at}") for at in range(50)] == [talks(one, f"s{at}") for at in range(50)]

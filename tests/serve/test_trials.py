@@ -151,6 +151,24 @@ def test_a_good_candidate_is_promoted_and_a_canary_stops_when_told_or_when_anoth
     assert max(took, took_off, overtaken) < WITHIN_S
 
 
+def test_a_share_of_conversations_keeps_each_of_them_under_one_policy_on_every_gateway(tmp_path: Path) -> None:
+    url = str(tmp_path / "store.sqlite")
+
+    def ask(rig: Two, session: str, at: int) -> str:
+        rig.speaker.replies = [saying("Your order.")]
+        headers = {"authorization": f"Bearer {rig.keys['ana']}", "x-bylaw-session": session}
+        body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Where?"}]})
+        return post(f"{rig.urls[at]}/v1/chat/completions", body, headers=headers).headers["x-bylaw-decision"]
+
+    with two(tmp_path, url) as rig:
+        rig.bylaw("canary", "start", str(bad(tmp_path)), "--share", "50%", "--by", "session", "--seen", "500")
+        time.sleep(2 * WITHIN_S)
+        decided = [[ask(rig, f"s{number}", at) for at in (0, 1, 0)] for number in range(12)]
+
+    assert all(len(set(one)) == 1 for one in decided)
+    assert {one[0] for one in decided} == {"allow", "block"}
+
+
 def test_a_canary_ends_with_its_window_and_says_how_much_it_has_seen(tmp_path: Path) -> None:
     url = str(tmp_path / "store.sqlite")
     with two(tmp_path, url) as rig:

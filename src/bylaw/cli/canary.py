@@ -26,6 +26,7 @@ def canary_start(
     folder: Candidate,
     share: Annotated[str, typer.Option(metavar="PERCENT", help="Of all principals, e.g. 5% or 0.5%.", show_default=False)] = "",
     principal: Annotated[list[str] | None, typer.Option(help="By id; repeat for several.", show_default=False)] = None,
+    of: Annotated[Literal["principal", "session"], typer.Option("--by", help="A share of principals, or of conversations.")] = "principal",
     signal: Annotated[
         Literal["refused", "blocked", "undecided", "asked", "appeals"], typer.Option(help="What is counted against it.")
     ] = "refused",
@@ -43,7 +44,7 @@ def canary_start(
     from bylaw.govern.canary import Terms  # noqa: PLC0415  # see `cli`
     from bylaw.serve import live, trials, wiring  # noqa: PLC0415  # see `cli`
 
-    terms = Terms(_per_mille(share), tuple(principal or ()), signal, margin, alpha, seen, _seconds(window))
+    terms = Terms(_per_mille(share), tuple(principal or ()), of, signal, margin, alpha, seen, _seconds(window))
     one = trials.new("canary", by or _login(), terms)
     with store_and_ledger(store, data_dir) as (opened, ledger):
         live.take_over(data_dir, opened)
@@ -132,7 +133,7 @@ def _counted(found: "Standing") -> None:
     said = found.to_json()
     if found.trial.kind == "canary":
         terms = said["terms"]
-        say(f"  {terms['share'] / 10:g}% of principals" + "".join(f", {name}" for name in terms["principals"]))
+        say(f"  {terms['share'] / 10:g}% of {terms['by']}s" + "".join(f", {name}" for name in terms["principals"]))
         say(f"  {terms['signal']}: {found.candidate} under the candidate, {found.baseline} beside it; tested {said['looks']} times")
         return
     say(f"  {said['decisions']} decisions seen, {said['unchanged']} unchanged")

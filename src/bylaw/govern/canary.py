@@ -1,7 +1,7 @@
 """A candidate that decides for a share: for whom, and whether it does worse than the policy in force by more than it may.
 
-For whom: principals that are named, and a share of all, by a hash of tenant and id: the same principal gets the same policy in every
-process for as long as the canary runs, and another share in the next one.
+For whom: principals that are named, and a share of all, by a hash of tenant and id (and conversation, where the share is one of those): the
+same gets the same policy in every process for as long as the canary runs, and another share in the next one.
 
 Worse: with k of n bad on the candidate and K of N bad on the baseline, let u be the highest rate that K of N leave possible (Clopper and
 Pearson), and p = u + margin. It is worse where k or more of n at rate p would be rarer than a chance of a/2, and u holds but for a/2. So a
@@ -36,6 +36,7 @@ class Terms:
 
     share: int = 0  # per mille of all principals
     principals: tuple[str, ...] = ()  # by id, besides the share
+    by: Literal["principal", "session"] = "principal"  # of what the share is one
     signal: Signal = "refused"
     margin: float = 0.05  # by how much its rate may be above the baseline's
     alpha: float = 0.05  # the chance that a candidate that is not worse is rolled back
@@ -46,7 +47,14 @@ class Terms:
         """These terms; raises PolicyError where they make no canary."""
         if not 0 <= self.share < PER_MILLE or len(self.principals) > MAX_PRINCIPALS or not (self.share or self.principals):
             raise PolicyError("a canary is for some and not for all", "Give --share of more than 0% and less than 100%, or --principal.")
-        sound = self.signal in SIGNALS and 0 <= self.margin < 1 and 0 < self.alpha < 1 and self.seen > 0 and self.window_s > 0
+        sound = (
+            self.signal in SIGNALS
+            and self.by in ("principal", "session")
+            and 0 <= self.margin < 1
+            and 0 < self.alpha < 1
+            and self.seen > 0
+            and self.window_s > 0
+        )
         if not sound:
             raise PolicyError("a canary needs a signal, a margin and an alpha from 0 to 1, and a window", f"Signals: {', '.join(SIGNALS)}.")
         return self
@@ -65,21 +73,21 @@ def read(text: str) -> Terms:
         raise PolicyError("the terms of a canary in the store cannot be read", "Stop it, and start it again.") from error
 
 
-def taking(terms: Terms, digest: str) -> Callable[[Mapping[str, Any]], bool]:
-    """Whether a principal is one of those for whom the candidate decides."""
-    named = frozenset(terms.principals)
+def taking(terms: Terms, digest: str) -> Callable[[Mapping[str, Any], str], bool]:
+    """Whether a principal is one of those for whom the candidate decides, or one of its conversations."""
+    named, of_talks = frozenset(terms.principals), terms.by == "session"
 
-    def takes(principal: Mapping[str, Any]) -> bool:
+    def takes(principal: Mapping[str, Any], talk: str = "") -> bool:
         if principal.get("id") in named:
             return True
-        return terms.share > 0 and bucket(digest, principal) < terms.share
+        return terms.share > 0 and bucket(digest, principal, talk if of_talks else "") < terms.share
 
     return takes
 
 
-def bucket(digest: str, principal: Mapping[str, Any]) -> int:
-    """A number below 1,000 for a principal under one candidate."""
-    said = f"{digest}\0{owner(principal)}".encode("utf-8", "surrogatepass")
+def bucket(digest: str, principal: Mapping[str, Any], talk: str = "") -> int:
+    """A number below 1,000 for a principal under one candidate, or for one of its conversations."""
+    said = f"{digest}\0{owner(principal)}\0{talk}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.sha256(said).digest()[:8]) % PER_MILLE
 
 

@@ -21,6 +21,7 @@ MAX_REVISIONS: Final = 2
 Entry = Mapping[str, Any]
 Stops = Callable[[Mapping[str, Any], str], Collection[str]]  # principal, tool -> why it is stopped; from memory
 Laws = Callable[[Mapping[str, Any]], Law]  # principal -> the law that holds where it is
+Talks = Callable[[Mapping[str, Any], Callable[[], str]], Law]  # the same, for one of its conversations, whose name is asked for if need be
 
 
 class Recorder(Protocol):
@@ -93,5 +94,6 @@ class Gate:
     stops_now: Stops | None = None  # asked of the store, right before something is released; without it, memory
     appeals: Appeals | None = None
     data_dir: Path | None = None  # where the ledger lies
+    talks: Talks | None = None  # where a law may hold for some conversations only; else `laws`
     regions: Mapping[str, "Gate"] = field(default_factory=dict)  # by jurisdiction; then nobody goes through this gate itself
     troubles: Callable[[], Sequence[str]] = tuple  # what does not work just now, told at /readyz

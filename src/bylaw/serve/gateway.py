@@ -18,7 +18,7 @@ from bylaw.serve.door import NotIn
 from bylaw.serve.ends import Done, Refused, UpstreamSaid
 from bylaw.serve.exchange import Exchange
 from bylaw.serve.gate import Gate, Who
-from bylaw.serve.naming import begins, session_of
+from bylaw.serve.naming import begins, session_of, talk
 from bylaw.serve.preface import due, given
 from bylaw.serve.regions import placed
 from bylaw.serve.release import release
@@ -145,7 +145,7 @@ class Gateway:
             await self._send(exchange, begun, Done(reply, refused.decision, refused.record, refused.approval))
 
     async def _exchange(self, gate: Gate, route: Route, who: Who, asked: Asked, headers: Mapping[bytes, bytes]) -> Exchange:
-        law = gate.laws(who.principal)
+        law = gate.talks(who.principal, lambda: talk(asked, headers)) if gate.talks else gate.laws(who.principal)
         session = await session_of(gate, who, asked, headers, law.reads_session)
         send_headers = gate.upstream.headers(headers, route.path, bool(who.key))
         exchange = Exchange(gate, route, law, who, session, asked, send_headers)

@@ -54,8 +54,8 @@ class Share(Protocol):
 
     trial: int
 
-    def in_force(self, principal: Mapping[str, Any], now: "InForce") -> "InForce":
-        """What holds for a principal."""
+    def in_force(self, principal: Mapping[str, Any], now: "InForce", talk: str = "") -> "InForce":
+        """What holds for a principal, in a conversation."""
 
 
 def no_judges(policy: Policy) -> Mapping[str, Rail]:
@@ -253,6 +253,11 @@ class Live:
         """What holds for a principal."""
         share = self.share
         return (self.now if share is None else share.in_force(principal, self.now)).law(principal)
+
+    def of_talk(self, principal: Mapping[str, Any], talk: Callable[[], str]) -> Law:
+        """What holds for a principal in a conversation; its name is asked for only while there is a canary."""
+        share = self.share
+        return (self.now if share is None else share.in_force(principal, self.now, talk())).law(principal)
 
     def follow(self, watch: Watch) -> None:
         """Look whenever the version has risen. Making ready takes longer than a look may, so that it has a thread of its own."""

@@ -35,6 +35,11 @@ def given(headers: Mapping[bytes, bytes]) -> str:
     return name if name.isascii() and name.isprintable() else ""
 
 
+def talk(asked: Asked, headers: Mapping[bytes, bytes]) -> str:
+    """By what a conversation is known without asking anybody; empty where a turn only names the reply before it."""
+    return given(headers) or ("" if asked.previous else "\0".join(asked.opening))
+
+
 def begins(asked: Asked, headers: Mapping[bytes, bytes]) -> bool:
     """Whether this is the first turn of a conversation that has the name of all that begin alike."""
     kept = asked.previous or asked.opening[:1] == ("conversation",)

@@ -188,6 +188,7 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     _settled()
     gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(keeper=keeper), approvals, setting.ways, stops.applies_now)
     gate.troubles, gate.appeals, gate.data_dir = wired.troubles.now, Appeals(store, ledger.append, ring=ring_for), setting.data_dir
+    gate.talks = live.of_talk
     gate.regions = regional.opened(setting.regions, gate, ring_for, stack)
     watching = watchers.begun(setting.wiring.lookout, (gate, *gate.regions.values()), wired.troubles.say, stack)
     stack.callback(trying.begun(live, ledger.append, (gate, *gate.regions.values()), None if setting.unsafe_watch else watch))

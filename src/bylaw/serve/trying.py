@@ -47,11 +47,11 @@ class Share:
     trial: int
     made: InForce
     baseline: str
-    takes: Callable[[Mapping[str, Any]], bool]
+    takes: Callable[[Mapping[str, Any], str], bool]
 
-    def in_force(self, principal: Mapping[str, Any], now: InForce) -> InForce:
-        """What holds for a principal. Where another policy has come in force meanwhile, the canary is over."""
-        return self.made if now.digest == self.baseline and self.takes(principal) else now
+    def in_force(self, principal: Mapping[str, Any], now: InForce, talk: str = "") -> InForce:
+        """What holds for a principal, in a conversation. Where another policy has come in force meanwhile, the canary is over."""
+        return self.made if now.digest == self.baseline and self.takes(principal, talk) else now
 
 
 @dataclass
