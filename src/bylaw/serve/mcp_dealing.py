@@ -6,8 +6,6 @@ what they bring is a `document`: the words of a stranger, as far as anybody know
 left is judged again. A call counts from the moment it may run, and while it waits for a person.
 """
 
-import asyncio
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +20,7 @@ from bylaw.govern.session import History
 from bylaw.serve.exchange import MAX_TOOL_CHARS, TRIES
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.law import Law, blocked, together
+from bylaw.serve.mcp_outcomes import Together
 from bylaw.serve.mcp_texts import Gathered, TooMany, cut, gathered
 from bylaw.serve.mcp_texts import Uncut as Whole
 from bylaw.serve.sessions import Session
@@ -32,8 +31,6 @@ READ: Final = "mcp.resources.read"
 PROMPT: Final = "mcp.prompts.get"
 ROUTE: Final = "mcp"
 OPEN: Final = ("allow", "redact")
-WRITING: Final[set["asyncio.Future[object]"]] = set()  # records that nobody waits for
-LOG: Final = logging.getLogger(__name__)
 
 
 class Judged(NamedTuple):
@@ -161,19 +158,13 @@ class Dealing:
         """Record a decision; its name. Raises LedgerError, and then nothing may go on."""
         return str(await self.gate.recorder.record(self.entry(decision, surface, contents, tool, facts)))
 
-    async def handed_in(self, decision: Decision, surface: str, contents: Mapping[str, bytes], tool: str) -> None:
-        """Hand a record to the writer, and do not wait for the disk; raises LedgerError where it is not taken.
-
-        For a result that no rule looks at: that it may pass is what the call's own record says already. A writer that fails takes nothing
-        more, so that the next call is not sent.
-        """
-        writing = asyncio.ensure_future(self.gate.recorder.record(self.entry(decision, surface, contents, tool)))
-        await asyncio.sleep(0)
-        if writing.done():
-            writing.result()
+    async def outcome(self, surface: Surface, contents: Mapping[str, bytes], tool: str) -> None:
+        """Record what came of a call where no rule looks at it; raises LedgerError where that cannot be."""
+        entry = self.entry(self.law.quiet, surface, contents, tool)
+        if isinstance(self.gate.recorder, Together):
+            self.gate.recorder.later(entry)
         else:
-            WRITING.add(writing)
-            writing.add_done_callback(_written)
+            await self.gate.recorder.record(entry)
 
     def entry(
         self, decision: Decision, surface: str, contents: Mapping[str, bytes], tool: str = "", facts: Mapping[str, Any] = EMPTY
@@ -234,12 +225,6 @@ class Dealing:
         event = self.event("tool_call", tool)
         always = (rule for rule in slot.rules if rule.effect == "block" and not rule.detect)
         return not any(rule.when is None or (_only_who(rule.when.source) and rule.when.decide(event) == "true") for rule in always)
-
-
-def _written(writing: "asyncio.Future[object]") -> None:
-    WRITING.discard(writing)
-    if not writing.cancelled() and (error := writing.exception()) is not None:
-        LOG.error("that a call has ended could not be recorded: %s", error)
 
 
 def ref_of(tool: str, args: Mapping[str, Any]) -> str:

@@ -4,8 +4,8 @@ Judged are `tools/call`, `resources/read` and `prompts/get` before they are sent
 of itself, and what it asks or tells the client meanwhile, before the client sees it; what a user answers a server, before the server sees
 it. A method that is not named here does not pass: nobody has said how to judge it.
 
-Each call is recorded before it is sent, and its result before the client has it; a result that no rule looks at when its record is handed
-to the writer, which does not wait for the disk. Where no record can be written, nothing goes on.
+Each call is recorded before it is sent, and its result before the client has it, or, where no rule looks at it, right after (see
+`mcp_outcomes`). Where no record can be written, nothing goes on.
 """
 
 import asyncio
@@ -282,7 +282,7 @@ class Line:
         if quiet and decision.effect == "allow" and not decision.clauses:
             return Said(reply, decision, None)
         if decision is dealing.law.quiet and not quiet:
-            await dealing.handed_in(decision, surface, {"result": dump(reply)}, tool)
+            await dealing.outcome(surface, {"result": dump(reply)}, tool)
             return Said(reply, decision, None)
         record = await dealing.record(decision, surface, {"result": dump(reply)}, tool)
         return Said(reply, decision, None if decision.effect in OPEN else record)

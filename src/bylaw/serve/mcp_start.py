@@ -29,6 +29,7 @@ from bylaw.serve.gate import Gate, Ways
 from bylaw.serve.live import Live
 from bylaw.serve.mcp_child import Ended
 from bylaw.serve.mcp_line import Line, Server
+from bylaw.serve.mcp_outcomes import Together
 from bylaw.serve.mcp_pins import Pins
 from bylaw.serve.mcp_seal import Seal
 from bylaw.serve.sessions import Keeper, Sessions
@@ -115,7 +116,9 @@ def opened(setting: Setting, stack: AsyncExitStack) -> mcp_stdio.MakeLine:
     keeper = Keeper(Histories(store))
     stack.callback(keeper.close)
     sessions = Sessions(keeper=keeper)
-    gate = Gate(live.law, Upstream("http://localhost"), ledger, stops.applies, sessions, approvals, setting.ways, stops.applies_now)
+    recorder = Together(ledger)
+    stack.push_async_callback(recorder.close)
+    gate = Gate(live.law, Upstream("http://localhost"), recorder, stops.applies, sessions, approvals, setting.ways, stops.applies_now)
     pins, seal, door = Pins(store), Seal(setting.data_dir, store), Door(ring, local=True)
     headers = {b"authorization": f"Bearer {key}".encode()} if key else {b"host": b"localhost"}
     headers |= {PLACE: setting.place.encode()} if setting.place else {}
