@@ -1,16 +1,20 @@
 """The console over HTTP: who comes in, who may do what, what a form must carry, and what every page tells a browser."""
 
 import time
+from contextlib import closing
 
 import pytest
 from sqlalchemy import select, update
 
 from bylaw.govern import keys
+from bylaw.govern.approvals import Approvals
 from bylaw.serve.console import showing
 from bylaw.serve.console.logins import ABSOLUTE_MS, IDLE_MS, MAX_TRIES, Tries
 from bylaw.serve.console.page import safe_next
 from bylaw.serve.door import NotIn
+from bylaw.store.approval_rows import Approval
 from bylaw.store.console_tables import LOGINS, SHOWN
+from bylaw.types import Decision, Need
 from tests.serve.console.place import HOSTILE, Client, Place, signed_in
 
 PAGES = ("/approvals", "/decisions", "/rates", "/ledger", "/policy", "/debt", "/stop")
@@ -340,3 +344,51 @@ def test_a_form_that_cannot_be_read_is_a_client_error(at: Place, body: str) -> N
 )
 def test_a_page_that_is_not_there_says_so(at: Place, path: str) -> None:
     assert 400 <= signed_in(at, "ada").get(path).status < 500
+
+
+# ---- Requests that do not come from a model route ------------------------------------------------------------------------
+
+
+def asked_for(at: Place, args: dict[str, object]) -> str:
+    """A call that waits at a guard or an MCP server, as these ask for it."""
+    with closing(Approvals(at.store, at.ledger.append)) as approvals:
+        need = Need("money.refund-limit", "over-limit", ("support-lead",), 1, 600)
+        decision = Decision(
+            "require_approval", ("money.refund-limit",), ("money.refund-limit/over-limit",), "sha256:" + "1" * 64, needs=(need,)
+        )
+        made = approvals.request({"tool": "files.delete", "args": args}, {"id": "robot", "tenant": "", "jurisdiction": ""}, decision, "run")
+    assert isinstance(made, Approval)
+    return made.id
+
+
+def test_a_call_that_waits_at_a_guard_is_shown_byte_for_byte_and_answered(at: Place) -> None:
+    waits, lead = asked_for(at, {"path": "/srv/\u202etxt.exe", "force": True}), signed_in(at, "lead")
+    page = lead.get(f"/approvals/{waits}")
+    done = lead.post(f"/approvals/{waits}", {"answer": "deny", "reason": "no"})
+
+    assert "files.delete for robot" in page.words
+    assert "1 invisible character in it" in page.words
+    assert '{&#34;force&#34;:true,&#34;path&#34;:&#34;/srv/<i class="ctl">⟨U+202E⟩</i>txt.exe&#34;}' in page.text
+    assert "The policy has changed since this was asked for" in page.words
+    assert done.status == 303
+
+
+def test_what_is_too_long_to_be_shown_whole_is_not_answered_here(at: Place) -> None:
+    waits, lead = asked_for(at, {"path": "x" * (showing.MAX_VISIBLE + 1)}), signed_in(at, "lead")
+    page = lead.get(f"/approvals/{waits}")
+    done = lead.post(f"/approvals/{waits}", {"answer": "approve", "reason": "blind"})
+
+    assert "too long to be shown whole; answer with `bylaw approvals`" in page.words
+    assert "Approve exactly this" not in page.words
+    assert done.status == 409
+
+
+def test_a_request_of_another_tenant_is_not_there(at: Place) -> None:
+    _, secret = keys.create(at.store, at.ledger.append, keys.Grant("lena", ("support-lead",), tenant="shop"))
+    waits, client, began = asked_for(at, {"path": "tenants"}), Client(at.url), time.monotonic()
+    while client.enter(secret).status != 303 and time.monotonic() - began < 5:
+        time.sleep(0.1)
+    found, posted = client.get(f"/approvals/{waits}"), client.post(f"/approvals/{waits}", {"answer": "deny", "reason": "no"})
+
+    assert (found.status, posted.status) == (404, 404)
+    assert "files.delete" not in client.get("/approvals?state=all").words

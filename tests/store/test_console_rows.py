@@ -1,0 +1,35 @@
+"""Logins at the console, on SQLite and on PostgreSQL."""
+
+from bylaw.store import console_rows as rows
+from bylaw.store import database
+from bylaw.store.console_rows import Login
+
+
+def test_a_login_is_kept_touched_and_dropped_with_what_it_was_shown(url: str) -> None:
+    store = database.open(url)
+    rows.put(store, Login("a", "key", 1_000, 1_000), 0)
+    rows.touch(store, "a", 5_000)
+    rows.touch(store, "a", 4_000)  # a slower process does not set it back
+    rows.show(store, "a", "first", 2_000)
+    rows.show(store, "a", "first", 9_000)
+    with store.reading() as connection:
+        before = rows.get(connection, "a"), rows.shown_at(connection, "a", "first"), rows.shown_at(connection, "a", "second")
+    rows.drop(store, "a")
+    with store.reading() as connection:
+        after = rows.get(connection, "a"), rows.shown_at(connection, "a", "first")
+    store.close()
+
+    assert before == (Login("a", "key", 1_000, 5_000), 2_000, None)
+    assert after == (None, None)
+
+
+def test_a_new_login_sweeps_out_the_old_ones(url: str) -> None:
+    store = database.open(url)
+    rows.put(store, Login("old", "key", 1_000, 1_000), 0)
+    rows.show(store, "old", "first", 1_000)
+    rows.put(store, Login("new", "key", 9_000, 9_000), 5_000)
+    with store.reading() as connection:
+        found = [rows.get(connection, one) for one in ("old", "new")], rows.shown_at(connection, "old", "first")
+    store.close()
+
+    assert found == ([None, Login("new", "key", 9_000, 9_000)], None)
