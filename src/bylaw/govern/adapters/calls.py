@@ -22,6 +22,7 @@ from bylaw.types import Decision, Event
 
 MAX_DEPTH: Final = 64  # levels of arguments; deeper ones are no plain JSON
 Guarding = Guard | Callable[[Any], Guard]  # one guard for all, or the guard of a run, from what the framework knows about the run
+Reading = Callable[[Any, Any], Any]  # from what a framework held, and the JSON that was judged, to what runs
 _ANY: Final = inspect.Signature([inspect.Parameter("args", inspect.Parameter.VAR_KEYWORD)])
 _PLAIN: Final = (str, int, float, bool, type(None))
 
@@ -53,18 +54,18 @@ def run(guard: Guard, tool: str, args: Any, fn: Callable[[Any], Seen]) -> Any:
     """Judge a call, run it, judge its result; raises Blocked or Pending."""
     ready = before(guard, _call(tool, args))
     try:
-        seen = fn(_given(guard, tool, args, ready))
+        seen = fn(_given(guard, tool, args, ready, made))
     except BaseException as error:
         failed(guard, tool, ready, error)
         raise
     return _ended(guard, tool, ready, seen)
 
 
-async def run_later(guard: Guard, tool: str, args: Any, fn: Callable[[Any], Awaitable[Seen]]) -> Any:
-    """The same in an event loop."""
+async def run_later(guard: Guard, tool: str, args: Any, fn: Callable[[Any], Awaitable[Seen]], reading: Reading | None = None) -> Any:
+    """The same in an event loop. `reading` is how the tool itself makes its arguments from those that were judged."""
     ready = await asyncio.to_thread(before, guard, _call(tool, args))
     try:
-        seen = await fn(_given(guard, tool, args, ready))
+        seen = await fn(_given(guard, tool, args, ready, reading or made))
     except BaseException as error:
         await asyncio.to_thread(failed, guard, tool, ready, error)
         raise
@@ -129,10 +130,10 @@ def _call(tool: str, args: Any) -> Call:
     return Call(tool, _ANY.bind(**named))
 
 
-def _given(guard: Guard, tool: str, args: Any, ready: Ready) -> Any:
+def _given(guard: Guard, tool: str, args: Any, ready: Ready, reading: Reading) -> Any:
     """The arguments as the tool takes them, made from those that were judged; raises Blocked where that does not give the same again."""
     try:
-        given = made(args, ready.kwargs)
+        given = reading(args, ready.kwargs)
         same = plain(given) == ready.kwargs
     except Exception:  # noqa: BLE001  # whatever the types of the tool say about arguments that were cut
         same = False
