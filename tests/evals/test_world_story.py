@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench import frontier
 
 from bylaw import runs
 from bylaw.cli.entry import run
 from bylaw.evals import suite_files, suite_world
+from bylaw.evals.attackers import goals
+from bylaw.evals.attacks import catalogue
 from bylaw.evals.cases import Suite
 from bylaw.policy import parse
 from bylaw.policyworld.scenarios import TOPICS
@@ -67,6 +70,16 @@ def lenient(folder: Path) -> Path:
 
 def evaluated(target: str, policy: Path, suite: str, out: str) -> int:
     return run(["eval", "--target", target, "--policy", str(policy), "--suite", suite, "--out", out])
+
+
+def test_the_benchs_twins_are_allowed_requests_of_the_other_half_under_the_chains_of_the_finds() -> None:
+    policy = parse.load(Path("policies/policyworld"))
+    goal = next(one for one in goals.of_policy(policy, 4, 0) if goals.half_of(one) == "first" and one.side == "refuse")
+
+    made = frontier.twins(policy, [catalogue.attacked(goal, "world.clause+world.twice", 7)]).cases
+
+    assert len(made) > 250
+    assert {(one.side, goals.half_of(one), one.attack.chain) for one in made} == {("allow", "second", "world.clause+world.twice")}
 
 
 @pytest.mark.slow
