@@ -14,14 +14,17 @@ from bylaw.cli import (
     appeals,
     approvals,
     attack,
+    backup,
     bring,
     canary,
     evals,
+    findings,
     gate,
     judge,
     keys,
     label,
     ledger,
+    mcp,
     policy,
     prompts,
     replay,
@@ -119,9 +122,13 @@ app.command("prompts", short_help="Make prompts to train and test with.")(prompt
 app.add_typer(label.app, name="label", short_help="Collect people's preferences and labels.")
 app.add_typer(judge.app, name="judge")
 app.command("serve", short_help="Stand between clients and a model.")(serve.serve)
+app.add_typer(mcp.app, name="mcp", short_help="Govern an MCP server, and pin its tools.")
 app.add_typer(ledger.app, name="ledger")
+app.command("backup", short_help="Copy ledger and store, while gateways run.")(backup.backup)
+app.command("restore", short_help="Bring a backup back.")(backup.restore)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(appeals.app, name="appeals")
+app.add_typer(findings.app, name="findings")
 app.add_typer(keys.app, name="keys")
 app.add_typer(sessions.app, name="sessions")
 app.command("stop", short_help="Stop everything, or one tenant, principal or tool.")(stops.stop)

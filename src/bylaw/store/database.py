@@ -154,13 +154,18 @@ class Store:
 
 def open(url: str | Path = DEFAULT) -> Store:  # noqa: A001  # `database.open` is what every caller says
     """Open a store by path or URL, and bring its schema up to date."""
-    store = _postgresql(str(url)) if str(url).startswith("postgres") else _sqlite(_file(url))
+    store = unmigrated(url)
     try:
         _migrate(store)
     except BaseException:
         store.close()
         raise
     return store
+
+
+def unmigrated(url: str | Path) -> Store:
+    """A store as it is, whichever schema it has or none: for backups, which must change nothing."""
+    return _postgresql(str(url)) if str(url).startswith("postgres") else _sqlite(_file(url))
 
 
 def _file(url: str | Path) -> Path:
@@ -228,12 +233,12 @@ def _postgresql(url: str) -> Store:
 
 def _migrate(store: Store) -> None:
     with store.reading() as connection:
-        if _revision(store, connection) == REVISIONS[-1]:
+        if revision(store, connection) == REVISIONS[-1]:
             return
     with store.writing() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-        found = _revision(store, connection)
+        found = revision(store, connection)
         if not found:
             _make(connection)
         elif found != REVISIONS[-1]:  # another process may have been faster
@@ -260,8 +265,8 @@ def upgrade(connection: Connection, to: str = "head") -> None:
     command.upgrade(config, to)
 
 
-def _revision(store: Store, connection: Connection) -> str:
-    """Which revision the store is at; empty for an empty database."""
+def revision(store: Store, connection: Connection) -> str:
+    """Which revision the store is at; empty for an empty database. Raises StoreError for another program's, or a newer one."""
     tables = set(inspect(connection).get_table_names())
     if VERSION_TABLE not in tables:
         foreign = tables if connection.dialect.name == "sqlite" else tables & {one.name for one in OURS}

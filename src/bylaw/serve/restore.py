@@ -1,0 +1,101 @@
+"""A backup comes back: into a new data directory and an empty store, or not at all.
+
+Logs of a backup are never written on. After the backup they may have grown, and those later entries were signed: to go on at the same place
+would be to sign two histories. So they are sealed (`ledger.sealed`), a new key signs a new log, and its first entries (`restore`) name each
+restored log with its size and root. Approvals that had been given and not used are ended: they may have been used after the backup.
+`go_on` takes everything as it was, the key too, for a gateway that was stopped and moves to another machine; only of a backup during
+which nobody wrote.
+"""
+
+import shutil
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import update
+
+from bylaw.errors import LedgerError
+from bylaw.ledger import chain, keyfile, place, reading, sealed
+from bylaw.ledger.verify import Report
+from bylaw.ledger.writer import Ledger
+from bylaw.serve import backup
+from bylaw.store import clock as clocks
+from bylaw.store import copying, database
+from bylaw.store.approval_tables import APPROVALS
+from bylaw.store.clock import Clock
+
+BY: Final = "restore"
+SAID: Final = "It was approved before a backup that was restored, and may have been used since. Ask again."
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What came back, and what does not hold."""
+
+    backup: backup.Backup
+    report: Report  # of the whole ledger as it now lies
+    ended: int  # approvals that had been given and not used
+    went_on: bool
+
+
+def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...] = (), go_on: bool = False) -> Restored:
+    """Bring a backup back; `notes` are checkpoints kept elsewhere. Raises BylawError, and then nothing is there that was not before."""
+    if data_dir.exists() and (not data_dir.is_dir() or any(data_dir.iterdir())):
+        raise LedgerError(f"{data_dir} exists and is not empty", "Name a new data directory; a restore writes over nothing.")
+    made = backup.opened(folder)
+    if go_on and not (made.with_key and made.quiet):
+        why = "somebody was writing while it was made" if made.with_key else "it has no key"
+        raise LedgerError(f"{folder}: to go on with its logs would be to sign two histories: {why}", "Leave out --go-on.")
+    aside = data_dir.with_name(f".{data_dir.name}.restoring")
+    if aside.exists():
+        raise LedgerError(f"{aside} is there: a restore was cut short, or is running", "Delete it, and try again.")
+    try:
+        _put_logs(folder, aside, made, go_on)
+        report = _verified(aside, notes)
+        if go_on and not report.good:
+            raise LedgerError(
+                f"{folder}: {report.faults[0].log}: {report.faults[0].message}", "Leave out --go-on: its logs cannot be gone on with."
+            )
+        copying.read(folder / backup.STORE, store or aside / database.DEFAULT.name)
+        ended = 0 if go_on else _end_given(store or aside / database.DEFAULT.name)
+        if data_dir.exists():
+            data_dir.rmdir()
+        aside.rename(data_dir)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return Restored(made, report, ended, go_on)
+
+
+def _put_logs(folder: Path, aside: Path, made: backup.Backup, go_on: bool) -> None:
+    """The logs at their place; where they are not gone on with, sealed, with a new log that names them."""
+    aside.mkdir(mode=0o700)
+    shutil.copytree(folder / place.FOLDER, aside / place.FOLDER)
+    if go_on:
+        shutil.copytree(folder / keyfile.FOLDER, aside / keyfile.FOLDER)
+        return
+    old = keyfile.public_key(made.key)
+    paths = [path.name for path in place.files(aside)]
+    sealed.seal(aside, old)
+    lie = sealed.folder(aside, old)
+    with Ledger(aside) as ledger:
+        heads = sealed.heads([lie / name for name in paths], old)
+        sealed.name(ledger.append, chain.RESTORE, old, heads, {"backup": made.made_at})
+
+
+def _verified(data_dir: Path, notes: tuple[str, ...]) -> Report:
+    """The whole ledger, from its newest key, against what was kept elsewhere."""
+    with ExitStack() as stack:
+        paths = (*place.files(data_dir), *place.sealed(data_dir))
+        logs = [stack.enter_context(reading.stored(path)) for path in paths]
+        return chain.verify_all(logs, keyfile.public_key(data_dir / keyfile.FOLDER / "ledger.pub"), notes)
+
+
+def _end_given(store: str | Path) -> int:
+    """End approvals that were given and not used; how many."""
+    with closing(database.open(store)) as opened, opened.writing() as connection:
+        now = clocks.read(connection, Clock())
+        given = APPROVALS.c.state == "approved"
+        ends = {"state": "expired", "ended_by": BY, "ended_at": now, "said": SAID, "live_call": None, "revision": APPROVALS.c.revision + 1}
+        return int(connection.execute(update(APPROVALS).where(given).values(**ends)).rowcount)
