@@ -20,7 +20,7 @@ from bylaw.errors import BylawError
 from bylaw.govern import stops as emergency
 from bylaw.govern.keys import ADMIN
 from bylaw.govern.quorum import Person, Refused, editors, entitled
-from bylaw.serve import appealing, editing, metrics, records
+from bylaw.serve import appealing, editing, finding, metrics, records
 from bylaw.serve import live as lives
 from bylaw.serve.desk import MAX_LISTED, Answer, Desk, Wrong, answered, body, headers, later, limit, one_of, query, said, text
 from bylaw.serve.door import NotIn
@@ -54,6 +54,12 @@ def admin(desk: Desk) -> Starlette:
         ("GET", "/api/appeals/{id}", appealing.appeal),
         ("POST", "/api/appeals/{id}/answer", appealing.answer),
         ("POST", "/api/appeals/{id}/withdraw", appealing.withdraw),
+        ("GET", "/api/findings", finding.findings),
+        ("POST", "/api/findings", finding.report),
+        ("GET", "/api/findings/{id}", finding.finding),
+        ("POST", "/api/findings/{id}/triage", finding.triage),
+        ("GET", "/report", finding.form),
+        ("POST", "/report", finding.filled),
         ("GET", "/api/decisions", decisions),
         ("GET", "/api/stop", stopped),
         ("POST", "/api/stop", stop),

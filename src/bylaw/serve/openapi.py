@@ -8,6 +8,7 @@ from bylaw.serve.records import FILTERS
 from bylaw.serve.wire import MAX_CALLS
 from bylaw.store.appeal_rows import APPEAL_STATES
 from bylaw.store.approval_rows import STATES
+from bylaw.store.finding_rows import FINDING_STATES, SOURCES
 
 Schema = Mapping[str, Any]
 
@@ -86,6 +87,18 @@ _SCHEMAS: Final[dict[str, Any]] = {
             "ended_at": {"type": ["integer", "null"]},
             "said": _TEXT,
         }
+    ),
+    "finding": _object(
+        {
+            "id": _TEXT,
+            "state": {"enum": list(FINDING_STATES)},
+            "source": {"enum": list(SOURCES)},
+            **dict.fromkeys(("reporter", "tenant", "said", "prompt", "reply", "contact", "record", "clause"), _TEXT),
+            **dict.fromkeys(("severity", "assignee", "duplicate_of", "disclose_on"), _TEXT),
+            "made_at": _WHOLE,
+            "changed_at": _WHOLE,
+        },
+        {"history": {"type": "array", "items": _ANY}},
     ),
     "entry": _object({"log": _TEXT, "index": _WHOLE, "time": _TEXT, "kind": _TEXT, "decision": _TEXT, "clauses": _TEXTS, "facts": _ANY}),
     "stop": _ANY,
@@ -171,6 +184,14 @@ _REASON: Final = _object({}, {"reason": _TEXT}, strict=True)
 _SCOPE: Final = _object({}, {"scope": {"type": "string", "maxLength": MAX_TEXT}, "reason": _TEXT}, strict=True)
 _EDIT: Final = _object({"args": _ANY}, {"call": {"type": "integer", "minimum": 0, "maximum": MAX_CALLS - 1}, "reason": _TEXT}, strict=True)
 _APPEAL: Final = _object({"record": _TEXT, "why": {"type": "string", "minLength": 1}}, strict=True)
+_REPORT: Final = dict.fromkeys(("prompt", "reply", "contact", "record", "clause"), _TEXT)
+_FINDING: Final = _object({"said": {"type": "string", "minLength": 1}}, _REPORT, strict=True)
+_TRIAGE: Final = _object(
+    {},
+    {"state": {"enum": list(FINDING_STATES)}}
+    | dict.fromkeys(("clause", "severity", "assignee", "duplicate_of", "disclose_on", "note"), _TEXT),
+    strict=True,
+)
 _ANSWER: Final = _object({"outcome": {"enum": ["upheld", "overturned"]}, "reason": {"type": "string", "minLength": 1}}, strict=True)
 _STEP: Final = (*_OPEN, "409", "413")
 _METRICS: Final = {
@@ -226,6 +247,16 @@ DOCUMENT: Final[dict[str, Any]] = {
                 "/api/appeals/{id}": {"get": _route("One appeal", _ref("appeal"))},
                 "/api/appeals/{id}/answer": {"post": _route("Answer, as a reviewer", _ref("appeal"), body=_ANSWER, errors=_STEP)},
                 "/api/appeals/{id}/withdraw": {"post": _route("Take it back", _ref("appeal"), body=_REASON, errors=_STEP)},
+                "/api/findings": {
+                    "get": _route(
+                        "The newest findings that one may see",
+                        _list("findings", _ref("finding")),
+                        query={"state": {"enum": [*FINDING_STATES, "all"]}, **_LIMIT},
+                    ),
+                    "post": _route("Report a finding", _ref("finding"), "201", body=_FINDING, errors=(*_STEP, "429")),
+                },
+                "/api/findings/{id}": {"get": _route("One finding, with its history", _ref("finding"))},
+                "/api/findings/{id}/triage": {"post": _route("Triage it", _ref("finding"), body=_TRIAGE, errors=_STEP)},
                 "/api/decisions": {
                     "get": _route(
                         "The latest entries of the ledger that fit",

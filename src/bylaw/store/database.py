@@ -38,6 +38,7 @@ from bylaw.store import (
     appeal_tables,
     approval_tables,
     console_tables,
+    finding_tables,
     key_tables,
     mcp_tables,
     policy_tables,
@@ -58,6 +59,7 @@ REVISIONS: Final = (
     "v0005",
     "v0006",
     "v0007",
+    "v0008",
 )  # oldest first; the last one is what this program needs. The files are in migrations/versions/
 VERSION_TABLE: Final = "bylaw_schema"
 BUSY_TIMEOUT_S: Final = 5  # how long a write waits for another writer before it is an error
@@ -85,6 +87,9 @@ OURS: Final = (  # the tables of this database; a ledger is a file of its own
     mcp_tables.NONCES,
     trial_tables.TRIALS,
     trial_tables.COUNTS,
+    finding_tables.FINDINGS,
+    finding_tables.STEPS,
+    finding_tables.SEEDS,
 )
 
 _version = table(VERSION_TABLE, column("version_num"))
