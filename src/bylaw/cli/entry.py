@@ -18,6 +18,7 @@ from bylaw.cli import (
     bring,
     canary,
     evals,
+    findings,
     gate,
     judge,
     keys,
@@ -127,6 +128,7 @@ app.command("backup", short_help="Copy ledger and store, while gateways run.")(b
 app.command("restore", short_help="Bring a backup back.")(backup.restore)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(appeals.app, name="appeals")
+app.add_typer(findings.app, name="findings")
 app.add_typer(keys.app, name="keys")
 app.add_typer(sessions.app, name="sessions")
 app.command("stop", short_help="Stop everything, or one tenant, principal or tool.")(stops.stop)
