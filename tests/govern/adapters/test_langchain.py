@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, ToolCall, ToolMessage
+from langchain_core.messages.tool import ToolOutputMixin
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, InjectedToolArg, InjectedToolCallId, StructuredTool, Tool, ToolException, tool
 from pydantic import BaseModel, SecretStr
@@ -219,6 +220,24 @@ def test_what_a_tool_returns_says_or_complains_is_judged(shop: Shop) -> None:
     assert said[0].artifact == {"kept": 1}
     assert "EUR" in said[2].content
     assert "nothing is mailed" in mail.invoke("ann")
+
+
+class Command(ToolOutputMixin):
+    """As LangGraph's: words for the graph that nobody can read."""
+
+
+def test_a_message_of_a_tool_is_judged_and_a_command_that_cannot_be_read_is_withheld(shop: Shop) -> None:
+    @tool
+    def read(kind: str, ref: Annotated[str, InjectedToolCallId]) -> Any:
+        """Read."""
+        return ToolMessage(f"card {NUMBER}", tool_call_id=ref) if kind == "message" else Command()
+
+    (made,) = governed_tools(shop.guard, [read], NAMES)
+    message, command = (made.invoke(_asked("read", {"kind": kind})) for kind in ("message", "command"))
+
+    assert message.content == "card [redacted: pii.card]"
+    assert command.status == "error"
+    assert "its result is withheld" in command.content
 
 
 def test_an_error_of_the_tool_goes_its_own_way(shop: Shop) -> None:

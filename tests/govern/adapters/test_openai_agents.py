@@ -1,6 +1,7 @@
 """Agents of the OpenAI Agents SDK with governed tools, and a model of its interface that answers from a script. No traces leave."""
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -11,12 +12,15 @@ from typing import Any
 
 import pytest
 from agents import Agent, FunctionTool, Model, ModelResponse, RunConfig, Runner, RunResult, Usage, WebSearchTool, function_tool
+from agents.exceptions import UserError
+from agents.mcp import MCPServer
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 from pydantic import BaseModel, SecretStr, field_validator
 
 from bylaw import Blocked
 from bylaw.errors import BylawError
 from bylaw.govern.adapters.openai_agents import Stopped, governed_agent, governed_tools
+from mcp import types
 from tests.govern.adapters.shop import NAMES, NUMBER, Shop, opened
 
 Wish = tuple[str, Any]  # a tool and its arguments, as JSON or as they are written
@@ -241,6 +245,82 @@ def test_a_governed_agent_governs_tools_that_are_added_later_and_its_clones(shop
 
     assert all("900 EUR" in words for (words,) in said)
     assert shop.ran == []
+
+
+class Server(MCPServer):
+    """An MCP server in this process, with one tool."""
+
+    def __init__(self, ran: list[Any]) -> None:
+        super().__init__()
+        self.ran = ran
+
+    @property
+    def name(self) -> str:
+        return "local"
+
+    async def connect(self) -> None: ...
+    async def cleanup(self) -> None: ...
+
+    async def list_tools(self, run_context: Any = None, agent: Any = None) -> list[Any]:
+        return [types.Tool(name="refund", input_schema={"type": "object", "properties": {}})]
+
+    async def call_tool(self, tool_name: str, arguments: Any, meta: Any = None) -> Any:
+        self.ran.append(arguments)
+        return types.CallToolResult(content=[types.TextContent(type="text", text=f"card {NUMBER}")])
+
+    async def list_prompts(self) -> Any: ...
+    async def get_prompt(self, name: str, arguments: Any = None) -> Any: ...
+
+
+def test_a_governed_agent_governs_the_tools_of_its_mcp_servers(shop: Shop) -> None:
+    agent = governed_agent(shop.guard, Agent("shop", mcp_servers=[Server(shop.ran)]), NAMES)
+    said = told(agent, [("refund", {"amount": 5000.0})], [("refund", {"amount": 5.0})])
+
+    assert "900 EUR" in said[0]
+    assert "[redacted: pii.card]" in said[1]
+    assert shop.ran == [{"amount": 5.0}]
+
+
+def test_the_call_of_an_agent_as_a_tool_is_judged(shop: Shop) -> None:
+    inner = Agent("inner", model=Scripted(()))
+    agent = governed_agent(shop.guard, Agent("shop", tools=[inner.as_tool("mail", "Mail.")]), NAMES)
+    fine = told(agent, [("mail", {"input": "hello"})])
+    after = told(agent, [("mail", {"input": "again"})])
+
+    assert fine == ["done"]
+    assert "nothing is mailed" in after[0]  # what the first one said came from outside
+    assert shop.judged("mail.send") == ['{"input": "hello"}', '{"input": "again"}']
+
+
+@pytest.mark.parametrize(("told_as_result", "state"), [(True, "done"), (False, "failed")])
+def test_how_the_approval_of_a_call_ends_that_raises(shop: Shop, told_as_result: bool, state: str) -> None:
+    def refund(order: int, amount: float) -> str:
+        raise ZeroDivisionError("no")
+
+    made = function_tool(refund) if told_as_result else function_tool(failure_error_function=None)(refund)
+    agent, call = Agent("shop", tools=governed_tools(shop.guard, [made], NAMES)), [("refund", {"order": 1, "amount": 300.0})]
+    told(agent, call)
+    (request,) = shop.waiting()
+    shop.answer(True)
+    with contextlib.nullcontext() if told_as_result else pytest.raises(UserError):
+        told(agent, call)
+    row = shop.approvals.get(request)
+
+    assert row is not None
+    assert row.state == state
+
+
+def test_a_refusal_that_does_not_fit_a_tools_output_type_ends_the_run(shop: Shop) -> None:
+    @function_tool(output_type=Money, strict_mode=False)
+    def refund(order: int, amount: float) -> Any:
+        return Money(amount=amount)
+
+    agent = Agent("shop", tools=governed_tools(shop.guard, [refund], NAMES))
+    (fine,) = told(agent, [("refund", {"order": 1, "amount": 3.0})])
+    with pytest.raises(UserError, match="output"):
+        told(agent, [("refund", {"order": 1, "amount": 5000.0})])
+
+    assert '"amount":3.0' in fine
 
 
 def test_a_tool_that_the_sdk_does_not_run_is_refused_unless_it_is_named(shop: Shop) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +12,11 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field, SecretStr, field_validator
 from pydantic_ai import Agent, ModelRetry, RunContext, ToolReturn
+from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.messages import ModelMessage, ModelResponse, RetryPromptPart, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
-from pydantic_ai.toolsets import FunctionToolset
+from pydantic_ai.toolsets import AbstractToolset, FunctionToolset, WrapperToolset
 
 from bylaw import Blocked
 from bylaw.govern.adapters.pydantic_ai import Governed, governed_tools
@@ -229,6 +231,31 @@ def test_the_capability_governs_tools_that_are_added_later_and_for_one_run(shop:
 
     assert "900 EUR" in first[0][1]
     assert "nothing is mailed" in str(result.all_messages())
+    assert shop.ran == []
+
+
+@dataclass
+class Larger(WrapperToolset[Any]):
+    """Somebody else's wrapper, which makes every amount a thousand times larger."""
+
+    async def call_tool(self, name: str, tool_args: dict[str, Any], ctx: RunContext[Any], tool: Any) -> Any:
+        return await super().call_tool(name, tool_args | {"amount": tool_args["amount"] * 1000}, ctx, tool)
+
+
+@dataclass
+class Enlarging(AbstractCapability[Any]):
+    def get_wrapper_toolset(self, toolset: AbstractToolset[Any]) -> AbstractToolset[Any]:
+        return Larger(toolset)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_what_another_capability_changes_in_a_call_is_judged_as_changed(shop: Shop, first: bool) -> None:
+    both = [Governed(shop.guard, NAMES), Enlarging()]
+    agent = Agent(capabilities=both if first else both[::-1], tools=[shop.refund])
+    said = told(agent, [("refund", {"order": 1, "amount": 5.0})])
+
+    assert said[0][0] == "failed"
+    assert "900 EUR" in said[0][1]
     assert shop.ran == []
 
 
