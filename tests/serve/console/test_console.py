@@ -16,6 +16,7 @@ from bylaw.store.approval_rows import Approval
 from bylaw.store.console_tables import LOGINS, SHOWN
 from bylaw.types import Decision, Need
 from tests.serve.console.place import HOSTILE, Client, Place, signed_in
+from tests.serve.test_serving import saying
 
 PAGES = ("/approvals", "/decisions", "/rates", "/ledger", "/policy", "/debt", "/stop")
 
@@ -381,6 +382,20 @@ def test_what_is_too_long_to_be_shown_whole_is_not_answered_here(at: Place) -> N
     assert "too long to be shown whole; answer with `bylaw approvals`" in page.words
     assert "Approve exactly this" not in page.words
     assert done.status == 409
+
+
+def test_the_session_of_a_namesake_in_another_tenant_is_not_shown(at: Place) -> None:
+    _, theirs = keys.create(at.store, at.ledger.append, keys.Grant("agent", ("agent",), tenant="rival"))
+    began, words = time.monotonic(), "the rival's secret"
+    at.speaker.replies += [saying("Fine.")] * 40
+    while at.ask(words, authorization=f"Bearer {theirs}", x_bylaw_session="twin").status != 200 and time.monotonic() - began < 5:
+        time.sleep(0.1)
+    at.speaker.replies.clear()
+    waits = at.waiting(order=30, words="our own words", session="twin")
+    page = signed_in(at, "lead").get(f"/approvals/{waits}").words
+
+    assert "our own words" in page
+    assert words not in page
 
 
 def test_a_request_of_another_tenant_is_not_there(at: Place) -> None:

@@ -4,12 +4,14 @@ How long somebody looked is measured here: from when the page of a request was f
 """
 
 import json
+from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from bylaw.canonical import canonical
-from bylaw.govern import quorum
+from bylaw.govern import basis, quorum
 from bylaw.govern.quorum import ALL_TENANTS, Refused
 from bylaw.serve import editing, records
 from bylaw.serve.admin import STATUS, may_see
@@ -119,7 +121,8 @@ def _gathered(asked: Asked, wanted: str) -> dict[str, Any]:
     why_not = refusal.text if refusal else "" if whole else "what is asked is too long to be shown whole; answer with `bylaw approvals`"
     if found.state == "pending" and not why_not:
         console_rows.show(asked.desk.store, asked.visitor.login, found.id, now)
-    entitled = refusal is None or "administer" in asked.visitor.may
+    roles = asked.visitor.person.roles
+    entitled = "administer" in asked.visitor.may or any(quorum.entitled(need, roles) for need in found.needs)
     return {
         "one": found,
         "now": now,
@@ -153,8 +156,19 @@ def _history(desk: Desk, found: Approval) -> list[tuple[dict[str, Any], list[pap
     if not session:
         return []
     dirs = desk.data_dirs()
-    entries = records.latest(dirs, HISTORY, {"session": session, "principal": found.requester})
-    return [(one, papers.said(one, papers.contents(dirs, one))) for one in reversed(entries)]
+    entries = records.latest(dirs, MOST, {"session": session, "principal": found.requester})
+    gathered = ((one, papers.contents(dirs, one)) for one in entries)
+    mine = islice(((one, contents) for one, contents in gathered if _tenant(one, contents) == found.tenant), HISTORY)
+    return [(one, papers.said(one, contents)) for one, contents in mine][::-1]
+
+
+def _tenant(entry: Mapping[str, Any], contents: Mapping[str, bytes]) -> str | None:
+    """Whose an entry is: the same names of principal and session in another tenant are somebody else's. None: it cannot be told."""
+    name = next((one for one in (basis.NAME, basis.INPUT) if one in entry["contents"]), "")
+    known = basis.read(contents.get(name))
+    if basis.HOUR not in entry["facts"] or (name and not known) or known.get(basis.LOST):
+        return None
+    return str(basis.principal_of(known, entry["principal"]).get("tenant", ""))
 
 
 # ---- The answer ------------------------------------------------------------------------------------------------------------
