@@ -37,6 +37,10 @@ MORE: dict[str, tuple[str, str]] = {
         "Terms are read and greetings got",
         '    on: tool_call\n    tool: [mcp.resources.read, mcp.prompts.get]\n    when: args.server == "shop"\n    then: allow',
     ),
+    "till.any": (
+        "To empty the till needs a person",
+        "    on: tool_call\n    tool: [empty]\n    then: require_approval\n    approvers: [lead]\n    ttl: 30m",
+    ),
     "shop.confirm": ("Confirmations are given", "    on: tool_call\n    tool: confirm\n    then: allow"),
     "shop.tainted": (
         "Nothing is paid after strangers' words",

@@ -70,6 +70,24 @@ def test_a_form_that_was_sent_without_the_yes_in_it_is_a_no(tmp_path: Path) -> N
     assert sent == []
 
 
+def test_a_form_shows_what_turns_the_direction_of_writing_as_an_escape(tmp_path: Path) -> None:
+    with lined(tmp_path, ("till.any",)) as rig:
+        user = User(modern=False, answers=[NO])
+        rig.call("empty", {"note": "to \u202eevil"}, user)
+
+    assert "\\u202e" in user.asked[0]["message"]
+    assert "\u202e" not in user.asked[0]["message"]
+
+
+def test_nobody_is_asked_at_the_keyboard_about_more_than_a_form_shows(tmp_path: Path) -> None:
+    with lined(tmp_path, ("till.any",)) as rig:
+        user = User(modern=False, answers=[YES])
+        result = rig.call("empty", {"note": "x" * 5_000}, user)
+
+    assert text(result).startswith("pending approval")
+    assert user.asked == []
+
+
 def test_nobody_answering_leaves_the_request_to_wait(tmp_path: Path) -> None:
     with lined(tmp_path) as rig:
         result = rig.consented("refund", LARGE, {"action": "cancel"})

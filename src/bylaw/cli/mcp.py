@@ -83,7 +83,7 @@ def pins_list(
 @pins.command("show")
 def pins_show(
     server: Server,
-    tool: Annotated[str, typer.Argument(metavar="TOOL", show_default=False)],
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="As the server names it.", show_default=False)],
     store: StoreUrl = "",
     data_dir: DataDir = DATA_DIR,
 ) -> None:

@@ -10,6 +10,7 @@ All of it goes through the one approval store, so that a call that was asked abo
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +32,7 @@ from bylaw.types import Decision
 KEYBOARD: Final = "user-at-keyboard"  # the role of whoever sits before the agent
 ASKED: Final = "bylaw-approval"  # the name of our question among those of a result
 FIELD: Final = "approve"
-MAX_SHOWN: Final = 4_000  # characters of arguments in a question
+MAX_SHOWN: Final = 4_000  # characters of arguments in a form: nobody consents to what they do not see
 SEALED_FOR: Final = "tools/call"
 
 
@@ -117,7 +118,7 @@ class Asking:
             approval = asked
         if approval.state == "pending":
             await self._counts(self._held)
-            if not brought.state and client.forms and at_keyboard(decision):
+            if not brought.state and client.forms and at_keyboard(decision) and len(self._shown()) <= MAX_SHOWN:
                 approval = await self._form(client, self.approvals, approval)
         if approval.state == "pending":
             raise NotYet(decision, waiting(self._because(), approval.id), approval.id)
@@ -202,9 +203,13 @@ class Asking:
     # ---- Words --------------------------------------------------------------------------------------------------------
 
     def _message(self) -> str:
+        tool = self.judged.event.tool
+        return f"Do you consent to exactly this call? It needs a person under {self._because()}.\n{tool} {self._shown()}"
+
+    def _shown(self) -> str:
+        """The arguments as a person reads them: what does not print, and what turns the direction of writing, stands as an escape."""
         args = canonical(dict(self.judged.event.args)).decode()
-        shown = args if len(args) <= MAX_SHOWN else f"{args[:MAX_SHOWN]}… ({len(args)} characters)"
-        return f"Do you consent to exactly this call? It needs a person under {self._because()}.\n{self.judged.event.tool} {shown}"
+        return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in args)
 
     def _because(self) -> str:
         decision = self.judged.decision
