@@ -20,6 +20,7 @@ from bylaw.errors import BylawError, LedgerError
 from bylaw.govern import basis
 from bylaw.govern.rails.rail import NO_FACTS, Rail, RailError, RailFacts
 from bylaw.govern.replaying import Case, Replay, told, told_of
+from bylaw.govern.session import History
 from bylaw.ledger import place, reading
 from bylaw.ledger.entries import microseconds
 from bylaw.serve import live as lives
@@ -34,12 +35,13 @@ from bylaw.serve.routes import ROUTES
 from bylaw.serve.sessions import Session, Sessions
 from bylaw.serve.streamed import may_stream
 from bylaw.serve.upstream import Upstream
-from bylaw.serve.wire import BadBody, Call, Choice, Text, load
+from bylaw.serve.wire import Asked, BadBody, Call, Choice, Text, load
 from bylaw.types import EMPTY, Decision, Event, Hit, Policy
 
 MAX_REQUESTS: Final = 4_096  # whose answers may still come, of one log
 KIND: Final = "decision"
 UNREAD: Final = frozenset({"session", "args", "result", "record"})  # named as undecided where the event itself could not be read
+NOTHING: Final = Asked({}, "", False, ())  # the request of a call that is judged by itself
 A_JUDGE: Final = 2  # cost of a rail that asks a model
 
 OLD: Final = "recorded by a version that kept too little"
@@ -264,7 +266,7 @@ class Again:
         said = basis.read(one.contents.get(basis.NAME))
         args = load(one.contents["args"]) if "args" in one.contents else None
         call = Call("", one.entry["tool"], args)
-        exchange = self._opened(one, said, b'{"model":"replayed","messages":[{"role":"user","content":"x"}]}', "/v1/chat/completions")
+        exchange = self._opened(one, said, b"", next(iter(ROUTES)))
         return await exchange.judge_call(call, exchange.call_event(call, exchange.session.history))
 
     async def _exchange(self, one: Recorded) -> Decision:
@@ -284,8 +286,12 @@ class Again:
             admitted = refused.decision
         if not answered or admitted.effect not in OPEN:
             return admitted
-        again = self._opened(one, basis.read(contents.get(basis.NAME)), contents["request"], facts["route"])
-        return await self._answer(one, again, [admitted])
+        said = basis.read(contents.get(basis.NAME))
+        if exchange.on.cut:  # the candidate has cut something out, which the reply came without
+            exchange = self._opened(one, said, contents["request"], facts["route"])
+        else:
+            exchange.session.history = _history(one, said)
+        return await self._answer(one, exchange, [admitted])
 
     def _request(self, one: Recorded) -> tuple[bytes, str]:
         found = self._requests.get((one.log, one.entry["facts"].get(EXCHANGE, 0)))
@@ -306,11 +312,11 @@ class Again:
         entry, route = one.entry, ROUTES[route_name]
         principal = basis.principal_of(said, entry["principal"])
         law = self.candidate.law(principal)
-        history = basis.history_of(said.get("calls") or said.get("session") or {}, entry["session"])
         env = {key: value for key, value in (said.get("env") or {}).items() if key != basis.HOUR}
         ways = Ways(media=said.get("media") or "allow", env={**env, basis.HOUR: entry["facts"][basis.HOUR]})
         gate = Gate(self.candidate.law, cast("Upstream", None), NoRecord(), lambda who, tool: (), Sessions(), None, ways)
-        exchange = Exchange(gate, route, law, Who(principal), Session(entry["session"], history, 0.0), route.shape.asked(load(request)), {})
+        asked = route.shape.asked(load(request)) if request else NOTHING
+        exchange = Exchange(gate, route, law, Who(principal), Session(entry["session"], _history(one, said), 0.0), asked, {})
         for at in said.get("passed") or ():
             exchange.session.answered(without(law.sayings, exchange.place, exchange.asked.texts[at].text))
         return exchange
@@ -320,6 +326,11 @@ def case_of(entry: Mapping[str, Any]) -> Case:
     """What an entry is about."""
     name = f"{entry['log']}#{entry['index']}"
     return Case(name, entry["time"], entry["principal"], entry["surface"], entry["tool"], entry["policy"])
+
+
+def _history(one: Recorded, said: Mapping[str, Any]) -> History:
+    """The session before an answer or a call."""
+    return basis.history_of(said.get("calls") or said.get("session") or {}, one.entry["session"])
 
 
 def _rail_facts(said: Mapping[str, Any]) -> RailFacts:
