@@ -271,9 +271,9 @@ def entries(data: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def faults(data: Path, got: Sequence[Got]) -> list[str]:
-    """What must not have happened and has."""
-    ledger = entries(data)
+def faults(data: Path, got: Sequence[Got], *others: Path) -> list[str]:
+    """What must not have happened and has, in the ledgers of one gateway or of several."""
+    ledger = {name: entry for one in (data, *others) for name, entry in entries(one).items()}
     sessions: dict[str, list[dict[str, Any]]] = {}
     for entry in ledger.values():
         sessions.setdefault(str(entry.get("session", "")), []).append(entry)
