@@ -1,6 +1,7 @@
 """A function under a guard: judged, recorded, perhaps approved, then run once; and what it returns is judged before the caller sees it."""
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import json
@@ -74,7 +75,7 @@ def guarded(guard: Guard, fn: Callable[..., Any], name: str) -> Callable[..., An
 
         @functools.wraps(fn)
         async def run_later(*args: Any, **kwargs: Any) -> Any:
-            ready = await asyncio.to_thread(before, guard, call(args, kwargs))
+            ready = await before_later(guard, call(args, kwargs))
             try:
                 result = await fn(*ready.args, **ready.kwargs)
             except BaseException as error:
@@ -115,6 +116,18 @@ def before(guard: Guard, call: Call) -> Ready:
     except StoreError as error:
         raise blocked(guard.undecidable(event, error), f"{call.tool} was not run") from error
     return ready
+
+
+async def before_later(guard: Guard, call: Call) -> Ready:
+    """The same in an event loop. Cancelled meanwhile, the call does not run, and an approval that it has claimed is not left open."""
+    begun = asyncio.create_task(asyncio.to_thread(before, guard, call))
+    try:
+        return await asyncio.shield(begun)
+    except asyncio.CancelledError as error:
+        with contextlib.suppress(Blocked, Pending):
+            ready = await begun
+            await asyncio.to_thread(failed, guard, call.tool, ready, error)
+        raise
 
 
 def _begun(guard: Guard, call: Call, turn: Turn) -> tuple[Judged, Ready]:

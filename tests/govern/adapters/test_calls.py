@@ -158,3 +158,29 @@ def test_a_call_that_is_cancelled_while_it_is_judged_leaves_no_approval_open(sho
     assert row is not None
     assert row.state == "failed"
     assert shop.ran == []
+
+
+def test_a_guarded_coroutine_that_is_cancelled_while_it_is_judged_leaves_no_approval_open(shop: Shop) -> None:
+    async def pays(order: int, amount: float) -> str:
+        shop.ran.append(amount)
+        return "ok"
+
+    tool = shop.guard.tool(pays, name="payments.refund")
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(tool(81, 300.0))
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    with pytest.raises(Pending):
+        asyncio.run(tool(81, 300.0))
+    (request,) = shop.waiting()
+    shop.answer(True)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled())
+    row = shop.approvals.get(request)
+
+    assert row is not None
+    assert row.state == "failed"
+    assert shop.ran == []

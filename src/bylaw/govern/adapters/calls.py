@@ -7,7 +7,6 @@
 """
 
 import asyncio
-import contextlib
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,7 +15,7 @@ from typing import Any, Final
 
 from bylaw.errors import BylawError
 from bylaw.govern.guard import Guard, Judged, blocked
-from bylaw.govern.guarded_tool import Call, Ready, after, before, failed
+from bylaw.govern.guarded_tool import Call, Ready, after, before, before_later, failed
 from bylaw.govern.outcomes import Blocked, Pending
 from bylaw.govern.stepping import Act, not_run
 from bylaw.types import Decision, Event
@@ -64,25 +63,13 @@ def run(guard: Guard, tool: str, args: Any, fn: Callable[[Any], Seen]) -> Any:
 
 async def run_later(guard: Guard, tool: str, args: Any, fn: Callable[[Any], Awaitable[Seen]], reading: Reading | None = None) -> Any:
     """The same in an event loop. `reading` is how the tool itself makes its arguments from those that were judged."""
-    ready = await _begun(guard, _call(tool, args))
+    ready = await before_later(guard, _call(tool, args))
     try:
         seen = await fn(_given(guard, tool, args, ready, reading or made))
     except BaseException as error:
         await asyncio.to_thread(failed, guard, tool, ready, error)
         raise
     return await asyncio.to_thread(_ended, guard, tool, ready, seen)
-
-
-async def _begun(guard: Guard, call: Call) -> Ready:
-    """The call as it may run now. Cancelled meanwhile, it does not run, and an approval that it has claimed is not left open."""
-    begun = asyncio.create_task(asyncio.to_thread(before, guard, call))
-    try:
-        return await asyncio.shield(begun)
-    except asyncio.CancelledError as error:
-        with contextlib.suppress(Blocked, Pending):
-            ready = await begun
-            await asyncio.to_thread(failed, guard, call.tool, ready, error)
-        raise
 
 
 def told(guard: Guard, tool: str, error: Blocked | Pending) -> str:
