@@ -133,3 +133,17 @@ def test_no_policy_at_all_starts_nothing(tmp_path: Path, capsys: pytest.CaptureF
 
     assert code == 2
     assert "no policy is in force here" in said
+
+
+@pytest.mark.slow
+def test_a_key_that_is_none_of_this_place_comes_in_as_nobody(tmp_path: Path) -> None:
+    made(tmp_path)
+    environment = {**around(tmp_path), "SHOP_KEY": "some-other-key"}
+    arguments = command(tmp_path)
+    arguments.insert(3, "--key-env=SHOP_KEY")
+    ask = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, *arguments], stdin=pipe, stdout=pipe, env=environment, cwd=ROOT) as process:
+        said, _ = process.communicate(json.dumps(ask).encode() + b"\n", 60)
+
+    assert "SHOP_KEY holds no key" in json.loads(said)["error"]["message"]

@@ -251,9 +251,11 @@ class Line:
 
     async def from_client(self, message: JsonMap) -> JsonMap:
         """What a client answers a server, as the server may see it: an error, where it may not."""
-        said = await self.dealing().said("input", {"result": message.get("result", {})}, taints=False)
+        dealing = self.dealing()
+        said = await dealing.said("input", {"result": message.get("result", {})}, taints=False)
         if "error" in message or said.decision.effect in OPEN:
             return message | ({"result": said.body["result"]} if "result" in message else {})
+        await dealing.record(said.decision, "input", {"request": dump(said.body)})
         return answer(id_of(message), {"error": Rpc(WITHHELD, "the answer is withheld").error})
 
     async def tell(self, message: JsonMap) -> None:

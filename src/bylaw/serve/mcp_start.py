@@ -24,7 +24,7 @@ from bylaw.govern.stops import Stops
 from bylaw.ledger.writer import Ledger
 from bylaw.serve import live as lives
 from bylaw.serve import mcp_stdio
-from bylaw.serve.door import PLACE, Door
+from bylaw.serve.door import PLACE, Door, NotIn
 from bylaw.serve.gate import Gate, Ways
 from bylaw.serve.live import Live
 from bylaw.serve.mcp_child import Ended
@@ -120,19 +120,26 @@ def opened(setting: Setting, stack: AsyncExitStack) -> mcp_stdio.MakeLine:
     stack.push_async_callback(recorder.close)
     gate = Gate(live.law, Upstream("http://localhost"), recorder, stops.applies, sessions, approvals, setting.ways, stops.applies_now)
     pins, seal, door = Pins(store), Seal(setting.data_dir, store), Door(ring, local=True)
-    headers = {b"authorization": f"Bearer {key}".encode()} if key else {b"host": b"localhost"}
+    headers = {b"host": b"localhost", **({b"authorization": f"Bearer {key}".encode()} if key else {})}
     headers |= {PLACE: setting.place.encode()} if setting.place else {}
     session = setting.session or f"mcp-{os.urandom(8).hex()}"
     name = setting.server
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE)
+    _settled()
 
     def make(server: Server) -> Line:
         who = door.enter(headers)
+        if key and not who.key:
+            raise NotIn(401, f"{setting.key_env} holds no key of this place")
         return Line(gate, name, who, sessions.of(who.owner, session), server, pins, seal, setting.prefix)
 
     return make
+
+
+def _settled() -> None:
+    """What is loaded stays: see `start`."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
 
 
 def _live(setting: Setting, store: database.Store, wired: Wired) -> Live:
