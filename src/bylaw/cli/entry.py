@@ -35,6 +35,7 @@ from bylaw.cli import (
     sessions,
     stale,
     stops,
+    watch,
 )
 from bylaw.cli.saying import ERROR, FINDINGS, INTERRUPTED, failed, say
 from bylaw.errors import BylawError
@@ -129,6 +130,7 @@ app.command("restore", short_help="Bring a backup back.")(backup.restore)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(appeals.app, name="appeals")
 app.add_typer(findings.app, name="findings")
+app.add_typer(watch.app, name="watch", short_help="Signals from the records.")
 app.add_typer(keys.app, name="keys")
 app.add_typer(sessions.app, name="sessions")
 app.command("stop", short_help="Stop everything, or one tenant, principal or tool.")(stops.stop)
