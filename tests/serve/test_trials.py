@@ -1,5 +1,7 @@
 """A candidate on trial in several gateways on one store: for its share alone, rolled back by itself, or deciding nothing at all."""
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +29,7 @@ from bylaw.store.database import Store
 from bylaw.store.trial_rows import Trial
 from bylaw.store.trial_tables import TRIALS
 from tests.serve.rig import CLAUSE, Speaker, post, serving, speaking, written
+from tests.serve.test_processes_sessions import started as process
 from tests.serve.test_serving import WITHIN_S, saying, until
 from tests.store import postgres
 
@@ -120,6 +123,32 @@ def test_a_bad_candidate_decides_for_its_share_alone_and_rolls_back_by_itself(tm
     assert (shown["state"], shown["baseline"] != begun["policy"]) == ("rolled_back", True)
     assert shown["why"].startswith("refused: ")
     assert [one["facts"]["step"] for one in found if one["kind"] == "policy"][-1:] == ["canary rolled back"]
+
+
+@pytest.mark.slow
+def test_a_bad_candidate_rolls_back_although_one_of_two_processes_is_killed(tmp_path: Path, url: str) -> None:
+    policy, store = written(tmp_path / "policy", BASE), database.open(url)
+    made = {name: keys.create(store, lambda entry: "", Grant(name))[1] for name in PEOPLE}
+    store.close()
+    common = ("--store", url)
+    with ExitStack() as stack:
+        speaker = stack.enter_context(speaking())
+        first, second = (stack.enter_context(process(tmp_path / name, speaker.url, *common, policy=policy)) for name in "ab")
+        rig = Two([first.url, second.url], made, speaker, print)
+        line = ["policy", "canary", "start", str(bad(tmp_path)), "--principal", "ana", "--data-dir", str(tmp_path / "desk"), *common]
+        begun = CliRunner().invoke(app, line)
+        took = [until(lambda at=at: rig.ask("ana", at) == "block") for at in range(2)]  # type: ignore[misc]  # bound now
+        rig.ask("bo", 1)
+        os.killpg(second.process.pid, signal.SIGKILL)
+        beside, began = {"allow"}, time.monotonic()
+        while rig.ask("ana") == "block" and time.monotonic() - began < 60:
+            beside.add(rig.ask("bo"))
+        after = rig.ask("ana")
+    shown = CliRunner().invoke(app, ["policy", "canary", "status", *common, "--json"])
+
+    assert begun.exit_code == 0, begun.output
+    assert (beside, after, orjson.loads(shown.output)["state"]) == ({"allow"}, "allow", "rolled_back")
+    assert max(took) < 10 * WITHIN_S  # how long a request takes of a machine's time is in it; within a second: above
 
 
 @pytest.mark.slow
