@@ -53,10 +53,11 @@ def test_a_run_without_models_or_of_another_policy_holds_nothing_up_and_an_unrea
     run_of(tmp_path / "c", OLD, LEARNT)
     (tmp_path / "c" / "policy" / "policy.yaml").write_text("{")
     new = replace(OLD, version="1.0.1")
+    (run_of(tmp_path / "d", OLD, LEARNT) / "run.json").unlink()
     found = standing(new, states(tmp_path, new))
 
-    assert [(one.run.run.name, one.run.state, one.must_retrain) for one in found] == [("c", "unreadable", True)]
-    assert {by for _, by in found[0].held} == {"only the gate enforces", "neither"}
+    assert [(one.run.run.name, one.run.state, one.must_retrain) for one in found] == [("c", "unreadable", True), ("d", "unreadable", True)]
+    assert {by for one in found for _, by in one.held} == {"only the gate enforces", "neither"}
 
 
 def test_a_copy_of_the_policy_that_was_changed_shows_nothing_to_be_learnt(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class Standing:
     @property
     def must_retrain(self) -> bool:
         """Whether its models do not know the policy as it stands, or nobody can tell."""
-        return bool(self.run.models) and self.run.state in ("stale", "unreadable")
+        return self.run.state == "unreadable" or (self.run.state == "stale" and bool(self.run.models))
 
 
 def standing(policy: Policy, states: Sequence[RunState]) -> list[Standing]:
