@@ -15,6 +15,7 @@ from bylaw.cli.saying import FINDINGS, AsJson, failed, say, say_json
 from bylaw.errors import StoreError
 
 if TYPE_CHECKING:  # commands import what they need when they run
+    from bylaw.govern.sampled import Checked
     from bylaw.govern.signals import Rate, Report
     from bylaw.govern.watch import Ring
     from bylaw.serve.wiring import Wiring
@@ -29,6 +30,7 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 def watch_report(
     window: Annotated[str, typer.Option(metavar="TIME", help="What is looked at: 30m, 24h, 7d.")] = "24h",
     history: Annotated[str, typer.Option(metavar="TIME", help="What it is compared with, before that.")] = "30d",
+    run: Annotated[Path | None, typer.Option(metavar="RUN", help="The release's evaluation.", show_default="run: of gateway.yaml")] = None,
     alert: Annotated[bool, typer.Option("--alert", help="Ring the webhooks of gateway.yaml, once a window.")] = False,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="What rings.", show_default="DIR/gateway.yaml")] = None,
     store: StoreUrl = "",
@@ -36,27 +38,31 @@ def watch_report(
     as_json: AsJson = False,
 ) -> None:
     """Compare the latest records with those before. Exit 1: a signal stands, or --alert was not heard."""
-    from bylaw.govern import watch  # noqa: PLC0415  # see `cli`
+    from bylaw.govern import sampled, watch  # noqa: PLC0415  # see `cli`
+    from bylaw.serve import wiring  # noqa: PLC0415  # see `cli`
 
+    wired = wiring.found(data_dir, config)
     span, now = watch.Span(_seconds(window), _seconds(history)), time.time()
     faults: tuple[str, ...] = ()
     if alert:
-        from bylaw.serve import wiring  # noqa: PLC0415  # see `cli`
-
-        rings = _rings(wiring.found(data_dir, config))
+        rings = _rings(wired)
         with store_and_ledger(store, data_dir) as (opened, ledger):
             found = watch.gather([data_dir], opened, span, now)
             faults = watch.tell(found, rings, ledger.append, now).faults
     else:
         with store_of(store, data_dir) as opened:
             found = watch.gather([data_dir], opened, span, now)
+    checks = sampled.checked(found.samples, _released(run or wired.run))
     if as_json:
-        say_json({**found.report.to_json(), "window_s": span.window_s, "history_s": span.history_s, "cut": found.cut, "faults": faults})
+        told = {"sampled": [one.to_json() for one in checks]}
+        say_json(
+            {**told, **found.report.to_json(), "window_s": span.window_s, "history_s": span.history_s, "cut": found.cut, "faults": faults}
+        )
     else:
-        say(_shown(found.report, found.cut))
+        say("\n".join([_shown(found.report, found.cut), *map(_check, checks)]))
         for fault in faults:
             failed(f"an alert was not heard: {fault}", "It is sent again at the next look.")
-    if found.report.signals or faults:
+    if found.report.signals or faults or any(one.drift is not None and one.drift.worse for one in checks):
         raise typer.Exit(FINDINGS)
 
 
@@ -135,6 +141,28 @@ def _rings(wired: "Wiring") -> "list[tuple[str, Ring]]":
             raise StoreError(f"the environment variable {hook.secret_env} is empty", "Set it to whsec_ and base64 of 24 to 64 bytes.")
         made.append((f"webhook {at + 1}", ring_of(webhooks.Webhook(hook.url, secret, frozenset(wired.hosts), hook.inside))))
     return made
+
+
+def _released(run: Path | None) -> dict[str, tuple[float, int]]:
+    """What share of each clause was not kept when the release was measured, and of how many."""
+    if run is None:
+        return {}
+    from bylaw.serve.console import debts  # noqa: PLC0415  # see `cli`
+    from bylaw.serve.door import NotIn  # noqa: PLC0415  # see `cli`
+
+    try:
+        cells = debts.read(run).cells
+    except NotIn as error:
+        raise StoreError(error.what, "Name a run of `bylaw eval`, with --run or `run:` in gateway.yaml.") from error
+    return {clause: (1 - rates["resist"].rate, rates["resist"].n) for clause, rates in cells.items() if "resist" in rates}
+
+
+def _check(one: "Checked") -> str:
+    line = f"sampled   {one.clause}: not kept {_rate(one.broken)}" + (f", {one.cannot_tell} cannot tell" if one.cannot_tell else "")
+    if one.drift is None or one.released is None:
+        return line
+    difference = f"{one.drift.difference:+.0%} ({one.drift.low:+.0%} to {one.drift.high:+.0%})"
+    return f"{line}; at release {_rate(one.released)}: {difference}" + (", WORSE" if one.drift.worse else "")
 
 
 def _shown(found: "Report", cut: bool) -> str:

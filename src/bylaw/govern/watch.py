@@ -16,6 +16,7 @@ from uuid import uuid4
 from sqlalchemy import select
 
 from bylaw.errors import StoreError
+from bylaw.govern import sampled
 from bylaw.govern.approvals import Approvals
 from bylaw.govern.keys import ADMIN
 from bylaw.govern.quorum import Person, Refused
@@ -54,6 +55,7 @@ class Gathered(NamedTuple):
     report: Report
     told: frozenset[str]  # signals of which somebody was told within the window
     cut: bool  # a log has more entries than are looked at
+    samples: tuple[tuple[str, str], ...] = ()  # clause and verdict of each sampled check in the window
 
 
 class Told(NamedTuple):
@@ -68,6 +70,7 @@ def gather(data_dirs: Sequence[Path], store: Store, span: Span, now_s: float) ->
     begin, before = (timestamp(round((now_s - one) * 1e6)) for one in (span.window_s, span.window_s + span.history_s))
     seen: list[Seen] = []
     told: set[str] = set()
+    samples: list[tuple[str, str]] = []
     cut = False
     for path in [path for data_dir in dict.fromkeys(data_dirs) for path in place.logs(data_dir)]:
         with reading.stored(path) as log:
@@ -79,12 +82,14 @@ def gather(data_dirs: Sequence[Path], store: Store, span: Span, now_s: float) ->
                     continue
                 if entry["kind"] == KIND and entry["time"] >= begin and entry["facts"].get("heard"):
                     told.add(str(entry["facts"].get("key", "")))
+                elif entry["kind"] == sampled.KIND and entry["time"] >= begin:
+                    samples += [(clause, str(entry["facts"].get("verdict", ""))) for clause in entry["clauses"]]
                 elif entry["kind"] == "decision":
                     args = dict(numbers(_args(log.contents_of(index)))) if entry["tool"] else {}
                     name = f"{entry['log']}#{entry['index']}"
                     seen.append(Seen(entry["time"] >= begin, entry["principal"], entry["tool"], entry["decision"], args, name))
     answers = _answers(store, round((now_s - span.window_s - span.history_s) * 1000))
-    return Gathered(report(seen, answers), frozenset(told), cut)
+    return Gathered(report(seen, answers), frozenset(told), cut, tuple(samples))
 
 
 def _args(contents: Mapping[str, bytes]) -> Any:

@@ -3,6 +3,7 @@
     metrics: open                                # whoever can reach /metrics may read it; without it a key with the role viewer or admin
     otel: {endpoint: "http://127.0.0.1:4318/v1/traces", key_env: OTEL_KEY, service: bylaw}
     findings: {open: true, an_hour: 20}          # the public may report at /report and POST /api/findings, so many an hour in all
+    sampling: {share: 0.01, calls_a_day: 500}    # of answers that left, read by the `judge` afterwards; calls are each process's own
 
 Nothing here decides on a request. What is off costs nothing.
 """
@@ -15,6 +16,7 @@ from bylaw.policy.fields import Fields, as_text
 from bylaw.policy.notation import wrong
 
 AN_HOUR: Final = 20  # findings that come without a key, in all
+CALLS_A_DAY: Final = 500  # of the judge that samples
 SERVICE: Final = "bylaw"
 
 Scrapers = Literal["keyed", "open"]
@@ -38,21 +40,31 @@ class FindingsFrom:
 
 
 @dataclass(frozen=True, slots=True)
+class SamplingAt:
+    """How many answers are read by a judge after they left."""
+
+    share: float
+    calls_a_day: int = CALLS_A_DAY
+
+
+@dataclass(frozen=True, slots=True)
 class Lookout:
     """How one gateway is watched."""
 
     metrics: Scrapers = "keyed"
     otel: OtelAt | None = None
     findings: FindingsFrom = FindingsFrom()
+    sampling: SamplingAt | None = None
 
 
 def read_lookout(fields: Fields) -> Lookout:
     """What a gateway's file says of watching; raises PolicyError."""
-    otel, findings = fields.node("otel"), fields.node("findings")
+    otel, findings, sampling = fields.node("otel"), fields.node("findings"), fields.node("sampling")
     return Lookout(
         fields.choice("metrics", Scrapers, "keyed"),
         _otel(Fields(otel, "otel")) if otel else None,
         _findings(Fields(findings, "findings")) if findings else FindingsFrom(),
+        _sampling(Fields(sampling, "sampling")) if sampling else None,
     )
 
 
@@ -63,6 +75,13 @@ def _otel(fields: Fields) -> OtelAt:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
         raise wrong(node.place, "endpoint must be http://HOST:PORT/v1/traces", "A key for it is in the environment: `key_env`.")
     made = OtelAt(endpoint, fields.text("key_env"), fields.text("service") or SERVICE)
+    fields.done()
+    return made
+
+
+def _sampling(fields: Fields) -> SamplingAt:
+    fields.need("share", "Write `share: 0.01`.")
+    made = SamplingAt(fields.share("share") or 0.0, fields.whole("calls_a_day", 1, 1_000_000) or CALLS_A_DAY)
     fields.done()
     return made
 

@@ -92,7 +92,7 @@ class Setting:
 def prepare(setting: Setting, policy: Path, by: str) -> InForce:
     """Check all that can be checked before anything listens, and put the policy in force; raises BylawError."""
     setting.upstream_key()
-    watchers.checked(setting.wiring.lookout)
+    watchers.checked(setting.wiring)
     Upstream(setting.upstream)
     rails_of = Wired(setting.wiring).rails_of
     files = bundle.pack(policy)
@@ -190,7 +190,7 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     gate.troubles, gate.appeals, gate.data_dir = wired.troubles.now, Appeals(store, ledger.append, ring=ring_for), setting.data_dir
     gate.talks = live.of_talk
     gate.regions = regional.opened(setting.regions, gate, ring_for, stack)
-    watching = watchers.begun(setting.wiring.lookout, (gate, *gate.regions.values()), wired.troubles.say, stack)
+    watching = watchers.begun(setting.wiring, (gate, *gate.regions.values()), wired.troubles.say, stack)
     stack.callback(trying.begun(live, ledger.append, (gate, *gate.regions.values()), None if setting.unsafe_watch else watch))
     budgets = _budgets(store, stack)
     door = Door(ring, setting.local, setting.workers, budgets=budgets, prices={one.name: one.price for one in setting.regions})
@@ -222,6 +222,7 @@ def _mcp(setting: Setting, gate: Gate, door: Door, store: Store, stack: AsyncExi
 def _settled() -> None:
     """What is loaded stays: to look through it again and again costs more than a request."""
     gc.collect()
+    import ctypes; ctypes.CDLL(None).malloc_trim(0)
     gc.freeze()
     gc.set_threshold(GARBAGE)
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 from bylaw.ledger.writer import Ledger
 from bylaw.serve.gate import Gate
 from bylaw.serve.lookout import Lookout
+from bylaw.serve.sampling import Sampling
 from bylaw.serve.spans import Spans, secret
 from bylaw.serve.tally import Tally
+from bylaw.serve.wiring import Wiring, judge_apart
 
 if TYPE_CHECKING:
     from bylaw.serve.gateway import Begun
@@ -25,27 +27,37 @@ class Watchers:
     lookout: Lookout = field(default_factory=Lookout)
     tally: Tally = field(default_factory=Tally)
     spans: Spans | None = None
+    sampling: Sampling | None = None
 
     def ended(self, begun: "Begun", lasted_s: float) -> None:
         """A request on a model route has ended."""
         self.tally.request(begun.path, begun.status, lasted_s)
         if self.spans is not None and begun.path != PASSED_ON:
             self.spans.ended(begun, lasted_s)
+        if self.sampling is not None:
+            self.sampling.ended(begun)
 
 
-def checked(lookout: Lookout) -> None:
+def checked(wiring: Wiring) -> None:
     """Refuse what could never work, before anything listens; raises StoreError."""
+    if (lookout := wiring.lookout).sampling is not None and wiring.judge is None:
+        judge_apart(wiring, 0)
     if lookout.otel is not None:
         secret(lookout.otel, os.environ)
 
 
-def begun(lookout: Lookout, gates: Iterable[Gate], say: Callable[[str, str], object], stack: AsyncExitStack) -> Watchers:
+def begun(wiring: Wiring, gates: Iterable[Gate], say: Callable[[str, str], object], stack: AsyncExitStack) -> Watchers:
     """Begin to watch these gates."""
-    made = Watchers(lookout)
+    made, lookout = Watchers(wiring.lookout), wiring.lookout
     for gate in gates:
         if isinstance(gate.recorder, Ledger):
             gate.recorder.seen = made.tally.entry
     if lookout.otel is not None:
         made.spans = Spans(lookout.otel, secret(lookout.otel, os.environ), say)
         stack.callback(made.spans.close)
+    if lookout.sampling is not None:
+        judges = judge_apart(wiring, lookout.sampling.calls_a_day)
+        stack.callback(judges.close)
+        made.sampling = Sampling(lookout.sampling, judges.rails_of, say)
+        stack.callback(made.sampling.close)
     return made

@@ -282,6 +282,13 @@ class Wired:
         return ring
 
 
+def judge_apart(wiring: Wiring, calls_a_day: int) -> "_Judges":
+    """The judge with one thread and a budget of its own: what it is asked takes nothing from decisions. Raises StoreError without one."""
+    if wiring.judge is None:
+        raise StoreError("sampling needs a judge, and gateway.yaml has none", "Write `judge: {url: …, model: …}`.")
+    return _Judges(replace(wiring.judge, threads=1, calls_a_day=calls_a_day), Troubles())
+
+
 def channels(wiring: Wiring) -> "list[tuple[str, Channel]]":
     """Every way in which people are rung, by name; raises StoreError on what is not allowed, or has no secret."""
     if not (wiring.hooks or wiring.mail):
