@@ -222,7 +222,6 @@ def _mcp(setting: Setting, gate: Gate, door: Door, store: Store, stack: AsyncExi
 def _settled() -> None:
     """What is loaded stays: to look through it again and again costs more than a request."""
     gc.collect()
-    import ctypes; ctypes.CDLL(None).malloc_trim(0)
     gc.freeze()
     gc.set_threshold(GARBAGE)
 
