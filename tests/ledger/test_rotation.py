@@ -212,3 +212,17 @@ def test_the_command_exchanges_the_key_and_verify_follows_it(tmp_path: Path, cap
 
     assert (codes, told["old"], told["new"] != old, told["logs"]) == ([0, 0, 0, 0], old, True, 1)
     assert cli.run(["ledger", "verify", str(tmp_path / "out"), "--data-dir", str(tmp_path)]) == 0
+
+
+def test_a_log_of_a_stranger_explains_no_deletion_unseen(tmp_path: Path) -> None:
+    fill(tmp_path)
+    rotation.rotate(tmp_path)
+    change(place.sealed(tmp_path)[0], "DELETE FROM ledger_contents WHERE at=3")
+    with reading.stored(place.sealed(tmp_path)[0]) as log:
+        origin = log.origin
+    stranger = tmp_path.with_name("stranger")
+    with Ledger(stranger) as ledger:
+        ledger.append({"kind": sealed.RETENTION, "facts": {"log": origin, "before": "2100-01-01T00:00:00.000000Z", "session": ""}})
+    shutil.copy(place.logs(stranger)[0], tmp_path / place.FOLDER)
+
+    assert "forged: nothing that" in said(checked(tmp_path))

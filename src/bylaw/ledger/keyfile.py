@@ -1,7 +1,7 @@
 """Where a data directory keeps the key that signs its checkpoints: keys/ledger.key (private, 0600) and keys/ledger.pub.
 
-The private key is made on first use and never replaced. A key file that others can read is refused, not mended: who could read it may
-have signed with it.
+The private key is made on first use, and replaced by nothing but `bylaw.ledger.rotation`. A key file that others can read is refused, not
+mended: who could read it may have signed with it.
 """
 
 import os

@@ -43,6 +43,11 @@ def sealed(data_dir: Path) -> list[Path]:
     return sorted((data_dir / FOLDER).glob("*/*.sqlite"))
 
 
+def all_logs(data_dir: Path) -> list[Path]:
+    """The databases of all logs that were ever written here, of earlier keys too, but those that join others."""
+    return [*logs(data_dir), *(path for path in sealed(data_dir) if path.stem != ROOTS)]
+
+
 def take(data_dir: Path) -> tuple[Path, int]:
     """A log that this process alone may write to, and the lock that says so: an old one that is free, else a new one."""
     settled(data_dir)

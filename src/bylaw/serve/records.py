@@ -56,4 +56,4 @@ def fits(entry: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
 
 
 def _logs(data_dirs: Collection[Path]) -> list[Path]:
-    return [path for data_dir in dict.fromkeys(data_dirs) for path in (*place.logs(data_dir), *place.sealed(data_dir))]
+    return [path for data_dir in dict.fromkeys(data_dirs) for path in place.all_logs(data_dir)]

@@ -126,7 +126,7 @@ def logs(where: Path) -> Iterator[list[reading.Log]]:
     """The logs of a data directory, or of one database or exported file; raises LedgerError."""
     with ExitStack() as stack:
         if where.is_dir():
-            paths = [*place.logs(where), *place.sealed(where)]
+            paths = place.all_logs(where)
             if not paths:
                 raise LedgerError(f"there is no ledger in {where}", "Name the data directory of a gateway, or an exported file.")
             yield [stack.enter_context(reading.stored(path)) for path in paths]

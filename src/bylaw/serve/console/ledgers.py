@@ -8,7 +8,7 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from bylaw.errors import LedgerError
-from bylaw.ledger import keyfile, place, reading, verify
+from bylaw.ledger import chain, keyfile, place, reading, verify
 from bylaw.ledger.notes import PublicKey, read_checkpoint
 from bylaw.ledger.writer import Ledger
 from bylaw.serve.console.page import Asked, May, Page
@@ -91,8 +91,9 @@ def _verified(folders: list[Path]) -> verify.Report:
     faults: list[verify.Fault] = []
     for folder in dict.fromkeys(folders):
         with ExitStack() as stack:
-            logs = [stack.enter_context(reading.stored(path)) for path in place.files(folder)]
-            found = verify.verify(logs, keyfile.public_key(folder / keyfile.FOLDER / "ledger.pub"))
+            paths = [*place.files(folder), *place.sealed(folder)]
+            logs = [stack.enter_context(reading.stored(path)) for path in paths]
+            found = chain.verify_all(logs, keyfile.public_key(folder / keyfile.FOLDER / "ledger.pub"))
         summaries += found.logs
         faults += found.faults
     return verify.Report(tuple(summaries), tuple(faults))

@@ -87,7 +87,7 @@ def calls(route: str, content: bytes) -> list[tuple[str, Any, str]]:
 
 def contents(dirs: Sequence[Path], entry: Mapping[str, Any]) -> dict[str, bytes]:
     """What is left of the contents of an entry, by name."""
-    for path in dict.fromkeys(one for data_dir in dirs for one in place.logs(data_dir)):
+    for path in dict.fromkeys(one for data_dir in dirs for one in place.all_logs(data_dir)):
         with reading.stored(path) as log:
             if log.origin == entry["log"]:
                 asked = "SELECT name, content FROM ledger_contents WHERE log=? AND at=?"

@@ -81,7 +81,7 @@ def counted(dirs: Sequence[Path], period: Period, end_s: int) -> Counted:
     """Count the decisions of a period, in bars that end at `end_s`."""
     begin = end_s - period.bars * period.bar_s
     every, clauses, cut = [Counter[str]() for _ in range(period.bars)], dict[str, list[Counter[str]]](), False
-    for path in dict.fromkeys(one for data_dir in dirs for one in place.logs(data_dir)):
+    for path in dict.fromkeys(one for data_dir in dirs for one in place.all_logs(data_dir)):
         read = 0
         for entry in _since(path, timestamp(begin * 1_000_000)):
             read += 1
