@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from bylaw.errors import StoreError
 from bylaw.serve.lookout import OtelAt
 
 if TYPE_CHECKING:  # the exporter's package is an extra
@@ -171,11 +170,3 @@ def _span(resource: "Resource", began_ns: int, ended_ns: int, parent: bytes, sta
         start_time=began_ns,
         end_time=ended_ns,
     )
-
-
-def secret(at: OtelAt, environment: Mapping[str, str]) -> str:
-    """The key for the collector; raises StoreError where its variable is empty."""
-    key = environment.get(at.key_env, "") if at.key_env else ""
-    if at.key_env and not key:
-        raise StoreError(f"the environment variable {at.key_env} is empty", "Set it to the key of the collector.")
-    return key

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from bylaw.ledger.writer import Ledger
 from bylaw.serve.gate import Gate
-from bylaw.serve.lookout import Lookout
-from bylaw.serve.sampling import Sampling
-from bylaw.serve.spans import Spans, secret
+from bylaw.serve.lookout import Lookout, secret
 from bylaw.serve.tally import Tally
 from bylaw.serve.wiring import Wiring, judge_apart
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # spans and samples load where they are asked for: each costs memory at rest
     from bylaw.serve.gateway import Begun
+    from bylaw.serve.sampling import Sampling
+    from bylaw.serve.spans import Spans
 
 PASSED_ON: Final = "passed on"  # how a route on which nothing is said is counted
 
@@ -26,8 +26,8 @@ class Watchers:
 
     lookout: Lookout = field(default_factory=Lookout)
     tally: Tally = field(default_factory=Tally)
-    spans: Spans | None = None
-    sampling: Sampling | None = None
+    spans: "Spans | None" = None
+    sampling: "Sampling | None" = None
 
     def ended(self, begun: "Begun", lasted_s: float) -> None:
         """A request on a model route has ended."""
@@ -53,9 +53,13 @@ def begun(wiring: Wiring, gates: Iterable[Gate], say: Callable[[str, str], objec
         if isinstance(gate.recorder, Ledger):
             gate.recorder.seen = made.tally.entry
     if lookout.otel is not None:
+        from bylaw.serve.spans import Spans  # noqa: PLC0415  # see above
+
         made.spans = Spans(lookout.otel, secret(lookout.otel, os.environ), say)
         stack.callback(made.spans.close)
     if lookout.sampling is not None:
+        from bylaw.serve.sampling import Sampling  # noqa: PLC0415  # see above
+
         judges = judge_apart(wiring, lookout.sampling.calls_a_day)
         stack.callback(judges.close)
         made.sampling = Sampling(lookout.sampling, judges.rails_of, say)
