@@ -57,7 +57,8 @@ class Child:
             raise Rpc(ENDED, "the server has ended" if self.ended.done() else "the server has too much to do")
         self._next += 1
         ours, theirs = self._next, getattr(client, "request", None)
-        future = self._waiting[ours] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[JsonMap] = asyncio.get_running_loop().create_future()
+        self._waiting[ours] = future
         if theirs is not None:
             self._ours[theirs] = ours
         try:
