@@ -140,7 +140,8 @@ class Rigged:
     def call(self, tool: str, args: dict[str, Any], user: User | None = None, line: Line | None = None, **more: Any) -> dict[str, Any]:
         """The answer to one call: its result, or its error."""
         said = self.ask("tools/call", {"name": tool, "arguments": args, **more}, user, line)
-        return said.get("result") or said["error"]
+        found: dict[str, Any] = said.get("result") or said["error"]
+        return found
 
     def consented(self, tool: str, args: dict[str, Any], answer: dict[str, Any], line: Line | None = None) -> dict[str, Any]:
         """A call, the question that comes back, and the call again with the user's answer."""
