@@ -2,6 +2,7 @@
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.serve.mcp_rig import OTHER, YES, lined, policy, text
 from tests.serve.rig import law
 
 LARGE = {"order": 2, "amount": 500.0}
-BACK = {"inputResponses": {"bylaw-approval": YES}}
+BACK: dict[str, Any] = {"inputResponses": {"bylaw-approval": YES}}
 
 
 def test_a_state_that_was_used_is_refused(tmp_path: Path) -> None:

@@ -109,7 +109,8 @@ def test_any_text_crosses_a_header_whole(value: str) -> None:
 
 
 def test_who_takes_forms_says_so() -> None:
-    said = [takes_forms(one) for one in ({"elicitation": {}}, {"elicitation": {"form": {}}}, {"elicitation": {"url": {}}}, {}, None)]
+    kinds: tuple[Any, ...] = ({"elicitation": {}}, {"elicitation": {"form": {}}}, {"elicitation": {"url": {}}}, {}, None)
+    said = [takes_forms(one) for one in kinds]
 
     assert said == [True, True, False, False, False]
 
