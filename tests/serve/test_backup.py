@@ -4,9 +4,11 @@ import json
 import shutil
 import sqlite3
 import stat
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,15 @@ from bylaw.govern import keys, stops
 from bylaw.govern.approvals import Approvals
 from bylaw.govern.keys import Grant
 from bylaw.govern.quorum import Person
-from bylaw.ledger import place, rotation
+from bylaw.ledger import place, roots, rotation
 from bylaw.ledger.writer import Ledger, Settings
 from bylaw.serve import backup, restore
+from bylaw.serve.keeping import Keeping
 from bylaw.store import copying, database
 from bylaw.store.approval_rows import Approval
 from bylaw.types import Decision, Need
+from tests.serve import killing
+from tests.serve.rig import post
 from tests.store import postgres
 
 LEAD = Person("lena", ("lead",))
@@ -113,13 +118,15 @@ def test_a_backup_under_writing_load_comes_back_with_all_that_had_been_done(
         found = {one.id: one.state for one in approvals.find(limit=100_000)}
         stopped = [one.id for one in stops.active(opened)]
         holder = keys.holder(opened, before["secret"])
-    with sqlite3.connect(place.sealed(tmp_path / "back")[0]) as db:
-        leaves = b"".join(row[0] for row in db.execute("SELECT leaf FROM ledger_leaves"))
+    with sqlite3.connect(place.sealed(tmp_path / "back")[0]) as db, sqlite3.connect(place.logs(tmp_path / "back")[0]) as new:
+        leaves, told = (b"".join(row[0] for row in one.execute("SELECT leaf FROM ledger_leaves")) for one in (db, new))
     db.close()
+    new.close()
 
     assert (code, done.report.good, "all holds" in said, made.quiet, made.with_key) == (0, True, True, False, False)
     assert (found[before["waits"]], found[before["given"]], done.ended) == ("pending", "expired", 1)
     assert (stopped, holder is not None) == ([before["stop"]], True)
+    assert f'{{"approvals":["{before["given"]}"],"step":"ended"}}'.encode() in told
     # The store was copied after the ledger, so that it may know of requests whose records are lost; never the other way round.
     assert all(f'"approval":"{one}"'.encode() in leaves for one in (before["waits"], before["given"]))
     assert (later.index > max(one.entries for one in done.report.logs), b'"session":"after"' in leaves) == (True, False)
@@ -259,3 +266,60 @@ def test_a_stopped_gateway_moves_with_its_key_and_goes_on_in_its_logs(tmp_path: 
     assert (busy.quiet, made.quiet, done.went_on, given) == (False, True, True, "approved")
     assert log.rpartition("/")[2] == place.logs(tmp_path / "data")[0].stem
     assert whole == [0, 0]
+
+
+def test_what_was_restored_is_backed_up_and_restored_again_with_its_joined_logs(tmp_path: Path) -> None:
+    filled(tmp_path / "one")
+    for at, (here, there) in enumerate((("one", "two"), ("two", "three"))):
+        roots.join(tmp_path / here)
+        backup.backup(tmp_path / here, "", tmp_path / f"out{at}")
+        done = restore.restore(tmp_path / f"out{at}", tmp_path / there)
+        with working(tmp_path / there) as (_, _, ledger):
+            ledger.append({"kind": "decision"})
+    entries = sum(one.entries for one in done.report.logs)
+
+    assert (done.report.good, len(place.sealed(tmp_path / "three"))) == (True, 4)
+    assert cli.run(["ledger", "verify", "--data-dir", str(tmp_path / "three")]) == 0
+    assert entries == 11
+
+
+def test_retention_goes_on_in_logs_that_nobody_writes_to_any_more(tmp_path: Path) -> None:
+    with working(tmp_path / "data") as (approvals, _, ledger), writing(approvals, ledger):
+        ledger.append({"kind": "decision", "contents": {"input": "what somebody wrote"}})
+    rotation.rotate(tmp_path / "data")
+    with working(tmp_path / "data") as (approvals, _, ledger):
+        gone = Keeping(tmp_path / "data", ledger, approvals, 30, lambda: time.time() + 31 * 86_400).run()
+    left = b"what somebody wrote" in place.sealed(tmp_path / "data")[0].read_bytes()
+
+    assert (gone > 0, left) == (True, False)
+    assert cli.run(["ledger", "verify", "--data-dir", str(tmp_path / "data")]) == 0
+
+
+@pytest.mark.slow
+def test_a_gateway_that_is_lost_starts_again_from_the_backup_that_was_taken_while_it_ran(tmp_path: Path) -> None:
+    folder, data = killing.policy(tmp_path / "policy"), tmp_path / "data"
+    before = filled(data)
+    with ExitStack() as stack:
+        upstream = stack.enter_context(killing.model())
+        first = killing.start(folder, data, upstream)
+        stop, clients = threading.Event(), killing.Clients(before["secret"], iter(range(10**9)))
+        threads = clients.load(first.url, stop, 3)
+        time.sleep(1.0)
+        line = killing.command("backup", str(tmp_path / "out"), "--data-dir", str(data))
+        done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=killing.ROOT, env=killing.environment())
+        first.kill()
+        stop.set()
+        for thread in threads:
+            thread.join()
+        shutil.rmtree(data)
+        back = restore.restore(tmp_path / "out", data)
+        second = killing.start(folder, data, upstream)
+        lead = {"authorization": f"Bearer {before['secret']}"}
+        again = post(f"{second.url}/api/approvals/{before['waits']}/approve", b'{"reason": "seen"}', headers=lead)
+        stopped = [one["scope"] for one in json.loads(post(f"{second.url}/api/stop", method="GET").body)["stops"]]
+        asked_at = post(f"{second.url}/v1/chat/completions", b'{"model": "m", "messages": [{"role": "user", "content": "say 1"}]}')
+        second.kill()
+
+    assert (done.returncode, "while somebody was writing" in done.stdout, back.report.good) == (0, True, True)
+    assert (again.status, stopped, asked_at.headers["x-bylaw-decision"]) == (200, ["tool:refund"], "allow")
+    assert killing.verified(data) == ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from bylaw.errors import LedgerError
 from bylaw.ledger import chain, keyfile, place, reading, sealed
@@ -26,6 +26,7 @@ from bylaw.store.approval_tables import APPROVALS
 from bylaw.store.clock import Clock
 
 BY: Final = "restore"
+AT_ONCE: Final = 500  # approvals that one entry names
 SAID: Final = "It was approved before a backup that was restored, and may have been used since. Ask again."
 
 
@@ -58,7 +59,7 @@ def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...
                 f"{folder}: {report.faults[0].log}: {report.faults[0].message}", "Leave out --go-on: its logs cannot be gone on with."
             )
         copying.read(folder / backup.STORE, store or aside / database.DEFAULT.name)
-        ended = 0 if go_on else _end_given(store or aside / database.DEFAULT.name)
+        ended = 0 if go_on else _end_given(store or aside / database.DEFAULT.name, aside)
         if data_dir.exists():
             data_dir.rmdir()
         aside.rename(data_dir)
@@ -92,10 +93,15 @@ def _verified(data_dir: Path, notes: tuple[str, ...]) -> Report:
         return chain.verify_all(logs, keyfile.public_key(data_dir / keyfile.FOLDER / "ledger.pub"), notes)
 
 
-def _end_given(store: str | Path) -> int:
-    """End approvals that were given and not used; how many."""
+def _end_given(store: str | Path, data_dir: Path) -> int:
+    """End approvals that were given and not used, and record which; how many."""
+    given = APPROVALS.c.state == "approved"
     with closing(database.open(store)) as opened, opened.writing() as connection:
         now = clocks.read(connection, Clock())
-        given = APPROVALS.c.state == "approved"
+        ids = sorted(connection.execute(select(APPROVALS.c.id).where(given)).scalars())
         ends = {"state": "expired", "ended_by": BY, "ended_at": now, "said": SAID, "live_call": None, "revision": APPROVALS.c.revision + 1}
-        return int(connection.execute(update(APPROVALS).where(given).values(**ends)).rowcount)
+        connection.execute(update(APPROVALS).where(given).values(**ends))
+    with Ledger(data_dir) as ledger:
+        for at in range(0, len(ids), AT_ONCE):
+            ledger.append({"kind": chain.RESTORE, "principal": BY, "facts": {"step": "ended", "approvals": ids[at : at + AT_ONCE]}})
+    return len(ids)
