@@ -4,6 +4,9 @@ The best of 3 starts, in a data directory that has been served from before; the 
 shown beside it; and what processor time a start takes, for when the machine is busy. The policy is the example `refunds`, whose rails look
 for card numbers in answers and for planted orders in what tools say. The texts are pieces of this repository's own files, each what a tool
 said in a request of its own; the upstream says the same to all.
+
+Packages that only our checks need change what others load (uvicorn and typer take watchfiles and pydantic where they find them), so a clean
+figure wants an environment that holds `bylaw[serve]` alone: name its folder in $BYLAW_SERVE. Without it this environment is measured.
 """
 
 import asyncio
@@ -31,7 +34,17 @@ ROOT: Final = Path(__file__).parents[1]
 def served(upstream: str, data: Path) -> tuple[subprocess.Popen[str], str, float]:
     """A gateway, its address, and the seconds until it was ready."""
     began = time.perf_counter()
-    line = [sys.executable, "-m", "bylaw", "serve", "--policy", str(ROOT / "policies" / "refunds"), "--upstream", upstream]
+    alone = os.environ.get("BYLAW_SERVE", "")
+    line = [
+        f"{alone}/bin/python" if alone else sys.executable,
+        "-m",
+        "bylaw",
+        "serve",
+        "--policy",
+        str(ROOT / "policies" / "refunds"),
+        "--upstream",
+        upstream,
+    ]
     process = subprocess.Popen([*line, "--port", "0", "--data-dir", str(data)], stdout=subprocess.PIPE, text=True)
     told = next((said for said in process.stdout or () if "listening on" in said), "")
     if not told:

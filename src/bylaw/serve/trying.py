@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sqlalchemy import Connection
 
@@ -23,16 +23,18 @@ from bylaw.govern import canary
 from bylaw.govern.replaying import CHANGES, Replay
 from bylaw.ledger import place, reading
 from bylaw.ledger.writer import Ledger
-from bylaw.serve import bundle, replay, trials
+from bylaw.serve import bundle, trials
 from bylaw.serve import live as lives
 from bylaw.serve.gate import Gate
 from bylaw.serve.live import InForce, Live, Record
-from bylaw.serve.replay import Again, Recorded
 from bylaw.serve.trials import Standing
 from bylaw.store import policy_rows, trial_rows
 from bylaw.store.policy_rows import Activation
 from bylaw.store.trial_rows import Count, Trial
 from bylaw.store.watching import Watch
+
+if TYPE_CHECKING:  # loaded with the first trial: most gateways have none
+    from bylaw.serve.replay import Again, Recorded
 
 POLL_S: Final = 0.25
 MADE: Final = "made"  # the step of an appeal that counts; see `govern.appeals`
@@ -72,8 +74,10 @@ class Tail:
         with reading.stored(self.path) as log:
             self.at = max((at for at, _ in log.last(1)), default=-1)
 
-    def read(self, contents: bool) -> list[Recorded]:
+    def read(self, contents: bool) -> "list[Recorded]":
         """What has come since, at most a batch."""
+        from bylaw.serve.replay import Recorded  # noqa: PLC0415  # see above
+
         with reading.stored(self.path) as log:
             found = []
             for at, leaf in log.after(self.at, BATCH):
@@ -92,7 +96,7 @@ class Reading(Protocol):
 
     contents: bool  # whether they are needed
 
-    def take(self, tail: Tail, found: Sequence[Recorded]) -> None:
+    def take(self, tail: Tail, found: "Sequence[Recorded]") -> None:
         """Count entries."""
 
 
@@ -104,7 +108,7 @@ class CanaryReading:
     terms: canary.Terms
     contents: bool = False
 
-    def take(self, tail: Tail, found: Sequence[Recorded]) -> None:
+    def take(self, tail: Tail, found: "Sequence[Recorded]") -> None:
         """Count entries."""
         sides = {self.trial.digest: trials.CANDIDATE, self.trial.baseline: trials.BASELINE}
         for one in found:
@@ -123,10 +127,10 @@ class CanaryReading:
 class ShadowReading:
     """Decides again what was recorded, and counts what would have been."""
 
-    again: Again
+    again: "Again"
     contents: bool = True
 
-    def take(self, tail: Tail, found: Sequence[Recorded]) -> None:
+    def take(self, tail: Tail, found: "Sequence[Recorded]") -> None:
         """Count entries."""
         report = Replay(self.again.candidate.made.digest, 1)
         asyncio.run(self._all(found, report))
@@ -140,7 +144,7 @@ class ShadowReading:
                     example = report.examples[clause, kind][0].case.record
                     tail.add(f"{clause}|{kind}", Count(kinds[kind], 0, example))
 
-    async def _all(self, found: Sequence[Recorded], report: Replay) -> None:
+    async def _all(self, found: "Sequence[Recorded]", report: Replay) -> None:
         for one in found:
             await self.again.count(one, report)
 
@@ -228,15 +232,17 @@ class Trying:
                 if one.id in [other.id for other in self._running]:  # it may have ended while it was made ready
                     self._live.share = Share(one.id, made, one.baseline, canary.taking(terms, one.digest))
             else:
-                self._open[one.id] = Open(one, ShadowReading(Again(self._candidate(one))), tails)
+                self._open[one.id] = Open(one, ShadowReading(self._again(one)), tails)
         except StoreError:
             raise  # tried again
         except BylawError as error:
             trials.ended(self._store, self._record, one, "rolled_back", f"it cannot be made ready: {error.what}")
 
-    def _candidate(self, one: Trial) -> replay.Candidate:
+    def _again(self, one: Trial) -> "Again":
+        from bylaw.serve import replay  # noqa: PLC0415  # see above
+
         with bundle.unpacked(policy_rows.files(self._store, one.content)) as folder:
-            return replay.candidate(folder, round(self._clock() * 1_000_000), self._live.rails_of)
+            return replay.Again(replay.candidate(folder, round(self._clock() * 1_000_000), self._live.rails_of))
 
     def _read(self, one: Open) -> bool:
         busy = False
