@@ -226,3 +226,20 @@ def test_a_log_of_a_stranger_explains_no_deletion_unseen(tmp_path: Path) -> None
     shutil.copy(place.logs(stranger)[0], tmp_path / place.FOLDER)
 
     assert "forged: nothing that" in said(checked(tmp_path))
+
+
+def test_gateways_that_share_a_key_exchange_it_for_the_same_one(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    fill(one)
+    keyfile.put(two, keyfile.signing_key(one))
+    fill(two)
+    first = rotation.rotate(one)
+    second = rotation.rotate(two, one / "keys" / "ledger.key")
+    with pytest.raises(LedgerError, match="is the key that signs here"):
+        rotation.rotate(two, one / "keys" / "ledger.key")
+    with pytest.raises(LedgerError, match="no key there"):
+        rotation.rotate(two, tmp_path / "none")
+
+    assert (second.new, first.old) == (first.new, second.old)
+    assert [said(checked(where, first.old)) for where in (one, two)] == ["", ""]
+    assert not (two / "rotating").exists()

@@ -200,11 +200,15 @@ def ledger_join(data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:
 
 
 @app.command("rotate-key")
-def ledger_rotate_key(data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:
+def ledger_rotate_key(
+    to: Annotated[Path | None, typer.Option(metavar="KEYFILE", help="The key another gateway has now.", show_default="a new one")] = None,
+    data_dir: DataDir = DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
     """Exchange the key that signs. Old logs end with the new key's name, a new log begins with theirs. Only while nothing is served."""
     from bylaw.ledger import rotation  # noqa: PLC0415  # see `cli`
 
-    done = rotation.rotate(data_dir)
+    done = rotation.rotate(data_dir, to)
     if as_json:
         say_json({"old": str(done.old), "new": str(done.new), "logs": done.logs})
     else:

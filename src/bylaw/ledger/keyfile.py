@@ -24,17 +24,30 @@ def signing_key(data_dir: Path) -> SigningKey:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists() and not path.is_symlink():
         _create(path, new_key().text() + "\n")
+    key = read_private(path)
+    public = folder / "ledger.pub"
+    if not public.exists():
+        _create(public, f"{key.public}\n", mode=0o644)
+    return key
+
+
+def read_private(path: Path) -> SigningKey:
+    """A private key out of its file; raises LedgerError where there is none, or where others can read it."""
+    if not path.exists() and not path.is_symlink():
+        raise LedgerError(f"{path}: no key there", "Name keys/ledger.key of a data directory.")
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_KEY_BYTES:
         raise LedgerError(f"{path} is no plain key file", "Remove what stands there, or put the key back from a backup.")
     if found.st_mode & 0o077 or found.st_uid not in {os.geteuid(), 0}:
         hint = f"Whoever read it can sign. If nobody did: chmod 600 {path}"
         raise LedgerError(f"{path} is open to others (mode {stat.S_IMODE(found.st_mode):03o})", hint)
-    key = read_signing_key(_text(path))
-    public = folder / "ledger.pub"
-    if not public.exists():
-        _create(public, f"{key.public}\n", mode=0o644)
-    return key
+    return read_signing_key(_text(path))
+
+
+def put(data_dir: Path, key: SigningKey) -> None:
+    """A key at its place in a data directory that has none."""
+    (data_dir / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
+    _create(data_dir / FOLDER / "ledger.key", key.text() + "\n")
 
 
 def public_key(source: str | Path) -> PublicKey:

@@ -30,12 +30,19 @@ class Rotated(NamedTuple):
     logs: int  # of the old key
 
 
-def rotate(data_dir: Path) -> Rotated:
-    """Exchange the key; raises LedgerError where a log is being written to, and then changes nothing."""
+def rotate(data_dir: Path, to: Path | None = None) -> Rotated:
+    """Exchange the key for a new one, or for the one that lies in `to`; raises LedgerError where a log is being written to, or the key is
+    no other, and then changes nothing.
+    """
     if not place.files(data_dir) and not (data_dir / place.ROTATING).exists():
         raise LedgerError(f"{data_dir}: no ledger there", "Name the data directory with --data-dir.")
     aside, began = data_dir / place.ROTATING, not (data_dir / place.ROTATING).exists()
+    given = keyfile.read_private(to) if to and not (aside / OLD).exists() else None
+    if given and given.public == keyfile.signing_key(data_dir).public:
+        raise LedgerError(f"{to} is the key that signs here", "Name another one, or none.")
     aside.mkdir(mode=0o700, exist_ok=True)
+    if given:
+        keyfile.put(aside, given)
     old, new = _keys(data_dir, aside)
     if keyfile.signing_key(data_dir).public == old:
         try:
