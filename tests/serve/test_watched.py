@@ -1,5 +1,6 @@
 """How a gateway is watched: metrics and spans tell what happened, and nothing that happens hangs on them."""
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from bylaw.serve.gateway import Begun
 from bylaw.serve.lookout import FindingsFrom, Lookout, OtelAt
 from bylaw.serve.spans import Spans
 from bylaw.serve.start import Process, Setting, prepare
+from bylaw.serve.tallies import Sharing
+from bylaw.serve.tallies import written as written_down
 from bylaw.serve.tally import MAX_LABELS, OTHER, Tally
 from bylaw.serve.wiring import HookAt, MailAt, Wiring
 from bylaw.store import database
@@ -107,6 +110,33 @@ def test_counts_add_up_and_labels_stay_bounded(clauses: list[str]) -> None:
     assert sum(tally.clauses.by.values()) == len(clauses) == tally.undecided
     assert len(tally.requests.by) == MAX_LABELS + 1
     assert tally.requests.by[(OTHER, OTHER)] == 3
+
+
+def test_a_scrape_tells_what_the_other_workers_have_counted(tmp_path: Path) -> None:
+    other, gone = Tally(), Tally()
+    for tally in (other, gone):
+        tally.entry({"kind": "decision", "decision": "block", "surface": "input", "clauses": ("a.b",)})
+        tally.request("/v1/messages", 200, 0.02)
+    sharing = Sharing(other, tmp_path, "w2")
+    until((tmp_path / "metrics" / "w2.json").exists)
+    (tmp_path / "metrics" / "w3.json").write_text(written_down(gone))
+    os.utime(tmp_path / "metrics" / "w3.json", (1, 1))
+    (tmp_path / "metrics" / "w4.json").write_text("{half a")
+    with watched(tmp_path) as served:
+        served.speaker.replies.append(saying("Hello."))
+        served.ask()
+        found = samples(served)
+    sharing.close()
+
+    assert found["bylaw_decisions_total"] == {
+        (("effect", "allow"), ("surface", "output")): 1,
+        (("effect", "block"), ("surface", "input")): 1,
+    }
+    assert set(found["bylaw_requests_total"]) == {
+        (("route", "/v1/chat/completions"), ("status", "200")),
+        (("route", "/v1/messages"), ("status", "200")),
+    }
+    assert not (tmp_path / "metrics" / "w2.json").exists()
 
 
 # ---- The file --------------------------------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
 """`/metrics`: what a process has counted and how it stands, in Prometheus' text format. The library loads when somebody first scrapes.
 
-Each process answers for itself, under the label `process` (its ledger's log): with `--workers` a scrape reaches one of them. The numbers
-are read out of `tally` at the scrape; nothing here is on the way of a request.
+Every number has the label `process` (its ledger's log). With `--workers` a scrape reaches one of them, which adds what the others have
+counted (`tallies`); gauges are those of the process that answers. Nothing here is on the way of a request.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +15,7 @@ from starlette.responses import Response
 from bylaw.govern import stops as emergency
 from bylaw.govern.keys import ADMIN
 from bylaw.ledger.writer import Ledger
+from bylaw.serve import tallies
 from bylaw.serve.desk import HEADERS, Desk, headers, later, query
 from bylaw.serve.door import NotIn
 from bylaw.serve.tally import BOUNDS_S, Count, Tally
@@ -55,7 +56,9 @@ def _written(desk: Desk) -> bytes:
     from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415  # 13 MB and 0.2 s that most processes never need
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(lambda: list(families(desk.watching.tally, standing(desk), desk.ledger.log.rpartition("/")[2]))))
+    process = desk.ledger.log.rpartition("/")[2]
+    counted = {process: desk.watching.tally, **tallies.others(desk.data_dir, process)}
+    registry.register(_Collected(lambda: list(families(counted, standing(desk), process))))
     return generate_latest(registry)
 
 
@@ -87,19 +90,18 @@ def standing(desk: Desk) -> Standing:
     )
 
 
-def families(tally: Tally, now: Standing, process: str) -> "Iterator[Metric]":
-    """Every metric there is, with the label `process`."""
+def families(tallied: Mapping[str, Tally], now: Standing, process: str) -> "Iterator[Metric]":
+    """Every metric there is: counts of all processes, gauges of this one."""
     from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily  # noqa: PLC0415  # as above
 
-    yield _counted(
-        "bylaw_decisions", "Decisions on the disk, by what was decided on what.", tally.decisions, ("effect", "surface"), process
-    )
-    yield _counted("bylaw_clause_decisions", "Clauses that decided.", tally.clauses, ("clause", "effect"), process)
-    yield _counted("bylaw_ledger_entries", "Entries on the disk.", tally.entries, ("kind",), process)
-    yield _counted("bylaw_steps", "Steps of approvals, appeals, policies, stops and findings.", tally.steps, ("kind", "step"), process)
-    yield _counted("bylaw_requests", "Requests on model routes that have ended.", tally.requests, ("route", "status"), process)
-    yield _number("bylaw_undecided_decisions", "Decisions in which a rule could not be decided.", tally.undecided, process)
-    yield _number("bylaw_ledger_commits", "Groups of entries committed.", now.ledger_commits, process)
+    yield _counted("bylaw_decisions", "Decisions on the disk, by what was decided on what.", tallied, "decisions", ("effect", "surface"))
+    yield _counted("bylaw_clause_decisions", "Clauses that decided.", tallied, "clauses", ("clause", "effect"))
+    yield _counted("bylaw_ledger_entries", "Entries on the disk.", tallied, "entries", ("kind",))
+    yield _counted("bylaw_steps", "Steps of approvals, appeals, policies, stops and findings.", tallied, "steps", ("kind", "step"))
+    yield _counted("bylaw_requests", "Requests on model routes that have ended.", tallied, "requests", ("route", "status"))
+    undecided = {name: tally.undecided for name, tally in tallied.items()}
+    yield _numbers("bylaw_undecided_decisions", "Decisions in which a rule could not be decided.", undecided)
+    yield _numbers("bylaw_ledger_commits", "Groups of entries committed.", {process: now.ledger_commits})
     gauges: list[tuple[str, str, Any]] = [
         ("bylaw_ledger_healthy", "1 where the ledger takes entries.", now.ledger_healthy),
         ("bylaw_store_readable", "1 where the store can be read.", now.store_readable),
@@ -122,23 +124,27 @@ def families(tally: Tally, now: Standing, process: str) -> "Iterator[Metric]":
     lasted = HistogramMetricFamily(
         "bylaw_request_seconds", "How long requests on model routes took, the model's time in it.", labels=("process",)
     )
-    buckets = [(str(bound), float(count)) for bound, count in zip((*BOUNDS_S, "+Inf"), accumulate(tally.lasted), strict=True)]
-    lasted.add_metric((process,), buckets, tally.lasted_s)
+    for name, tally in tallied.items():
+        buckets = [(str(bound), float(count)) for bound, count in zip((*BOUNDS_S, "+Inf"), accumulate(tally.lasted), strict=True)]
+        lasted.add_metric((name,), buckets, tally.lasted_s)
     yield lasted
 
 
-def _counted(name: str, says: str, count: Count, labels: tuple[str, ...], process: str) -> "Metric":
+def _counted(name: str, says: str, tallied: Mapping[str, Tally], which: str, labels: tuple[str, ...]) -> "Metric":
     from prometheus_client.metrics_core import CounterMetricFamily  # noqa: PLC0415  # as above
 
     made = CounterMetricFamily(name, says, labels=("process", *labels))
-    for values, number in list(count.by.items()):
-        made.add_metric((process, *values), float(number))
+    for process, tally in tallied.items():
+        count: Count = getattr(tally, which)
+        for values, number in list(count.by.items()):
+            made.add_metric((process, *values), float(number))
     return made
 
 
-def _number(name: str, says: str, number: int, process: str) -> "Metric":
+def _numbers(name: str, says: str, numbers: Mapping[str, int]) -> "Metric":
     from prometheus_client.metrics_core import CounterMetricFamily  # noqa: PLC0415  # as above
 
     made = CounterMetricFamily(name, says, labels=("process",))
-    made.add_metric((process,), float(number))
+    for process, number in numbers.items():
+        made.add_metric((process,), float(number))
     return made

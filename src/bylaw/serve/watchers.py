@@ -1,7 +1,7 @@
 """What watches one process: its counts, and its spans where there is somewhere to send them. It decides nothing; nothing waits for it."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -46,12 +46,17 @@ def checked(wiring: Wiring) -> None:
         secret(lookout.otel, os.environ)
 
 
-def begun(wiring: Wiring, gates: Iterable[Gate], say: Callable[[str, str], object], stack: AsyncExitStack) -> Watchers:
-    """Begin to watch these gates."""
+def begun(wiring: Wiring, gates: Sequence[Gate], say: Callable[[str, str], object], stack: AsyncExitStack, workers: int = 1) -> Watchers:
+    """Begin to watch these gates; the first is the gateway's own. So many workers share its data directory."""
     made, lookout = Watchers(wiring.lookout), wiring.lookout
     for gate in gates:
         if isinstance(gate.recorder, Ledger):
             gate.recorder.seen = made.tally.entry
+    own = gates[0]
+    if workers > 1 and own.data_dir is not None and isinstance(own.recorder, Ledger):
+        from bylaw.serve.tallies import Sharing  # noqa: PLC0415  # see above
+
+        stack.callback(Sharing(made.tally, own.data_dir, own.recorder.log.rpartition("/")[2]).close)
     if lookout.otel is not None:
         from bylaw.serve.spans import Spans  # noqa: PLC0415  # see above
 
