@@ -190,7 +190,7 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     gate.troubles, gate.appeals, gate.data_dir = wired.troubles.now, Appeals(store, ledger.append, ring=ring_for), setting.data_dir
     gate.talks = live.of_talk
     gate.regions = regional.opened(setting.regions, gate, ring_for, stack)
-    watching = watchers.begun(setting.wiring, (gate, *gate.regions.values()), wired.troubles.say, stack)
+    watching = watchers.begun(setting.wiring, (gate, *gate.regions.values()), wired.troubles.say, stack, setting.workers)
     stack.callback(trying.begun(live, ledger.append, (gate, *gate.regions.values()), None if setting.unsafe_watch else watch))
     budgets = _budgets(store, stack)
     door = Door(ring, setting.local, setting.workers, budgets=budgets, prices={one.name: one.price for one in setting.regions})
