@@ -27,9 +27,12 @@ class Count:
 
     def add(self, labels: Labels) -> None:
         """One more."""
-        if labels not in self.by and len(self.by) >= MAX_LABELS:
+        by = self.by
+        known = by.get(labels)
+        if known is None and len(by) >= MAX_LABELS:
             labels = (OTHER,) * len(labels)
-        self.by[labels] = self.by.get(labels, 0) + 1
+            known = by.get(labels)
+        by[labels] = 1 if known is None else known + 1
 
 
 class Tally:
@@ -44,7 +47,7 @@ class Tally:
 
     def entry(self, entry: Mapping[str, Any]) -> None:
         """A ledger's entry is on the disk."""
-        kind, facts = entry["kind"], entry.get("facts") or {}
+        kind, facts = entry["kind"], entry.get("facts")
         with self._lock:
             self.entries.add((kind,))
             if kind == "decision":
@@ -52,9 +55,9 @@ class Tally:
                 self.decisions.add((effect, entry.get("surface", "")))
                 for clause in entry.get("clauses", ()):
                     self.clauses.add((clause, effect))
-                if "undecided" in facts:
+                if facts and "undecided" in facts:
                     self.undecided += 1
-            elif isinstance(step := facts.get("step"), str):
+            elif facts and isinstance(step := facts.get("step"), str):
                 self.steps.add((kind, step))
 
     def request(self, path: str, status: int, lasted_s: float) -> None:
