@@ -91,6 +91,17 @@ def test_the_public_reports_only_where_the_operator_says_so_and_so_often(tmp_pat
     assert len(listed) == 3
 
 
+def test_where_a_finding_comes_from_follows_from_the_key(tmp_path: Path) -> None:
+    with watched(tmp_path) as served:
+        tester, user = served.key("tester", principal="tess"), served.key(principal="kim")
+        until(lambda: served.get("/api/findings", **user).status == 200)
+        sources = [orjson.loads(reported(served, {"said": "x"}, **key).body)["source"] for key in (tester, user, {})]
+        wrong_key = reported(served, {"said": "x"}, authorization="Bearer bylaw_no_such").status
+
+    assert sources == ["tester", "user", "user"]
+    assert wrong_key == 401
+
+
 def test_the_form_is_plain_html_that_runs_and_loads_nothing(tmp_path: Path) -> None:
     with watched(tmp_path, OPEN) as served:
         page = served.get("/report")
