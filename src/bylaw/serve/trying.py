@@ -170,9 +170,7 @@ class Trying:
         self._thread: threading.Thread | None = None
 
     def follow(self, watch: Watch) -> None:
-        """Take part, in a thread of its own."""
-        self._thread = threading.Thread(target=self._go_on, name="bylaw-trials", daemon=True)
-        self._thread.start()
+        """Take part, in a thread of its own from the first trial on."""
         watch.add(trial_rows.NAME, self._risen)
 
     def close(self) -> None:
@@ -189,6 +187,9 @@ class Trying:
         if share is not None and share.trial not in [one.id for one in self._running]:
             self._live.share = None
         self._wanted.set()
+        if self._running and self._thread is None and not self._closed:
+            self._thread = threading.Thread(target=self._go_on, name="bylaw-trials", daemon=True)
+            self._thread.start()
 
     def _go_on(self) -> None:
         busy = False
