@@ -25,6 +25,7 @@ from bylaw.serve.start import Process, Setting, prepare
 from bylaw.serve.tallies import Sharing
 from bylaw.serve.tallies import written as written_down
 from bylaw.serve.tally import MAX_LABELS, OTHER, Tally
+from bylaw.serve.watchers import Watchers
 from bylaw.serve.wiring import HookAt, MailAt, Wiring
 from bylaw.store import database
 from tests.serve.rig import serving, speaking, written
@@ -287,6 +288,26 @@ def test_an_empty_key_of_a_collector_stops_the_start(tmp_path: Path) -> None:
     )
     with pytest.raises(StoreError, match="NO_SUCH_KEY is empty"):
         prepare(setting, REFUNDS, "tester")
+
+
+class Broken(Spans):
+    """Spans with a fault of our own."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def ended(self, begun: Begun, lasted_s: float) -> None:
+        self.asked += 1
+        raise ValueError("a fault")
+
+
+def test_a_fault_in_watching_is_none_in_serving(caplog: pytest.LogCaptureFixture) -> None:
+    one = Watchers(spans=(broken := Broken()))
+    one.ended(Begun(nowhere, "/v1/messages", 200), 0.1)
+
+    assert broken.asked == 1
+    assert one.tally.requests.by == {("/v1/messages", "200"): 1}
+    assert "could not be watched" in caplog.text
 
 
 # ---- What is down ----------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What watches one process: its counts, and its spans where there is somewhere to send them. It decides nothing; nothing waits for it."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # spans and samples load where they are asked for: each costs
     from bylaw.serve.sampling import Sampling
     from bylaw.serve.spans import Spans
 
+LOG: Final = logging.getLogger(__name__)
 PASSED_ON: Final = "passed on"  # how a route on which nothing is said is counted
 
 
@@ -32,10 +34,13 @@ class Watchers:
     def ended(self, begun: "Begun", lasted_s: float) -> None:
         """A request on a model route has ended."""
         self.tally.request(begun.path, begun.status, lasted_s)
-        if self.spans is not None and begun.path != PASSED_ON:
-            self.spans.ended(begun, lasted_s)
-        if self.sampling is not None:
-            self.sampling.ended(begun)
+        try:
+            if self.spans is not None and begun.path != PASSED_ON:
+                self.spans.ended(begun, lasted_s)
+            if self.sampling is not None:
+                self.sampling.ended(begun)
+        except Exception:  # the answer has left; a fault in watching must not become one in serving
+            LOG.exception("a request could not be watched")
 
 
 def checked(wiring: Wiring) -> None:
