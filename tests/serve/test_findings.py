@@ -168,17 +168,18 @@ def test_what_cannot_be_recorded_is_not_taken_and_nobody_is_overtaken(url: str) 
     untouched = findings.get(made.id)
 
     def race(entry: Any) -> object:
-        return findings.triage(made.id, ANN, Change(state="rejected"))
+        return findings.triage(made.id, ANN, Change(state="rejected", note="spam of kim"))
 
     late = Findings(store, race).triage(made.id, ANN, Change(state="triaged"))
     gone = findings.forget(made.id, ANN)
+    notes = [one.note for one in findings.history(made.id)]
     store.close()
 
     assert untouched == made
     assert isinstance(late, NotTaken)
     assert late.why == "changed"
     assert isinstance(gone, Found)
-    assert (gone.state, gone.said) == ("rejected", "")
+    assert (gone.state, gone.said, notes) == ("rejected", "", ["", ""])
 
 
 @pytest.fixture

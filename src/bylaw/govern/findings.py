@@ -40,6 +40,7 @@ MAX_TEXT: Final = 8_000  # characters of each text of a report
 MAX_SHORT: Final = 200
 HOUR_MS: Final = 3_600_000
 GIVEN: Final = ("clause", "severity", "assignee", "duplicate_of", "disclose_on")
+FORGOTTEN: Final = "forgotten"
 DISCLOSE_DAYS: Final = 90  # after a report, where nobody says otherwise
 ID: Final = re.compile(r"[0-9a-f]{32}")
 CLAUSE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")  # what stays in the ledger is no free text
@@ -172,13 +173,13 @@ class Findings:
         return self._take(found, after, person.id, "triaged", told, plain(change.note))
 
     def forget(self, finding: str, person: Person) -> Found | NotTaken:
-        """Delete what people wrote, here. In the ledger, contents go by retention and erasure."""
+        """Delete what people wrote, here, notes too. In the ledger, contents go by retention and erasure."""
         found = self.get(finding)
         if found is None or not reviews(person, found):
             return NotTaken("unknown_id", "there is no such finding, or it is not yours to forget")
         now = clocks.now(self._store, self._clock)
         after = replace(found, revision=found.revision + 1, changed_at=now, said="", prompt="", reply="", contact="")
-        return self._take(found, after, person.id, "forgotten", rows.changes(found, after), "")
+        return self._take(found, after, person.id, FORGOTTEN, rows.changes(found, after), "")
 
     def get(self, finding: str) -> Found | None:
         """One finding."""
@@ -207,6 +208,8 @@ class Findings:
         self._record(entry(after, step, by, told, {"note": note} if note else {}))
         with self._store.writing() as connection:
             taken = rows.swap(connection, found, after, by, note)
+            if taken and step == FORGOTTEN:
+                rows.forget_notes(connection, found.id)
         return after if taken else NotTaken("changed", "somebody else has just changed it; look again")
 
 

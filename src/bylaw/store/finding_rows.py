@@ -81,6 +81,11 @@ def swap(connection: Connection, before: Found, after: Found, by: str, note: str
     return True
 
 
+def forget_notes(connection: Connection, finding: str) -> None:
+    """Delete what reviewers noted."""
+    connection.execute(update(STEPS).where(STEPS.c.finding == finding).values(note=""))
+
+
 def changes(before: Found, after: Found) -> dict[str, list[str]]:
     """What became what; of texts only that they went."""
     old, new = asdict(before), asdict(after)
