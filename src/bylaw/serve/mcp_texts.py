@@ -1,10 +1,11 @@
 """Every text in an MCP message: gathered, so that it is judged as one, and each finding cut out where it stands.
 
 A result is content, structured content, messages, descriptions: any string in it may be read by a model. So all strings are judged
-together, names of fields too, in the order in which they stand; only what is no text (base64 of images, sound and blobs) is left
-out, and is named as media that no rail can look into.
+together, names of fields too, in the order in which they stand; only what is no text (base64 of images, sound and blobs, where the
+protocol has them) is left out. All that is called an image, a sound or a blob is named as media that no rail can look into.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
@@ -15,6 +16,8 @@ from bylaw.types import Hit
 
 BETWEEN: Final = "\n"
 MEDIA: Final = frozenset({"image", "audio"})  # kinds of content whose `data` no rail can read
+FREE: Final = frozenset({"structuredContent", "_meta", "arguments", "annotations"})  # below these the protocol gives nothing a meaning
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_\-\r\n]*+=*+[\r\n]*+")
 _WORDS: Final = (
     "2.0 text image audio resource resource_link complete input_required user assistant object string number integer boolean array "
     "application/json text/plain"
@@ -93,17 +96,25 @@ def _texts(value: Any, path: Path, media: list[str]) -> Iterator[Piece]:
             yield Piece(path, value)
     elif isinstance(value, Mapping):
         kind = value.get("type")
-        binary = "data" if kind in MEDIA else "blob"
+        binary = "data" if isinstance(kind, str) and kind in MEDIA else "blob"
         if isinstance(value.get(binary), str):
             media.append(str(kind) if binary == "data" else "blob")
         for name, item in value.items():
-            if (name == binary and isinstance(item, str)) or (isinstance(item, str) and item in WORDS):
-                continue
             if name not in PLAIN:
                 yield Piece((), name)
+            if isinstance(item, str) and (item in WORDS or (name == binary and _no_text(name, item, path))):
+                continue
             yield from _texts(item, (*path, name), media)
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _texts(item, (*path, index), media)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield Piece((), str(value))
+
+
+def _no_text(name: str, item: str, path: Path) -> bool:
+    """Whether this is base64 at a place where the protocol has it: whoever reads the message does not read it as text."""
+    last, before = (None, None, *path)[-1], (None, None, *path)[-2]
+    listed = before if isinstance(last, int) else None
+    placed = "content" in (last, listed) if name == "data" else last == "resource" or listed == "contents"
+    return placed and FREE.isdisjoint(path) and _BASE64.fullmatch(item) is not None
