@@ -84,7 +84,9 @@ def test_the_public_reports_only_where_the_operator_says_so_and_so_often(tmp_pat
         filled = post(f"{served.url}/report", "said=It+swore+again.&prompt=Hello&contact=", headers=PAGE)
         late = post(f"{served.url}/report", "said=More.", headers=PAGE)
         listed = orjson.loads(served.get("/api/findings").body)["findings"]
+        wrong_key = post(f"{served.url}/api/findings", body, headers={**PAGE, "x-api-key": "bylaw_no_such"}).status
 
+    assert wrong_key == 401
     assert closed == [403, 404]
     assert [one.status for one in (*opened, filled, late)] == [201, 201, 201, 429]
     assert {one["source"] for one in listed} == {"public"}

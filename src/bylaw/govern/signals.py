@@ -23,7 +23,9 @@ REFUSED: Final = ("block", "revise", "stop")
 MIN_NOW: Final = 10  # decisions in the window
 MIN_BEFORE: Final = 30  # decisions, calls or values in the history
 FAR: Final = 6.0
+FARTHEST: Final = 1e6  # as far as it is told
 MAD_SCALE: Final = 1.4826  # of a normal distribution: its standard deviation over its MAD
+MEAN_SCALE: Final = 1.2533  # the same over its mean deviation
 MIN_ANSWERS: Final = 20  # of one reviewer
 FAST_S: Final = 5.0  # median seconds from shown to answered
 NEARLY_ALL: Final = 0.95
@@ -50,6 +52,13 @@ class Answered(NamedTuple):
     yes: bool
     seconds: int | None  # from shown to answered; None: nobody knows
     seeded: bool  # the request was wrong on purpose
+
+
+class Spread(NamedTuple):
+    """Where values lie."""
+
+    middle: float
+    scale: float
 
 
 class Rate(NamedTuple):
@@ -170,12 +179,16 @@ def _far(seen: Sequence[Seen]) -> list[Signal]:
         for path, value in one.args.items() if not one.now else ():
             own[one.principal, one.tool, path].append(value)
             every[one.tool, path].append(value)
+    spreads: dict[int, Spread] = {}  # by the identity of a history: each is sorted once
     found: dict[str, Signal] = {}
     for one in seen:
         for path, value in one.args.items() if one.now else ():
             mine = own.get((one.principal, one.tool, path), [])
             history = mine if len(mine) >= MIN_BEFORE else every.get((one.tool, path), [])
-            if len(history) < MIN_BEFORE or (z := robust_z(value, history)) < FAR:
+            if len(history) < MIN_BEFORE:
+                continue
+            at = spreads.get(id(history)) or spreads.setdefault(id(history), spread(history))
+            if (z := robust_z(value, at)) < FAR:
                 continue
             whose = "its own" if history is mine else "everybody's"
             subject = f"{one.principal} calls {one.tool} with {path}"
@@ -184,14 +197,19 @@ def _far(seen: Sequence[Seen]) -> list[Signal]:
     return list(found.values())
 
 
-def robust_z(value: float, history: Sequence[float]) -> float:
-    """How far a value lies from the middle of others, in robust standard deviations; where they are all alike, 0 or without end."""
+def spread(history: Sequence[float]) -> Spread:
+    """The middle of values and their robust standard deviation; of values that are more than half alike, by the mean deviation."""
     middle = median(history)
     away = [abs(one - middle) for one in history]
-    scale = MAD_SCALE * median(away) or 1.2533 * sum(away) / len(away)  # more than half alike: by the mean deviation
-    if scale == 0:
-        return 0.0 if value == middle else float("inf")
-    return abs(value - middle) / scale
+    return Spread(middle, MAD_SCALE * median(away) or MEAN_SCALE * sum(away) / len(away))
+
+
+def robust_z(value: float, at: Spread) -> float:
+    """How far a value lies from the middle of others, in robust standard deviations; where they are all alike, 0 or FARTHEST."""
+    away = abs(value - at.middle)
+    if away == 0:
+        return 0.0
+    return FARTHEST if away >= FARTHEST * at.scale else away / at.scale
 
 
 def _reviewers(answers: Sequence[Answered]) -> tuple[list[Reviewer], list[Signal]]:

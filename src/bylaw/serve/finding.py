@@ -111,7 +111,7 @@ def _reporter(desk: Desk, request: Request) -> tuple[dict[str, Any] | None, Sour
     try:
         key = desk.door.key(headers(request))
     except NotIn:
-        if not desk.watching.lookout.findings.open or b"authorization" in headers(request):
+        if not desk.watching.lookout.findings.open or headers(request).keys() & {b"authorization", b"x-api-key"}:
             raise
         return None, "public"
     if key is None:
