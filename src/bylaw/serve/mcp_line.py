@@ -145,6 +145,8 @@ class Line:
             raise Rpc(PARAMS, "a call names a tool, and its arguments are an object")
         sent = _known("tools/call", params)
         tool = self.prefix + name
+        if tool in JUDGED.values():
+            raise Rpc(PARAMS, f"{tool} is the name under which reading is judged, and no tool's")
         await self.listing(dealing).holds(name, sent, client)
         await self._user_said(dealing, sent)
         judged = await dealing.call(tool, args or {})

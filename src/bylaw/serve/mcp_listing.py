@@ -65,7 +65,7 @@ class Listing:
             raise Rpc(WITHHELD, f"{name}: its description is not the one that was accepted; a person has to look at it: {hint}")
 
     async def _walk(self, meta: JsonMap) -> None:
-        cursor, seen = None, set[str]()
+        cursor, seen, names = None, set[str](), set[str]()
         meta = {key: {inner: one for inner, one in value.items() if inner != "progressToken"} for key, value in meta.items()}
         for _ in range(MAX_PAGES):
             reply = await self._server.ask("tools/list", {**meta, **({"cursor": cursor} if cursor else {})}, None)
@@ -74,10 +74,12 @@ class Listing:
             if not isinstance(result, dict) or not isinstance(tools, list) or len(tools) > MAX_TOOLS:
                 raise Rpc(WITHHELD, "the server's list of tools cannot be read, so none of them is called")
             await self._looked(tools)
+            names |= {name for one in tools if isinstance(one, dict) and isinstance(name := one.get("name"), str)}
             cursor = result.get("nextCursor")
             if not isinstance(cursor, str) or cursor in seen:
-                return
+                break
             seen.add(cursor)
+        self._pins.only(self._dealing.server, names)
 
     async def _looked(self, tools: list[Any]) -> None:
         found = await self._pins.look(self._dealing.server, tools)

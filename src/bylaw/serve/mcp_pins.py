@@ -7,7 +7,7 @@ accept`), or the server lists the accepted one again. A tool that the server doe
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -58,13 +58,20 @@ class Pins:
         new, changed, known = await self._later(self._look, server, listed)
         standing = self.standing(server)
         fresh = tuple(pin for pin in changed if (old := standing.changed.get(pin.tool)) is None or old.seen != pin.seen)
+        names = {one.tool for one in listed}
         for tool in tools:
-            if isinstance(tool, dict) and isinstance(name := tool.get("name"), str):
+            if isinstance(tool, dict) and isinstance(name := tool.get("name"), str) and name in names:
                 standing.schemas[name] = tool.get("inputSchema")
         for name in (*known, *new):
             standing.changed.pop(name, None)
         standing.changed |= {pin.tool: pin for pin in changed}
         return Looked(tuple(new), fresh)
+
+    def only(self, server: str, names: Collection[str]) -> None:
+        """Forget the tools that a whole list does not name; their pins stay."""
+        standing = self.standing(server)
+        for gone in standing.schemas.keys() - names:
+            del standing.schemas[gone]
 
     async def holds(self, server: str, tool: str) -> bool:
         """Whether a tool that was listed is the one that was accepted; asked of the store where it was not."""
