@@ -7,8 +7,9 @@
       webhooks: [{url: https://hooks.example.com/bylaw, secret_env: HOOK_SECRET}]
       mail: {server: smtp.example.com, sender: bylaw@example.com, to: [desk@example.com], user: bylaw, password_env: MAIL_PASSWORD}
     mcp: {tickets: {url: https://mcp.example.com/mcp, key_env: TICKETS_KEY}}     # served at /mcp/tickets: see `mcp_servers`
-    metrics, otel, findings: how it is watched, see `lookout`
+    metrics, otel, findings, sampling: how it is watched, see `lookout`
     run: runs/demo                               # whose results the console shows as the alignment debt
+    draft: policies/refunds                      # the policy as it is worked on: the console keeps sign-offs and rulings there
 
 Secrets are in the environment, never in the file. A bell that nobody hears, or a judge that gives no verdict, lets nothing through and
 stops nothing else: `/readyz` names it until it works again.
@@ -90,6 +91,7 @@ class Wiring:
     entailment: JudgeAt | None = None
     mcp: tuple[ServerAt, ...] = ()
     run: Path | None = None  # whose results the console shows
+    draft: Path | None = None  # the policy's folder as it is worked on, where the console may write
     lookout: Lookout = field(default_factory=Lookout)
 
 
@@ -105,10 +107,10 @@ def read(file: Path) -> Wiring:
         ) from error
     fields = Fields(read_yaml(text, Place(str(file), 1)), FILE)
     judge, ring, bears, servers = fields.node("judge"), fields.node("ring"), fields.node("entailment"), read_servers(fields.node("mcp"))
-    run, lookout = fields.text("run"), read_lookout(fields)
+    run, draft, lookout = fields.text("run"), fields.text("draft"), read_lookout(fields)
     fields.done()
     made = Wiring(_judge(Fields(judge, "judge")) if judge else None, entailment=_judge(Fields(bears, "entailment")) if bears else None)
-    made = replace(made, mcp=servers, run=Path(run) if run else None, lookout=lookout)
+    made = replace(made, mcp=servers, run=Path(run) if run else None, draft=Path(draft) if draft else None, lookout=lookout)
     return _ring(made, Fields(ring, "ring")) if ring else made
 
 
