@@ -113,6 +113,7 @@ ring:
   hosts: [hooks.example.com]
   webhooks: [{url: "https://hooks.example.com/bylaw", secret_env: HOOK_SECRET}]
   mail: {server: smtp.example.com, sender: bylaw@example.com, to: [desk@example.com], port: 25, user: bylaw, password_env: MAIL}
+draft: policies/refunds
 """)
 
     assert wiring.found(tmp_path) == Wiring(
@@ -120,6 +121,7 @@ ring:
         ("hooks.example.com",),
         (HookAt("https://hooks.example.com/bylaw", "HOOK_SECRET"),),
         MailAt("smtp.example.com", "bylaw@example.com", ("desk@example.com",), 25, "bylaw", "MAIL"),
+        draft=Path("policies/refunds"),
     )
 
 

@@ -44,6 +44,7 @@ class Desk:
     local_model: bool = False  # the upstream must answer for this gateway to be ready
     run: Path | None = None  # whose results the console shows as the alignment debt
     watching: Watchers = field(default_factory=Watchers)
+    draft: Path | None = None  # the policy's folder as it is worked on, where sign-offs and rulings are kept
 
     @property
     def gates(self) -> list[Gate]:

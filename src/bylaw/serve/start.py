@@ -199,7 +199,10 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
         from bylaw.serve.admin import admin  # noqa: PLC0415  # Starlette loads when somebody first asks for these routes
         from bylaw.serve.desk import Desk  # noqa: PLC0415  # the same
 
-        return admin(Desk(gate, door, live, store, ledger, stops, setting.data_dir, setting.local_model, setting.wiring.run, watching))
+        return admin(Desk(
+            gate, door, live, store, ledger, stops, setting.data_dir,
+            setting.local_model, setting.wiring.run, watching, setting.wiring.draft,
+        ))  # fmt: skip
 
     return Gateway(gate, door, other, mcp=_mcp(setting, gate, door, store, stack), ended=watching.ended)
 
