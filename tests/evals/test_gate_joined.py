@@ -59,7 +59,7 @@ def test_a_candidate_takes_no_active_cases_place(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("head", [{"target": "other"}, {"judge": "other"}])
 def test_runs_of_two_targets_or_judges_are_not_gated_together(head: dict[str, str], tmp_path: Path, capsys: Captured) -> None:
-    one, other = write(tmp_path / "one", side(300)), write(tmp_path / "two", [FIND], **head)
+    one, other = write(tmp_path / "one", side(300)), write(tmp_path / "two", [FIND], None, **head)
 
     code = run(["gate", str(one), str(other)])
 

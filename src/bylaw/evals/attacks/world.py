@@ -64,10 +64,9 @@ def _again(signs: tuple[str, ...], form: str) -> tuple[str, ...] | None:
     """Signs under one more encoding; None where it cannot be written over what is there."""
     if len(signs) == 1 and len(signs[0]) > 1:
         return tuple(wrappers.encode(signs[0], form)) if signs[0].isalpha() else None
-    if form in ("lang1", "lang2", "spaced"):
+    digits = any(any(map(str.isdigit, one)) for one in signs)  # undone for an outer form, an inner one's would be letters too early
+    if form in ("lang1", "lang2", "spaced") or (form in ("leet", "numbers") and digits):
         return None
-    if form in ("leet", "numbers") and any(any(map(str.isdigit, one)) for one in signs):
-        return None  # undone for the outer one, the inner one's signs would be letters too early
     if form == "reverse":
         return signs[::-1]
     if form == "split":
