@@ -10,7 +10,7 @@ Each call is recorded before it is sent, and its result before the client has it
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -68,6 +68,7 @@ TOLD: Final = frozenset(  # notifications of a client
 SPOKEN: Final = ("sampling/createMessage", "elicitation/create")  # what a server asks of a model or a user, in its own words
 CHANGED: Final = "notifications/tools/list_changed"
 ENDS: Final = ("complete", "input_required")  # kinds of result by the protocol of 2026-07-28; an extension's own are not known
+ENDING: Final[set[asyncio.Task[JsonMap]]] = set()  # what is being recorded of calls that have ended; a loop alone would not hold them
 LOG: Final = logging.getLogger(__name__)
 
 
@@ -184,6 +185,10 @@ class Line:
             await self._ended(claim, "failed", "")
             await dealing.note("failed", tool, {"error": error.code}, "result")
             raise
+        return await _to_its_end(self._came(dealing, tool, reply, claim))
+
+    async def _came(self, dealing: Dealing, tool: str, reply: JsonMap, claim: Claim | None) -> JsonMap:
+        """What came of a call, judged and recorded."""
         await self._ended(claim, "failed" if "error" in reply else "done", digest_bytes(dump(reply)))
         said = await self._heard(dealing, "tool_result", reply, tool)
         if said.withheld is None:
@@ -222,6 +227,10 @@ class Line:
         except Rpc:
             await self._ended(claim, "failed", "")
             raise
+        return await _to_its_end(self._got(dealing, tool, reply, claim))
+
+    async def _got(self, dealing: Dealing, tool: str, reply: JsonMap, claim: Claim | None) -> JsonMap:
+        """What came of reading, judged and recorded."""
         await self._ended(claim, "failed" if "error" in reply else "done", digest_bytes(dump(reply)))
         said = await self._heard(dealing, "document", reply, tool)
         if said.withheld is not None:
@@ -321,6 +330,14 @@ def _known(method: str, params: JsonMap) -> JsonMap:
     if unknown := params.keys() - set(KNOWN[method]):
         raise Rpc(PARAMS, f"{method} has a parameter {min(unknown)[:60]!r} that nobody has said how to judge")
     return dict(params)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, JsonMap]) -> JsonMap:
+    """Do what has to be done once a server has acted, also where whoever asked no longer waits for it."""
+    task = asyncio.ensure_future(work)
+    ENDING.add(task)
+    task.add_done_callback(ENDING.discard)
+    return await asyncio.shield(task)
 
 
 async def _later(work: Callable[[], Any]) -> Any:

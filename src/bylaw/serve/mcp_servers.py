@@ -33,7 +33,7 @@ CONNECT_S: Final = 10.0
 SILENCE_S: Final = 600.0  # without a byte
 AWAY: Final = -32000
 ACCEPT: Final = "application/json, text/event-stream"
-GONE: Final = 404
+REFUSED: Final = range(300, 500)  # statuses by which a server says that it has done nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,8 @@ class Remote:
                 return _said(message)
         except Rpc:
             pass  # what is no message is told by its status
-        raise Rpc(AWAY, f"the server answered what is no answer (HTTP {reply.status})")
+        said = f"the server answered what is no answer (HTTP {reply.status})"
+        raise Rpc(AWAY, said) if reply.status in REFUSED else Gone(AWAY, f"{said}; the call may have run")
 
     async def _stream(self, reply: "aiohttp.ClientResponse", ours: int) -> JsonMap:
         import aiohttp  # noqa: PLC0415  # see above
@@ -209,7 +210,7 @@ class Remote:
                             return _said(message)
                     elif message and self.heard is not None:
                         await self.heard(message)
-        except (aiohttp.ClientError, TimeoutError, OSError, BadBody) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, BadBody, Rpc) as error:
             raise Gone(AWAY, f"the server broke off ({type(error).__name__}); the call may have run") from error
         raise Gone(AWAY, "the server ended without an answer; the call may have run")
 

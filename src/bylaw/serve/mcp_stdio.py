@@ -15,11 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bylaw.errors import BylawError
 from bylaw.serve.door import NotIn
 from bylaw.serve.mcp_child import Child
 from bylaw.serve.mcp_line import Line, Server
 from bylaw.serve.mcp_wire import (
     CAPABILITIES_KEY,
+    INTERNAL,
     INVALID,
     MAX_MESSAGE_BYTES,
     Id,
@@ -155,6 +157,10 @@ class Pump:
             self.write(answer(error.to, {"error": error.error}))
         except NotIn as error:
             self.write(answer(id_of(message), {"error": Rpc(INVALID, error.what).error}))
+        except BylawError as error:
+            LOG.error("%s", error.what)
+            if kind == "request":
+                self.write(answer(id_of(message), {"error": Rpc(INTERNAL, "this could not be decided, so nothing was let through").error}))
 
     def _begin(self, message: JsonMap, child: Child) -> None:
         request = id_of(message)
