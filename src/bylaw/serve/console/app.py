@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bylaw.serve.console import approving, debts, deciding, ledgers, policies, rates, signing_in, stopping
+from bylaw.serve.console import approving, debts, deciding, ledgers, on_trial, policies, rates, signing_in, stopping
 from bylaw.serve.console.logins import Logins
 from bylaw.serve.console.page import HEADERS, HERE, May, Page, Room, acting, environment, reading, troubled
 from bylaw.serve.desk import Desk
@@ -23,6 +23,7 @@ PAGES: Final[tuple[tuple[str, str, May, Page], ...]] = (
     *rates.PAGES,
     *ledgers.PAGES,
     *policies.PAGES,
+    *on_trial.PAGES,
     *debts.PAGES,
     *stopping.PAGES,
 )

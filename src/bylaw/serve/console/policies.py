@@ -9,7 +9,7 @@ from bylaw.govern.rulebook import HERE
 from bylaw.policy import diff
 from bylaw.policy.parse import every_clause
 from bylaw.serve import live as lives
-from bylaw.serve.console import papers
+from bylaw.serve.console import on_trial, papers
 from bylaw.serve.console.page import Asked, May, Page, to
 from bylaw.serve.desk import Wrong, later
 from bylaw.serve.door import NotIn
@@ -37,6 +37,7 @@ def _gathered(asked: Asked) -> dict[str, Any]:
         "past": past,
         "behind": bool(past) and past[0].digest != live.now.digest,
         "digest": live.now.digest,
+        "on_trial": on_trial.gathered(asked),
     }
 
 
