@@ -19,7 +19,7 @@ from sqlalchemy import Connection, insert, literal, select, update
 from bylaw.canonical import digest_bytes
 from bylaw.errors import LedgerError, StoreError
 from bylaw.govern.budgets import MICROS, Limits, price
-from bylaw.govern.quorum import ALL_TENANTS, ANY_APPROVER, Person
+from bylaw.govern.quorum import ALL_TENANTS, ANY_APPROVER, KEYBOARD, Person
 from bylaw.store import clock as clocks
 from bylaw.store import versions
 from bylaw.store.clock import Clock
@@ -246,6 +246,8 @@ def _check(grant: Grant) -> None:
         raise StoreError("a key needs a principal: who comes in with it", "Give --principal.")
     if len(grant.roles) > MAX_ROLES or not all(ROLE.fullmatch(role) for role in grant.roles):
         raise StoreError("a role is a short word such as support-lead", "No key was made.")
+    if KEYBOARD in grant.roles:
+        raise StoreError(f"no key gives the role {KEYBOARD}: it is the user's whose agent asks over MCP", "No key was made.")
     if grant.requests_per_min is not None and grant.requests_per_min < 1:
         raise StoreError("a limit of requests a minute is at least 1", "To let nobody in, revoke the key.")
     if grant.budget and not _is_amount(grant.budget):

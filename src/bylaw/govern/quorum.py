@@ -17,6 +17,7 @@ from bylaw.types import Need
 
 ANY_APPROVER: Final = "approver"
 ALL_TENANTS: Final = "*"
+KEYBOARD: Final = "user-at-keyboard"  # the role of whoever sits before an agent: no key gives it
 UNNAMED: Final = Need(clause="", rule="", approvers=(ANY_APPROVER,), quorum=1, ttl_s=3600)
 
 Why = Literal[

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 from bylaw.canonical import canonical
 from bylaw.govern.approvals import Approvals, Claim
-from bylaw.govern.quorum import Person
+from bylaw.govern.quorum import KEYBOARD, Person
 from bylaw.govern.quorum import Refused as NotNow
 from bylaw.govern.session import History
 from bylaw.govern.wording import cited
@@ -29,7 +29,6 @@ from bylaw.serve.wire import JsonMap
 from bylaw.store.approval_rows import Approval
 from bylaw.types import Decision
 
-KEYBOARD: Final = "user-at-keyboard"  # the role of whoever sits before the agent
 ASKED: Final = "bylaw-approval"  # the name of our question among those of a result
 FIELD: Final = "approve"
 MAX_SHOWN: Final = 4_000  # characters of arguments in a form: nobody consents to what they do not see

@@ -126,6 +126,7 @@ def test_where_the_store_cannot_be_read_nobody_comes_in(store: Store) -> None:
         {"principal": "a" * 201},
         {"roles": ("a;b",)},
         {"roles": ("",)},
+        {"roles": ("user-at-keyboard",)},
         {"requests_per_min": 0},
         {"budget": "much"},
         {"budget": "-1"},
