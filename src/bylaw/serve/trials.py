@@ -117,12 +117,18 @@ def stop(store: Store, record: Record, kind: Kind, by: str) -> Standing:
 
 
 def promote(store: Store, record: Record, by: str, rails_of: Rails = lives.no_judges) -> tuple[InForce, Activation]:
-    """Put the canary's candidate in force for all; raises PolicyError."""
-    one = current(store, "canary")
+    """Put the canary's candidate in force for all; raises PolicyError.
+
+    The canary ends first, so that of a rollback and a promotion one happens. Where the rest fails, it is over, and nothing is in force of it.
+    """
+    one, last = current(store, "canary"), lives.latest(store)
+    if last is None or last.digest != one.baseline:
+        raise PolicyError("another policy was put in force since the canary began", "Stop it, and start it again beside that one.")
     made = lives.loaded(store, Activation(one.digest, one.content, "", 0, by), rails_of)
-    done = lives.put_in_force(store, record, made, policy_rows.files(store, one.content), by)
-    ended(store, record, one, "promoted", f"by {by}", by)
-    return done
+    files = policy_rows.files(store, one.content)
+    if not ended(store, record, one, "promoted", f"by {by}", by):
+        raise PolicyError("the canary has just ended", "See `bylaw policy canary status`: it may have been rolled back.")
+    return lives.put_in_force(store, record, made, files, by)
 
 
 def ended(store: Store, record: Record, one: Trial, state: State, why: str, by: str = "bylaw") -> bool:

@@ -156,6 +156,7 @@ class Open:
     trial: Trial
     reading: Reading
     tails: list[Tail]
+    worse: str = ""  # what was seen when it was found to be worse: it is rolled back as soon as the store takes that
 
 
 class Trying:
@@ -269,7 +270,10 @@ class Trying:
         elif at > trial.looks and trial_rows.looked(self._store, trial.id, at):
             one.trial = trial._replace(looks=at)
             if canary.worse(shown.candidate, shown.baseline, terms, at):
-                trials.ended(self._store, self._record, trial, "rolled_back", said)
+                one.worse = said
+        if one.worse:
+            self._live.share = None  # here at once, whether or not the store takes it now
+            trials.ended(self._store, self._record, trial, "rolled_back", one.worse)
         elif self._clock() * 1000 >= trial.started_at + terms.window_s * 1000:
             seen = "not shown to be worse" if at else "too little was seen to tell"
             trials.ended(self._store, self._record, trial, "ended", f"its window is over, {seen}; {said}")

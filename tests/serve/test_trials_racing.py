@@ -1,0 +1,86 @@
+"""The end of a canary, where the store fails in the middle of it or two people end it at once."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bylaw.errors import PolicyError, StoreError
+from bylaw.govern.canary import Terms
+from bylaw.serve import live as lives
+from bylaw.serve import trials
+from bylaw.serve.live import Live
+from bylaw.serve.trying import Trying
+from bylaw.store import trial_rows
+from bylaw.store.database import Store
+from tests.serve.rig import written
+from tests.serve.test_trials import alone, outcome, started
+
+
+class Failing:
+    """A store of which one write does not come through."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.good: int | None = None  # writes that come through before the one that does not
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def writing(self) -> Any:
+        if self.good is not None:
+            self.good -= 1
+            if self.good == -1:
+                raise StoreError("the store cannot be written", "Try again.")
+        return self._store.writing()
+
+
+def test_a_rollback_that_the_store_did_not_take_is_made_as_soon_as_it_does(tmp_path: Path) -> None:
+    with alone(tmp_path) as (store, ledger, live):
+        trial = started(tmp_path, store, ledger, Terms(share=500, seen=5))
+        failing: Any = Failing(store)
+        one = Trying(Live(failing, live.now, ""), ledger.append, [(tmp_path / "data", ledger.log)])
+        with store.reading() as connection:
+            one._running = trial_rows.running(connection)
+        one.look()
+        for _ in range(40):
+            ledger.append(outcome(trial.digest, "block"))
+            ledger.append(outcome(trial.baseline, "allow"))
+        failing.good = 2  # the counts and the right to look; then not the end
+        with suppress(StoreError):
+            one.look()
+        between = trial_rows.listed(store, "canary")[0].state
+        one.look()
+        after = trial_rows.listed(store, "canary")[0].state
+
+    assert (between, after) == ("running", "rolled_back")
+
+
+def test_a_candidate_that_is_rolled_back_while_it_is_promoted_is_not_in_force(tmp_path: Path) -> None:
+    with alone(tmp_path) as (store, ledger, _):
+        trial = started(tmp_path, store, ledger, Terms(share=500))
+
+        def record(entry: Any) -> object:
+            if entry["facts"]["step"] == "activated":  # just before it is
+                trials.ended(store, ledger.append, trial, "rolled_back", "it was worse")
+            return ledger.append(entry)
+
+        with suppress(PolicyError):
+            trials.promote(store, record, "kim")
+        latest, state = lives.latest(store), trial_rows.listed(store, "canary")[0].state
+
+    assert latest is not None
+    assert (state, latest.digest == trial.digest) in [("promoted", True), ("rolled_back", False)]
+
+
+def test_a_canary_beside_a_policy_that_is_no_longer_in_force_is_not_promoted(tmp_path: Path) -> None:
+    with alone(tmp_path) as (store, ledger, _):
+        started(tmp_path, store, ledger, Terms(share=500))
+        other, _ = lives.activate(store, ledger.append, written(tmp_path / "other", ["security.keys"]), "tester")
+        with pytest.raises(PolicyError, match="another policy"):
+            trials.promote(store, ledger.append, "kim")
+        latest = lives.latest(store)
+
+    assert latest is not None
+    assert latest.digest == other.digest
