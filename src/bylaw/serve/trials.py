@@ -119,7 +119,7 @@ def stop(store: Store, record: Record, kind: Kind, by: str) -> Standing:
 def promote(store: Store, record: Record, by: str, rails_of: Rails = lives.no_judges) -> tuple[InForce, Activation]:
     """Put the canary's candidate in force for all; raises PolicyError.
 
-    The canary ends first, so that of a rollback and a promotion one happens. Where the rest fails, it is over, and nothing is in force of it.
+    The canary ends first, so that of a rollback and a promotion one happens. Where the rest fails, it is over all the same.
     """
     one, last = current(store, "canary"), lives.latest(store)
     if last is None or last.digest != one.baseline:
