@@ -101,9 +101,9 @@ class Logins:
 
     def enter(self, secret: str, address: str) -> str:
         """Sign in with a key: what the cookie will hold. Raises NotIn."""
-        self.tries.check(address)
         key = self.ring.holder(secret.strip())
-        if key is None:
+        if key is None:  # a good key is never counted out: else whoever shows wrong ones could keep everybody from the stop button
+            self.tries.check(address)
             self.tries.wrong(address)
             raise NotIn(401, "this key is not known here, or no longer good")
         if not self.may(key):
