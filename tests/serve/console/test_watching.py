@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,14 +18,7 @@ from bylaw.serve.console import debts, deciding, plots, rates
 from bylaw.serve.door import NotIn
 from bylaw.serve.wiring import read
 from tests.serve.console.place import NONE, RATE, Place, place, signed_in
-from tests.serve.test_serving import edited
-
-
-def until(there: Callable[[], bool], within_s: float = 10.0) -> None:
-    began = time.monotonic()
-    while not there() and time.monotonic() - began < within_s:
-        time.sleep(0.05)
-
+from tests.serve.test_serving import edited, until
 
 # ---- Stops ---------------------------------------------------------------------------------------------------------------
 
