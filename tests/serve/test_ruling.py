@@ -12,6 +12,9 @@ from bylaw.errors import BylawError, LedgerError, PolicyError
 from bylaw.ledger import reading
 from bylaw.ledger.writer import Ledger, now_us
 from bylaw.policy.parse import load
+from bylaw.serve import bundle
+from bylaw.serve.ruling import Ruled, add
+from bylaw.types import Ruling
 from tests.serve.replaying import kept, said
 from tests.serve.rig import post, rigged
 
@@ -97,3 +100,17 @@ def test_a_decision_without_a_clause_asks_for_one(tmp_path: Path) -> None:
 
     assert "names no clause" in str(none.exception)
     assert named.exit_code in (0, 1)
+
+
+def test_a_ruling_that_cannot_be_recorded_is_not_written(tmp_path: Path) -> None:
+    record = talked(tmp_path)[-1]
+    before = {path: path.read_bytes() for path in bundle.files_of(tmp_path / "policy")}
+
+    def fails(entry: object) -> None:
+        raise LedgerError("the disk is full", "")
+
+    made = Ruled(record, "good", Ruling("J. Osei", "2026-11-21", "Another order."))
+    with pytest.raises(LedgerError):
+        add(tmp_path / "policy", [tmp_path / "data"], fails, made)
+
+    assert {path: path.read_bytes() for path in bundle.files_of(tmp_path / "policy")} == before

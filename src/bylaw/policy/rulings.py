@@ -1,7 +1,7 @@
 """A ruling written into a clause's own file: at the end of the clause, every other byte left alone."""
 
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bylaw import runs
 from bylaw.errors import PolicyError
@@ -34,8 +34,23 @@ def case(side: Side, split: Split, ruling: Ruling, text: str) -> Example:
     return read_back[0].examples[0]
 
 
+class Placed(NamedTuple):
+    """A ruling at the end of its clause, not yet written: the whole file as it will be, and where in it the ruling stands."""
+
+    path: Path
+    text: str
+    place: Place
+
+
 def rule(folder: Path, clause_id: str, example: Example) -> Place:
     """Write a ruling at the end of its clause; returns where it stands. Raises PolicyError before anything is written."""
+    made = placed(folder, clause_id, example)
+    runs.write_text(made.path, made.text)
+    return made.place
+
+
+def placed(folder: Path, clause_id: str, example: Example) -> Placed:
+    """What `rule` would write; raises PolicyError."""
     document = read(folder)
     if document.faults:
         raise document.faults[0]
@@ -49,8 +64,8 @@ def rule(folder: Path, clause_id: str, example: Example) -> Place:
     path = folder / file if folder.is_dir() else folder
     if path.read_bytes().decode() != "".join(one.source for one in parts):
         raise PolicyError(f"{path}: changed while it was read", "Try again.")
-    runs.write_text(path, above + source + "".join(one.source for one in parts[at + 1 :]))
-    return Place(file, (above + source[: source.rindex("**Ruling**")]).count("\n") + 1)
+    text = above + source + "".join(one.source for one in parts[at + 1 :])
+    return Placed(path, text, Place(file, (above + source[: source.rindex("**Ruling**")]).count("\n") + 1))
 
 
 def _find(document: Document, clause_id: str) -> tuple[str, int, Part]:

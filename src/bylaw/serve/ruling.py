@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bylaw import runs
 from bylaw.errors import LedgerError, PolicyError
 from bylaw.govern import basis
 from bylaw.ledger import place, reading
 from bylaw.policy import rulings
 from bylaw.policy.parse import load
-from bylaw.serve.live import Record
+from bylaw.serve.live import Rails, Record, no_judges
 from bylaw.serve.routes import ROUTES
 from bylaw.serve.wire import BadBody, Text
 from bylaw.serve.wire import load as read_body
@@ -47,13 +48,13 @@ class Written:
     trouble: str = ""  # why the policy does not load with it
 
 
-def add(folder: Path, data_dirs: Sequence[Path], record: Record, said: Ruled) -> Written:
-    """Write a ruling at the end of its clause; raises PolicyError, LedgerError, and then nothing is written."""
+def add(folder: Path, data_dirs: Sequence[Path], record: Record, said: Ruled, rails_of: Rails = no_judges) -> Written:
+    """Record a ruling, and write it at the end of its clause; raises PolicyError, LedgerError, and then nothing is written."""
     entry, contents = found(data_dirs, said.record)
     clause = said.clause or _clause(entry)
     text = said.case or case(entry, contents)
     example = rulings.case(said.side, said.split, said.ruling, text)
-    where = rulings.rule(folder, clause, example)
+    made = rulings.placed(folder, clause, example)
     facts = {"record": said.record, "side": said.side, "on": said.ruling.on}
     why = {"why": said.ruling.why}
     record(
@@ -66,7 +67,8 @@ def add(folder: Path, data_dirs: Sequence[Path], record: Record, said: Ruled) ->
             "contents": why,
         }
     )
-    return Written(clause, where, _trouble(folder))
+    runs.write_text(made.path, made.text)
+    return Written(clause, made.place, trouble(folder, rails_of))
 
 
 def found(data_dirs: Sequence[Path], record: str) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -142,13 +144,13 @@ def _clause(entry: Mapping[str, Any]) -> str:
     return str(named[0])
 
 
-def _trouble(folder: Path) -> str:
-    """Why the policy does not stand with its new example."""
-    from bylaw.govern.rails import library  # noqa: PLC0415  # RE2 loads only here
-    from bylaw.govern.rulebook import Rulebook  # noqa: PLC0415  # the same
+def trouble(folder: Path, rails_of: Rails = no_judges) -> str:
+    """Why the policy in a folder does not stand as it is written there, such as an example that its rules answer otherwise."""
+    from bylaw.govern.rulebook import Rulebook  # noqa: PLC0415  # RE2 loads only here
 
     try:
-        Rulebook.load(load(folder), library.known())
+        policy = load(folder)
+        Rulebook.load(policy, rails_of(policy))
     except PolicyError as error:
         return error.what
     return ""
