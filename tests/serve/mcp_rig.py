@@ -191,12 +191,14 @@ class ByKey:
 
 
 @contextmanager
-def gateway(tmp_path: Path, servers: Sequence[ServerAt], clauses: Sequence[str] = SHOP) -> Iterator[tuple[str, Book, Approvals]]:
+def gateway(
+    tmp_path: Path, servers: Sequence[ServerAt], clauses: Sequence[str] = SHOP, **more: Any
+) -> Iterator[tuple[str, Book, Approvals]]:
     """The gateway's MCP routes in front of servers."""
     book, store = Book(), database.open(tmp_path / "store.sqlite")
     approvals, holding = Approvals(store, book.append), law(policy(tmp_path / "policy", clauses))
     gate = Gate(lambda who: holding, Upstream("http://localhost"), book, lambda who, tool: (), Sessions(), approvals, Ways())
-    made = Mcp({one.name: one for one in servers}, gate, ByKey(), Pins(store), Seal(tmp_path, store))  # type: ignore[arg-type]  # a door
+    made = Mcp({one.name: one for one in servers}, gate, ByKey(), Pins(store), Seal(tmp_path, store), **more)  # type: ignore[arg-type]  # a door
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":

@@ -22,6 +22,7 @@ from bylaw.serve.door import Door, NotIn
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.gateway import EVENTS, JSON, Begun, Receive, Scope, Send
 from bylaw.serve.mcp_child import Child
+from bylaw.serve.mcp_held import Held, Most, room_for
 from bylaw.serve.mcp_line import Line, Server
 from bylaw.serve.mcp_outcomes import Together
 from bylaw.serve.mcp_pins import Pins
@@ -54,37 +55,12 @@ from bylaw.serve.wire import JsonMap, dump
 from bylaw.store.database import Store
 
 BEGINS: Final = "/mcp/"
-MAX_SESSIONS: Final = 1_000  # of the older protocols, in one process
-MAX_CHILDREN: Final = 50  # processes of servers, one a session of the older protocols
-IDLE_S: Final = 600.0  # a session that rested for so long may make room for a new one
 MAX_ACTIVE: Final = 1_000
 ASK_S: Final = 600.0  # how long a user may think about a form
 NO_SESSION: Final = -32001
 GONE: Final = 404
-OURS: Final = "bylaw-"
 DAY_S: Final = 86_400
 LOG: Final = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Held:
-    """A session of the older protocols."""
-
-    id: str
-    at: ServerAt
-    owner: str
-    forms: bool
-    server: Server
-    asked: dict[str, asyncio.Future[JsonMap]] = field(default_factory=dict)  # by us, of the client
-    passed: dict[str, Id] = field(default_factory=dict)  # by the server, of the client: the server's ids
-    callers: "list[Caller]" = field(default_factory=list)  # whose requests are being answered
-    count: int = 0
-    used_at: float = field(default_factory=time.monotonic)
-
-    def next(self) -> str:
-        """An id for a request to the client."""
-        self.count += 1
-        return f"{OURS}{self.count}"
 
 
 @dataclass(slots=True)
@@ -143,6 +119,7 @@ class Mcp:
     pins: Pins
     seal: Seal
     web: Web = field(default_factory=Web)
+    most: Most = field(default_factory=Most)
     _held: "OrderedDict[str, Held]" = field(default_factory=OrderedDict)
     _children: dict[str, Child] = field(default_factory=dict)  # for requests of today, one a server
     _together: dict[int, Together] = field(default_factory=dict)  # by recorder: one, and one for each region
@@ -222,6 +199,8 @@ class Mcp:
     async def _begin(self, at: ServerAt, who: Who, headers: list[tuple[bytes, bytes]], message: JsonMap, begun: Begun) -> None:
         """A session of the older protocols begins."""
         held = Held(secrets.token_urlsafe(24), at, who.owner, takes_forms(params_of(message).get("capabilities")), NOBODY)
+        rested = room_for(self._held, self.most, at, who.owner)
+        self._held[held.id] = held  # it counts from here on, however long its server takes to start
 
         async def heard(told: JsonMap) -> None:
             line = self._line(at, who, headers, held.server, held)
@@ -238,20 +217,20 @@ class Mcp:
                 seen = {**seen, "id": ours}
             return await caller.tell(seen)
 
-        if at.command:
-            await self._room()
-            held.server = await Child.start(at.command, heard)
-        else:
-            held.server = Remote(at, self.web, at.key(), heard=heard)
         caller = Caller(begun, False, held.forms, False, held, id_of(message), [(SESSION, held.id.encode())])
-        said = await self._line(at, who, headers, held.server, held).answer(message, caller)
+        held.callers.append(caller)
+        try:
+            for one in rested:
+                await self._end(one)
+            held.server = await Child.start(at.command, heard) if at.command else Remote(at, self.web, at.key(), heard=heard)
+            said = await self._line(at, who, headers, held.server, held).answer(message, caller)
+        except BaseException:
+            await self._end(held)
+            raise
+        held.callers.remove(caller)
         if "error" in said:
             caller.headers.clear()
             await self._end(held)
-        else:
-            self._held[held.id] = held
-            while len(self._held) > MAX_SESSIONS:
-                await self._end(next(iter(self._held.values())))
         await caller.end(said)
 
     async def _told(self, line: Line, held: Held, message: JsonMap, kind: str) -> None:
@@ -300,15 +279,6 @@ class Mcp:
         self._held.move_to_end(name)
         held.used_at = time.monotonic()
         return held
-
-    async def _room(self) -> None:
-        """Make room for one more child, where one has rested; raises NotIn."""
-        children = [held for held in self._held.values() if isinstance(held.server, Child)]
-        if len(children) < MAX_CHILDREN:
-            return
-        if children[0].callers or time.monotonic() - children[0].used_at < IDLE_S:
-            raise NotIn(503, "too many sessions are open", 30)
-        await self._end(children[0])
 
     async def _end(self, held: Held) -> None:
         self._held.pop(held.id, None)
