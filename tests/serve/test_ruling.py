@@ -62,6 +62,19 @@ def test_a_call_becomes_an_event_with_its_session_and_the_rules_that_disagree_ar
     assert (last["kind"], last["facts"]["record"], last["clauses"]) == ("ruling", records[-1], ["money.limit"])
 
 
+def test_the_first_call_of_a_session_is_decided_in_the_policy_as_it_was(tmp_path: Path) -> None:
+    done = ruling(tmp_path, talked(tmp_path)[1], "--json")
+    event = load(tmp_path / "policy").clauses[0].examples[-1].event or {}
+
+    assert orjson.loads(done.output)["trouble"] == ""  # it was allowed, and is ruled good
+    assert event == {
+        "on": "tool_call",
+        "tool": "refund",
+        "args": {"order": 1, "amount": 150.0},
+        "session": {"sums": {"refund.amount": 0.0}},
+    }
+
+
 def test_an_answer_becomes_a_dialogue(tmp_path: Path) -> None:
     done = ruling(tmp_path, talked(tmp_path)[0])
     example = load(tmp_path / "policy").clauses[1].examples[-1]

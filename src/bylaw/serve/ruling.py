@@ -14,6 +14,7 @@ from typing import Any, Final
 from bylaw import runs
 from bylaw.errors import LedgerError, PolicyError
 from bylaw.govern import basis
+from bylaw.govern.session import zeros
 from bylaw.ledger import place, reading
 from bylaw.policy import rulings
 from bylaw.policy.parse import load
@@ -21,7 +22,7 @@ from bylaw.serve.live import Rails, Record, no_judges
 from bylaw.serve.routes import ROUTES
 from bylaw.serve.wire import BadBody, Text
 from bylaw.serve.wire import load as read_body
-from bylaw.types import Place, Ruling, Side, Split
+from bylaw.types import Place, Policy, Ruling, Side, Split
 
 TURNS: Final = 6  # of a conversation that are kept, the last ones
 ROLES: Final = {"assistant": "assistant", "system": "system", "developer": "system", "tool": "tool", "function": "tool"}
@@ -52,7 +53,7 @@ def add(folder: Path, data_dirs: Sequence[Path], record: Record, said: Ruled, ra
     """Record a ruling, and write it at the end of its clause; raises PolicyError, LedgerError, and then nothing is written."""
     entry, contents = found(data_dirs, said.record)
     clause = said.clause or _clause(entry)
-    text = said.case or case(entry, contents)
+    text = said.case or case(entry, contents, load(folder))
     example = rulings.case(said.side, said.split, said.ruling, text)
     made = rulings.placed(folder, clause, example)
     facts = {"record": said.record, "side": said.side, "on": said.ruling.on}
@@ -84,15 +85,15 @@ def found(data_dirs: Sequence[Path], record: str) -> tuple[dict[str, Any], dict[
     raise LedgerError(f"there is no record {record[:100]}", "Name the data directory of the gateway that wrote it: --data-dir.")
 
 
-def case(entry: Mapping[str, Any], contents: Mapping[str, bytes]) -> str:
-    """What was decided on, as a case: an event or a dialogue. Raises PolicyError where it was not kept, or is no such thing."""
+def case(entry: Mapping[str, Any], contents: Mapping[str, bytes], policy: Policy) -> str:
+    """What was decided on, as a case of this policy: an event or a dialogue. Raises PolicyError where it was not kept."""
     if entry["kind"] != "decision":
         raise PolicyError(f"{entry['log']}#{entry['index']} is no decision", "Name the record of a decision.")
     if gone := sorted(set(entry["contents"]) - set(contents)):
         raise PolicyError(f"the {gone[0]} of this decision was deleted", "Give the case in your own words: --case FILE.")
     try:
         if entry["surface"] == "tool_call":
-            return _event(entry, contents)
+            return _event(entry, contents, _read(policy, str(entry["tool"])))
         turns = _turns(entry, contents)
     except (BadBody, ValueError, KeyError, IndexError) as error:
         raise PolicyError("what was decided on cannot be read", "Give the case in your own words: --case FILE.") from error
@@ -101,11 +102,17 @@ def case(entry: Mapping[str, Any], contents: Mapping[str, bytes]) -> str:
     return "\n".join(f"{role}: {_one_line(text)}" for role, text in turns)
 
 
-def _event(entry: Mapping[str, Any], contents: Mapping[str, bytes]) -> str:
+def _read(policy: Policy, tool: str) -> dict[str, float]:
+    """The sums that the rules for a tool read, each as it is before a session's first call: without them nothing could be decided."""
+    rules = [rule for clause in policy.clauses for rule in clause.enforce if not rule.tools or tool in rule.tools]
+    return {name: zero for name, zero in zeros(policy).items() if any(name in rule.when for rule in rules)}
+
+
+def _event(entry: Mapping[str, Any], contents: Mapping[str, bytes], sums: Mapping[str, float]) -> str:
     said = basis.read(contents.get(basis.NAME))
     event: dict[str, Any] = {"on": "tool_call", "tool": entry["tool"], "args": json.loads(contents["args"])}
-    history = basis.history_of(said.get("session") or {}, "").facts()
-    if history.get("n_calls") != 0 or history.get("taint"):
+    history = basis.history_of(said.get("session") or {}, "").facts(sums)
+    if sums or history.get("n_calls") != 0 or history.get("taint"):
         event["session"] = {key: value for key, value in history.items() if key in ("taint", "calls", "sums") and value}
     principal = {key: value for key, value in basis.principal_of(said, "").items() if key in ("roles", "jurisdiction") and value}
     return json.dumps({**event, **({"principal": principal} if principal else {})}, ensure_ascii=False)
