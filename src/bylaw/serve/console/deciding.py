@@ -10,12 +10,13 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from bylaw.errors import PolicyError
 from bylaw.govern import basis
 from bylaw.govern.session import zeros
 from bylaw.ledger import place, reading
 from bylaw.serve import records
 from bylaw.serve.admin import DECISIONS
-from bylaw.serve.console import papers
+from bylaw.serve.console import drafts, papers, ruling
 from bylaw.serve.console.page import POLL, Asked, May, Page
 from bylaw.serve.desk import MAX_QUERY, Wrong, later
 from bylaw.serve.door import NotIn
@@ -73,8 +74,33 @@ def latest(dirs: Sequence[Path], wanted: Mapping[str, str]) -> list[Entry]:
 
 async def why(asked: Asked) -> Response:
     """One decision, and what led to it."""
-    name = asked.request.query_params.get("record", "")
-    return asked.page("why.html", **await later(lambda: _gathered(asked, name)))
+    return await _why(asked, asked.request.query_params.get("record", ""))
+
+
+async def _why(asked: Asked, name: str, status: int = 200, alert: str = "", **more: Any) -> Response:
+    values = await later(lambda: _gathered(asked, name))
+    return asked.page("why.html", status, alert=alert, **{**values, **more})
+
+
+async def rule(asked: Asked) -> Response:
+    """A ruling on a decision: shown as it would stand, or written."""
+    name, do = asked.form.get("record", ""), asked.form.get("do", "")
+    if not ruling.may(asked):
+        raise NotIn(403, f"a ruling takes a key that may administer, or read and answer; {asked.visitor.name}'s may not")
+    if await later(lambda: records.named(asked.desk.data_dirs(), name)) is None:
+        raise NotIn(404, "there is no such record here; nothing was done")
+    if do not in ("try", "write"):
+        raise Wrong("show it or write it; nothing was done")
+    form = {**ruling.EMPTY, **{key: value for key, value in asked.form.items() if key in ruling.EMPTY}}
+    try:
+        said = ruling.said(asked, name)
+        if do == "write":
+            return await ruling.write(asked, said)
+        return await _why(asked, name, tried=await later(lambda: ruling.tried(asked, said)), form=form)
+    except PolicyError as error:
+        return await _why(asked, name, 409, drafts.refused(error), form=form)
+    except Wrong as error:
+        return await _why(asked, name, 400, f"Not done: {error}.", form=form)
 
 
 def _gathered(asked: Asked, name: str) -> dict[str, Any]:
@@ -89,6 +115,7 @@ def _gathered(asked: Asked, name: str) -> dict[str, Any]:
     sums = zeros(policy) if policy else {}
     rules = {f"{one.id}/{rule.id}": rule for one in cited if one.clause for rule in one.clause.enforce}
     return {
+        **ruling.offered(asked, entry),
         "entry": entry,
         "record": name,
         "cited": cited,
@@ -155,4 +182,5 @@ def _shown(value: Any) -> str:
 PAGES: Final[tuple[tuple[str, str, May, Page], ...]] = (
     ("GET", "/decisions", "read", listed),
     ("GET", "/why", "read", why),
+    ("POST", "/why/ruling", "read", rule),
 )
