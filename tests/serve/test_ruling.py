@@ -63,7 +63,10 @@ def test_a_call_becomes_an_event_with_its_session_and_the_rules_that_disagree_ar
 
 
 def test_the_first_call_of_a_session_is_decided_in_the_policy_as_it_was(tmp_path: Path) -> None:
-    done = ruling(tmp_path, talked(tmp_path)[1], "--json")
+    talked(tmp_path)
+    calls = [one for one in reading.recent(tmp_path / "data", 100) if one["surface"] == "tool_call"]
+    first = min(calls, key=lambda one: int(one["index"]))
+    done = ruling(tmp_path, f"{first['log']}#{first['index']}", "--clause", "money.limit", "--json")
     event = load(tmp_path / "policy").clauses[0].examples[-1].event or {}
 
     assert orjson.loads(done.output)["trouble"] == ""  # it was allowed, and is ruled good
