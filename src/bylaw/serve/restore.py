@@ -72,9 +72,9 @@ def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...
 def _put_logs(folder: Path, aside: Path, made: backup.Backup, go_on: bool) -> None:
     """The logs at their place; where they are not gone on with, sealed, with a new log that names them."""
     aside.mkdir(mode=0o700)
-    shutil.copytree(folder / place.FOLDER, aside / place.FOLDER)
+    _copy(folder / place.FOLDER, aside / place.FOLDER)
     if go_on:
-        shutil.copytree(folder / keyfile.FOLDER, aside / keyfile.FOLDER)
+        _copy(folder / keyfile.FOLDER, aside / keyfile.FOLDER)
         return
     old = keyfile.public_key(made.key)
     paths = [path.name for path in place.files(aside)]
@@ -83,6 +83,13 @@ def _put_logs(folder: Path, aside: Path, made: backup.Backup, go_on: bool) -> No
     with Ledger(aside) as ledger:
         heads = sealed.heads([lie / name for name in paths], old)
         sealed.name(ledger.append, chain.RESTORE, old, heads, {"backup": made.made_at})
+
+
+def _copy(folder: Path, to: Path) -> None:
+    """A folder for its owner alone, whatever modes the backup has by now: it may have come on a disk that gave it others."""
+    shutil.copytree(folder, to, copy_function=shutil.copyfile)
+    for path in (to, *to.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 def _verified(data_dir: Path, notes: tuple[str, ...]) -> Report:
