@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bylaw.serve.console import approving, debts, deciding, ledgers, on_trial, policies, rates, signing_in, stopping
+from bylaw.serve.console import approving, debts, deciding, ledgers, on_trial, policies, rates, signing_in, signing_off, stopping
+from bylaw.serve.console.drafts import Signing
 from bylaw.serve.console.logins import Logins
 from bylaw.serve.console.page import HEADERS, HERE, May, Page, Room, acting, environment, reading, troubled
 from bylaw.serve.desk import Desk
@@ -23,6 +24,7 @@ PAGES: Final[tuple[tuple[str, str, May, Page], ...]] = (
     *rates.PAGES,
     *ledgers.PAGES,
     *policies.PAGES,
+    *signing_off.PAGES,
     *on_trial.PAGES,
     *debts.PAGES,
     *stopping.PAGES,
@@ -35,7 +37,7 @@ def console(desk: Desk) -> Starlette:
     def answering() -> set[str]:
         return {role for book in desk.live.now.places.books.values() for role in book.approvers}
 
-    room = Room(desk, Logins(desk.store, desk.door.ring, answering), environment())
+    room = Room(desk, Logins(desk.store, desk.door.ring, answering, signing=Signing(desk)), environment())
     files = {name: (HERE / "static" / name).read_bytes() for name in STATIC}
 
     async def static(request: Request) -> Response:

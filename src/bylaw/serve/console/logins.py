@@ -46,7 +46,7 @@ class Visitor:
     login: str  # its id in the store
     key: Key
     csrf: str
-    may: frozenset[str]  # read, answer, administer
+    may: frozenset[str]  # read, answer, administer, sign
 
     @property
     def person(self) -> Person:
@@ -98,6 +98,7 @@ class Logins:
     answering: Callable[[], Collection[str]]  # the roles that the policy in force asks to approve
     clock: Clock = field(default_factory=Clock)
     tries: Tries = field(default_factory=Tries)
+    signing: Callable[[], Collection[str]] = frozenset  # the roles that a policy here asks to sign its clauses off
 
     def enter(self, secret: str, address: str) -> str:
         """Sign in with a key: what the cookie will hold. Raises NotIn."""
@@ -107,7 +108,9 @@ class Logins:
             self.tries.wrong(address)
             raise NotIn(401, "this key is not known here, or no longer good")
         if not self.may(key):
-            raise NotIn(403, "this key has none of the roles viewer, approver and admin, and no clause asks its roles to approve")
+            raise NotIn(
+                403, "this key has none of the roles viewer, approver and admin, and no clause asks its roles to approve or to sign"
+            )
         cookie, now = secrets.token_urlsafe(COOKIE_BYTES), self._now()
         console_rows.put(self.store, Login(_id(cookie), key.id, now, now), now - ABSOLUTE_MS)
         return cookie
@@ -139,6 +142,7 @@ class Logins:
         found = {"read"} if whole or ADMIN in roles else set()
         found |= {"answer"} if roles & asked or ADMIN in roles else set()
         found |= {"administer"} if ADMIN in roles else set()
+        found |= {"sign"} if roles & set(self.signing()) and key.grant.tenant in ("", ALL_TENANTS) else set()
         return frozenset(found)
 
     def _now(self) -> int:

@@ -49,11 +49,12 @@ MENU: Final = (
     ("Rates", "/rates", "read"),
     ("Ledger", "/ledger", "read"),
     ("Policy", "/policy", "read"),
+    ("Sign-off", "/signing", "sign"),
     ("Debt", "/debt", "read"),
     ("Stop", "/stop", "read"),
 )
 
-May = Literal["read", "answer", "administer", "anything"]
+May = Literal["read", "answer", "administer", "sign", "anything"]
 
 
 @dataclass
