@@ -160,9 +160,7 @@ def _judged(guard: Guard, call: Call, turn: Turn) -> tuple[Call, Judged, str]:
 
 
 def _redacting(judged: Judged) -> bool:
-    slot = judged.book.slot(judged.event.surface, judged.event.tool)
-    names = set(judged.decision.rules)
-    return any(rule.effect == "redact" and rule.name in names for rule in (slot.rules if slot else ()))
+    return judged.book.redacts(judged.event, judged.decision)
 
 
 def _uncut(judged: Judged) -> Judged:

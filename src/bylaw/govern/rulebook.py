@@ -18,7 +18,7 @@ from bylaw.govern.session import trusted, zeros
 from bylaw.policy.compile import ClauseRule, rules_by
 from bylaw.policy.conditions import Types, When
 from bylaw.policy.trial import event_of
-from bylaw.types import Clause, Decision, Example, Hit, Need, Policy, Rule, Surface
+from bylaw.types import Clause, Decision, Event, Example, Hit, Need, Policy, Rule, Surface
 
 SURFACES: Final[tuple[Surface, ...]] = get_args(Surface)
 HERE: Final = "enforced here"
@@ -74,6 +74,11 @@ class Rulebook:
 
     def _other(self, surface: str, tool: str) -> Slot | None:
         return self.slots.get((surface, "")) if tool or surface != "tool_call" else None
+
+    def redacts(self, event: Event, decision: Decision) -> bool:
+        """Whether a rule that led to this decision cuts something out."""
+        slot = self.slot(event.surface, event.tool)
+        return any(rule.effect == "redact" and rule.name in decision.rules for rule in (slot.rules if slot else ()))
 
     def rails_for(self, surface: str, tool: str) -> tuple[str, ...]:
         """Which rails must be asked about an event of this surface and tool."""

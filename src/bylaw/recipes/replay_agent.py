@@ -107,11 +107,7 @@ class GateSession:
 
 def _redacting(judged: Judged) -> bool:
     """Whether something must be cut out of a call before it may run, or wait."""
-    if judged.decision.effect not in ("redact", "require_approval"):
-        return False
-    slot = judged.book.slot(judged.event.surface, judged.event.tool)
-    names = set(judged.decision.rules)
-    return any(rule.effect == "redact" and rule.name in names for rule in (slot.rules if slot else ()))
+    return judged.decision.effect in ("redact", "require_approval") and judged.book.redacts(judged.event, judged.decision)
 
 
 def _ruling(fate: Fate, decision: Decision, reason: str = "") -> Ruling:

@@ -98,9 +98,7 @@ class Dealing:
         return self.law.session(history) if self.law.reads_session else {"id": history.id}
 
     def _redacts(self, judged: Judged) -> bool:
-        slot = self.law.book.slot("tool_call", judged.event.tool)
-        named = set(judged.decision.rules)
-        return any(rule.effect == "redact" and rule.name in named for rule in (slot.rules if slot else ()))
+        return self.law.book.redacts(judged.event, judged.decision)
 
     async def _placed(self, judged: Judged) -> Sequence[Placed]:
         """Where each finding stands: rails are asked once more, about each text by itself."""
