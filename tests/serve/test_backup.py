@@ -29,6 +29,7 @@ from bylaw.store.approval_rows import Approval
 from bylaw.types import Decision, Need
 from tests.serve import killing
 from tests.serve.rig import post
+from tests.serve.test_serving import until
 from tests.store import postgres
 
 LEAD = Person("lena", ("lead",))
@@ -304,7 +305,7 @@ def test_a_gateway_that_is_lost_starts_again_from_the_backup_that_was_taken_whil
         first = killing.start(folder, data, upstream)
         stop, clients = threading.Event(), killing.Clients(before["secret"], iter(range(10**9)))
         threads = clients.load(first.url, stop, 3)
-        time.sleep(1.0)
+        until(lambda: len(clients.got) >= 20)
         line = killing.command("backup", str(tmp_path / "out"), "--data-dir", str(data))
         done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=killing.ROOT, env=killing.environment())
         first.kill()

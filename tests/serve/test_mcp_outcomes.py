@@ -33,7 +33,9 @@ def test_what_waits_is_written_soon_by_itself() -> None:
         together = Together(book)
         together.later({"kind": "first"})
         before = names(book)
-        await asyncio.sleep(LATEST_S * 4)
+        async with asyncio.timeout(10):
+            while not names(book):
+                await asyncio.sleep(LATEST_S)
         return [before, names(book)]
 
     assert asyncio.run(work()) == [[], ["first"]]
