@@ -1,4 +1,4 @@
-"""Coming in and going out."""
+"""Signing in with a key, and out: the form, the cookie it is exchanged for, and what a wrong key is told."""
 
 from collections.abc import Awaitable, Callable
 
