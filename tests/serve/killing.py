@@ -229,9 +229,10 @@ class Clients:
                         self._release(url, found.approval, number, rng.random() < 0.3)
 
     def _release(self, url: str, approval: str, number: int, stream: bool = False) -> None:
-        self._ask(url, "large", number, stream, approval)
-        with self.lock:
-            self.waiting.pop(approval, None)
+        found = self._ask(url, "large", number, stream, approval)
+        if b'"approval":"' not in found.body:  # else whoever was to approve it died before they had: it waits on
+            with self.lock:
+                self.waiting.pop(approval, None)
 
     def _ask(self, url: str, kind: str, number: int, stream: bool, approval: str = "") -> Got:
         body = json.dumps({"model": "m", "stream": stream, "messages": [{"role": "user", "content": f"{kind} {number}"}]}).encode()

@@ -2,7 +2,6 @@
 
 import shutil
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -124,14 +123,14 @@ def test_one_gateway_is_killed_under_load_and_nothing_is_lost_or_done_twice(pair
     clients, stop, threads = killing.Clients(pair.approver, iter(range(10**9))), threading.Event(), []
     for one in pair.running:
         threads += clients.load(one.url, stop, 4)
-    time.sleep(2.0)
+    until(lambda: len(clients.got) >= 100, 3.0)
     pair.running[0].kill()
     killed_at = len(clients.got)
-    time.sleep(2.0)
+    until(lambda: len(clients.got) >= killed_at + 100, 3.0)
     on_their_own = len(clients.got) - killed_at
-    reborn = pair.again(0)
+    reborn, reborn_at = pair.again(0), len(clients.got)
     threads += clients.load(reborn.url, stop, 2)
-    time.sleep(1.0)
+    until(lambda: len(clients.got) >= reborn_at + 50, 3.0)
     stop.set()
     for thread in threads:
         thread.join()
@@ -147,7 +146,7 @@ def test_one_gateway_is_killed_under_load_and_nothing_is_lost_or_done_twice(pair
     with closing(Approvals(pair.store, lambda entry: "", recover=False)) as approvals:
         states = Counter(one.state for one in approvals.find(limit=100_000))
         known = {one.approval for one in clients.got if one.kind == "large" and one.approval}
-        unfinished = [one.id for one in approvals.find(limit=100_000) if one.id in known and one.state != "released"]
+        unfinished = [(one.id, one.state) for one in approvals.find(limit=100_000) if one.id in known and one.state != "released"]
     records: dict[str, dict[str, Any]] = {name: entry for one in pair.data for name, entry in killing.entries(one).items()}
     given = Counter(str(entry["facts"]["approval"]) for entry in records.values() if entry["kind"] == "release")
     print(f"{len(clients.got)} replies, {on_their_own} while one gateway was dead, {states['released']} releases, {len(records)} records")
