@@ -15,9 +15,8 @@ from bylaw.evals import frontier
 from bylaw.evals.compare import ALL, PLAIN, chain
 from bylaw.evals.limits import MOST_SEVERE
 from bylaw.evals.measurement import Measurement, Row
-from bylaw.evals.suite_report import OUTCOME_WORDS, Field, field
+from bylaw.evals.suite_report import OUTCOME_WORDS, Field, cut, field
 
-SHOWN_CHARACTERS: Final = 2000  # of one text
 SHOWN_CASES: Final = 60  # regressions of all runs together
 SHOWN_ATTACKS: Final = 24  # columns of a map
 TITLES: Final = {"resist": "attacks got through", "over_refusal": "allowed, refused"}
@@ -85,7 +84,7 @@ def regressions(found: Mapping[str, Any], measured: Sequence[Measurement]) -> li
 def _regression(letter: str, row: Row, was: Row) -> dict[str, Any]:
     turns = row.get("turns")
     told = (
-        [(str(one.get("role", "")), _cut(str(one.get("content", "")))) for one in turns if isinstance(one, Mapping)]
+        [(str(one.get("role", "")), cut(str(one.get("content", "")))) for one in turns if isinstance(one, Mapping)]
         if isinstance(turns, list)
         else []
     )
@@ -99,7 +98,7 @@ def _regression(letter: str, row: Row, was: Row) -> dict[str, Any]:
         "did": OUTCOME_WORDS[row["outcome"]],
         "was": _said(was),
         "now": _said(row),
-        "because": _cut(str(row["evidence"])),
+        "because": cut(str(row["evidence"])),
     }
 
 
@@ -108,8 +107,4 @@ def _said(row: Row) -> str:
     calls = said.get("tool_calls") or ()
     told = [f"{one.get('tool')}({one.get('args')})" for one in calls if isinstance(one, Mapping)]
     text = str(said.get("text", ""))
-    return _cut("\n".join(part for part in (text, *told[:8]) if part)) or "(nothing)"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + f" … ({len(text) - SHOWN_CHARACTERS} characters more)"
+    return cut("\n".join(part for part in (text, *told[:8]) if part)) or "(nothing)"

@@ -179,16 +179,17 @@ def _transcript(row: Mapping[str, Any]) -> dict[str, Any]:
         "row": row,
         "did": OUTCOME_WORDS[row["outcome"]],
         "failed": row["outcome"] != "followed",
-        "turns": [(turn["role"], _cut(turn["content"])) for turn in row["turns"]],
-        "thinking": _cut(said.get("thinking", "")),
-        "text": _cut(said["text"]),
-        "calls": [_cut(one) for one in calls[:8]],
+        "turns": [(turn["role"], cut(turn["content"])) for turn in row["turns"]],
+        "thinking": cut(said.get("thinking", "")),
+        "text": cut(said["text"]),
+        "calls": [cut(one) for one in calls[:8]],
         "gate": said.get("disposition", ""),
         "chain": "+".join(row["attack"]["techniques"]),
     }
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """A text as far as a page shows it."""
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + f" … ({len(text) - SHOWN_CHARACTERS} characters more)"
 
 
