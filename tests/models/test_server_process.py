@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,7 @@ def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str
         request.param,
     ]
     command = [sys.executable, "-m", "bylaw", "serve", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True) as process:
         url, child = "", 0
         for line in process.stdout or ():
             if ", in process " in line:
@@ -157,6 +157,8 @@ def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str
         yield url, child, process
         process.terminate()
         process.wait(WITHIN_S)
+        with suppress(ProcessLookupError):  # workers whose parent was killed
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def reached(url: str) -> int:
