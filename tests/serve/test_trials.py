@@ -1,5 +1,6 @@
 """A candidate on trial in several gateways on one store: for its share alone, rolled back by itself, or deciding nothing at all."""
 
+import itertools
 import os
 import signal
 import time
@@ -191,7 +192,9 @@ def test_a_share_of_conversations_keeps_each_of_them_under_one_policy_on_every_g
 
     with two(tmp_path, url) as rig:
         rig.bylaw("canary", "start", str(bad(tmp_path)), "--share", "50%", "--by", "session", "--seen", "500")
-        time.sleep(2 * WITHIN_S)
+        fresh = itertools.count()
+        until(lambda: ask(rig, f"w{next(fresh)}", 0) == "block")  # each takes it up by itself
+        until(lambda: ask(rig, f"w{next(fresh)}", 1) == "block")
         decided = [[ask(rig, f"s{number}", at) for at in (0, 1, 0)] for number in range(12)]
 
     assert all(len(set(one)) == 1 for one in decided)
