@@ -542,7 +542,7 @@ def test_a_wait_ends_with_the_answer_or_with_its_time(scene: Scene) -> None:
 
 def test_no_connection_is_held_while_somebody_waits(scene: Scene) -> None:
     held: list[str] = []
-    scene.approvals.wait(scene.asked().id, 0.05, lambda _: held.append(scene.store.engine.pool.status()))
+    scene.approvals.wait(scene.asked().id, 0.5, lambda _: held.append(scene.store.engine.pool.status()))
 
     assert held
     assert all("Checked out connections: 0" in one for one in held)
