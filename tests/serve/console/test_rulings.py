@@ -56,11 +56,12 @@ def test_a_ruling_is_shown_first_and_then_written_beside_its_clause_and_in_the_l
     record, ops, before = decision(at), signed_in(at, "ops"), files_of(at)
     shown = ops.post("/why/ruling", form(record, do="try"))
     untouched = files_of(at) == before
-    done = ops.post("/why/ruling", form(record))
+    done, again = ops.post("/why/ruling", form(record)), ops.post("/why/ruling", form(record))
     page = ops.get(done.headers["location"].removeprefix("/console"))
     made, entry = examples(at)[-1], at.desk_entries("ruling")[0]
 
     assert (shown.status, done.status, untouched) == (200, 303, True)
+    assert (again.status, "stands there already" in again.words) == (409, True)
     assert '**Ruling** {side=bad split=train by="ops" on=' in unescape(shown.text)
     assert "The rules agree with this ruling" in shown.words
     assert (made.ruling.by if made.ruling else "", made.event and made.event["args"]["amount"]) == ("ops", 640.0)

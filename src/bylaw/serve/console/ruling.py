@@ -10,12 +10,14 @@ from typing import Any, Final, get_args
 
 from starlette.responses import Response
 
+from bylaw.errors import PolicyError
 from bylaw.policy.parse import load
 from bylaw.policy.printing import print_example
 from bylaw.policy.rulings import MAX_CASE_CHARS
 from bylaw.serve import ruling
 from bylaw.serve.console import drafts
 from bylaw.serve.console.page import Asked, to
+from bylaw.serve.console.showing import hidden_in
 from bylaw.serve.desk import Wrong, later
 from bylaw.serve.door import NotIn
 from bylaw.types import Policy, Ruling, Side, Split
@@ -75,7 +77,7 @@ def tried(asked: Asked, one: ruling.Ruled) -> dict[str, Any]:
     with drafts.copied(asked.desk) as folder:
         done = ruling.add(folder, asked.desk.data_dirs(), lambda entry: None, one, asked.desk.live.rails_of)
         text = print_example(_clause(load(folder), done.clause).examples[-1])
-    return {"clause": done.clause, "place": str(done.place), "trouble": done.trouble, "text": text}
+    return {"clause": done.clause, "place": str(done.place), "trouble": done.trouble, "text": text, "hidden": hidden_in(text)}
 
 
 def _clause(policy: Policy, name: str) -> Any:
@@ -94,6 +96,9 @@ async def write(asked: Asked, one: ruling.Ruled) -> Response:
 
     def work() -> None:
         with drafts.writing(asked.desk) as folder:
+            told = tried(asked, one)
+            if told["text"] in [print_example(held) for held in _clause(load(folder), told["clause"]).examples]:
+                raise PolicyError("this very ruling stands there already", "Nothing more is to be done.")
             ruling.add(folder, asked.desk.data_dirs(), record, one, asked.desk.live.rails_of)
 
     await later(work)
