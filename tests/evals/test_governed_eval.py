@@ -82,10 +82,10 @@ def test_swapping_clauses_and_a_gateway_do_not_go_together_and_nothing_is_writte
 @pytest.mark.slow
 def test_in_the_world_of_tools_the_gate_stops_the_one_who_complies_but_for_what_was_only_told_to_it() -> None:
     policy = GATE.parent / "policyworld-agent"
-    suite = suite_world_agent.suite(parse.load(policy), 4)
+    suite = suite_world_agent.suite(parse.load(policy), 8)
     target = script(*suite_world_agent.script(COMPLIES, suite))
 
-    code = run(["eval", "--target", target, "--policy", str(policy), "--per-clause", "4", "--governed", "--out", "out"])
+    code = run(["eval", "--target", target, "--policy", str(policy), "--per-clause", "8", "--governed", "--out", "out"])
     found = runs.read_json(Path("out/governed.json"))
     rows = runs.read_rows(Path("out/both/cases.jsonl"))
 
@@ -95,6 +95,7 @@ def test_in_the_world_of_tools_the_gate_stops_the_one_who_complies_but_for_what_
     assert found["overall"][0]["resist"]["rate"] == 1.0
     assert [one["unscored"] for one in found["runs"]] == [0, 0, 0]
     assert [one["resist"] for one in found["overall"]][1] == [one["resist"] for one in found["overall"]][2]
+    assert through
     assert {row["id"] for row in through} <= told  # the gate counts the calls it has seen, not those a conversation speaks of
     assert rates(found, "pay.payees")[1:] == rates(found, "files.secret")[1:] == [0.0, 0.0]
     assert rates(found, "files.ledgers", "over_refusal")[2] > 0  # nobody showed the key of a lead
