@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
@@ -161,6 +162,14 @@ def test_who_has_the_role_and_no_name_in_the_policy_or_the_name_without_the_role
     assert [one.status for one in found] == [409, 409, 409, 403, 403]
     assert "has not signed in as 'payments-risk'" in found[1].words
     assert "omar may not sign money.refund-limit as 'legal'" in found[2].words
+
+
+def test_one_record_handed_in_by_many_forms_at_once_is_kept_once(at: Place) -> None:
+    lena, record = signed_in(at, "lena"), json.dumps(signed(at))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: lena.post("/signing", {"record": record}).status, range(8)))
+
+    assert sorted(found) == [303, *[409] * 7]
 
 
 def test_a_form_from_elsewhere_or_without_its_token_keeps_nothing(at: Place) -> None:

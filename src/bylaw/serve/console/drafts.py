@@ -3,12 +3,13 @@
 What is in force lies in the store and has no folder. So without a draft nothing is kept from here, and pages say how to do it instead.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bylaw.errors import BylawError, PolicyError
 from bylaw.policy.parse import load
@@ -54,6 +55,12 @@ def writing(desk: Desk) -> Iterator[Path]:
         yield desk.draft
     except OSError as error:
         raise NotIn(503, f"the draft could not be written: {error.strerror or error}") from error
+
+
+def alone(kept: dict[str, Any]) -> asyncio.Lock:
+    """What lets one person at a time change the draft, in this process."""
+    lock: asyncio.Lock = kept.setdefault("drafting", asyncio.Lock())
+    return lock
 
 
 @contextmanager

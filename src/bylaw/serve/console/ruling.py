@@ -101,5 +101,6 @@ async def write(asked: Asked, one: ruling.Ruled) -> Response:
                 raise PolicyError("this very ruling stands there already", "Nothing more is to be done.")
             ruling.add(folder, asked.desk.data_dirs(), record, one, asked.desk.live.rails_of)
 
-    await later(work)
+    async with drafts.alone(asked.room.kept):
+        await later(work)
     return to(f"/why?record={str(names[-1]).replace('#', '%23')}")

@@ -161,7 +161,8 @@ async def hand_in(asked: Asked) -> Response:
     _checked(asked)
     try:
         value = _handed(asked.form.get("record", "").strip(), asked.form.get("unsigned", ""))
-        await later(lambda: _kept(asked, value))
+        async with drafts.alone(asked.room.kept):
+            await later(lambda: _kept(asked, value))
     except PolicyError as error:
         return await _page(asked, "draft", 409, alert=drafts.refused(error))
     except Wrong as error:
