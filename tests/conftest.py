@@ -6,3 +6,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share two cores
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from hypothesis import settings  # see above
+
+settings.register_profile("house", deadline=None)  # a busy machine fails no law
+settings.load_profile("house")

@@ -171,7 +171,8 @@ def test_what_a_caller_raises_in_between_ends_the_batch_and_its_threads(outside:
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background may have it ignored
 from bylaw.models.manners import Manners
 from bylaw.models.remote import RemoteModel
 from bylaw.types import Message, Sampling

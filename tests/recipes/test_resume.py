@@ -48,7 +48,7 @@ def test_a_run_killed_at_every_step_boundary_ends_the_same(whole: Path, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_a_run_killed_inside_its_training_ends_the_same(whole: Path, tmp_path: Path, seed: int) -> None:
     out = tmp_path / "run"
     waits = Random(seed).randint(0, 40)  # hundredths of a second after the first checkpoint of RL begins to appear
