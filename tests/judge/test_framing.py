@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bylaw.judge import framing
 from bylaw.judge.framing import Part, defuse, restore
 from bylaw.judge.rubric import question
+from tests.growth import LINEAR, growth
 from tests.judge.asking import CODE, hostile
 
 few = settings(deadline=None, max_examples=300)
@@ -144,14 +145,4 @@ def test_an_author_who_knows_the_code_of_a_text_loses_it_by_writing_it_in(found:
 
 @pytest.mark.parametrize("many", ["<" * 40_000, "v" * 40_000, "v e r d i c " * 4_000, "> " * 20_000, "⟦" * 40_000, "\u202e" * 40_000])
 def test_a_large_hostile_text_costs_linear_time(many: str) -> None:
-    import time
-
-    started = time.process_time()
-    defuse(many)
-    half = time.process_time() - started
-
-    started = time.process_time()
-    defuse(many * 4)
-    whole = time.process_time() - started
-
-    assert whole < 12 * half + 0.2
+    assert growth(lambda times: defuse(many * times), 1) < LINEAR

@@ -2,13 +2,13 @@
 
 import json
 import random
-import time
 from datetime import date
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.growth import LINEAR, growth
 
 from bylaw.policy.lint import lint
 from bylaw.types import Finding
@@ -91,17 +91,17 @@ def test_an_odd_tool_schema_gives_findings_and_no_crash(tmp_path: Path, value: o
         "EUR ",
     ],
 )
-def test_a_long_norm_of_one_piece_takes_no_longer_than_its_length(tmp_path: Path, piece: str) -> None:
-    norm = "It MUST help. " + piece * (60_000 // len(piece))
-    files = {**REFUNDS, "long.md": REFUNDS["money.md"].replace("money.", "long.").replace("Refunds above 200 EUR in", norm, 1)}
-    started = time.process_time()
-    found = linted(tmp_path, files)
+def test_a_long_norm_of_one_piece_costs_what_it_is_long(tmp_path: Path, piece: str) -> None:
+    def norm(size: int) -> list[Finding]:
+        text = "It MUST help. " + piece * (size // len(piece))
+        long = REFUNDS["money.md"].replace("money.", "long.").replace("Refunds above 200 EUR in", text, 1)
+        return linted(tmp_path, {**REFUNDS, "long.md": long})
 
-    assert "BL403" in {one.code for one in found}
-    assert time.process_time() - started < 6  # what is not linear takes minutes; a busy machine takes three times its usual second
+    assert "BL403" in {one.code for one in norm(60_000)}
+    assert growth(norm, 20_000) < LINEAR
 
 
-def test_a_policy_as_long_as_a_published_one_is_linted_within_a_second(tmp_path: Path) -> None:
+def test_a_policy_as_long_as_a_published_one_is_linted(tmp_path: Path) -> None:
     dice = random.Random(1)
     words = ["".join(dice.choices("abcdefghijklmnopqrstuvwxyz", k=dice.randint(2, 9))) for _ in range(3_000)]
 
@@ -120,10 +120,7 @@ def test_a_policy_as_long_as_a_published_one_is_linted_within_a_second(tmp_path:
     schema = {"type": "object", "properties": {"amount": {"type": "number"}}, "required": ["amount"]}
     files = {f"tools/t{number}.json": json.dumps(schema) for number in range(8)}
     files |= {"policy.yaml": "id: p\nversion: 1.0.0\nowners: [me]\n", "a.md": "\n\n".join(parts)}
-    linted(tmp_path, files)
-    started = time.process_time()
-    found = lint(tmp_path, TODAY)
+    found = linted(tmp_path, files)
 
     assert len("".join(parts).split()) > 40_000
     assert {one.code for one in found} == {"BL201", "BL502", "BL504"}
-    assert time.process_time() - started < 1
