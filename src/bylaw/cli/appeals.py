@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bylaw.cli.approvals import As, Secret, holder
 from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_and_ledger, store_of, when
-from bylaw.cli.saying import ERROR, FINDINGS, AsJson, failed, say, say_json
+from bylaw.cli.reviewing import As, Everything, OfTenant, Secret, holder, in_state, not_taken, wanted
+from bylaw.cli.saying import AsJson, say, say_json
 from bylaw.errors import StoreError
 
 if TYPE_CHECKING:  # commands import what they need when they run
@@ -19,9 +19,9 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="Which appeal.", show_defa
 
 @app.command("list")
 def appeals_list(
-    state: Annotated[list[str] | None, typer.Option(help="In this state; repeat for several.", show_default="open")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="In any state.")] = False,
-    tenant: Annotated[str | None, typer.Option(help="Of one tenant.", show_default=False)] = None,
+    state: Annotated[list[str] | None, in_state("open")] = None,
+    everything: Everything = False,
+    tenant: OfTenant = None,
     store: StoreUrl = "",
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
@@ -29,18 +29,16 @@ def appeals_list(
     """Appeals that wait for an answer, newest first."""
     from bylaw.store import appeal_rows as rows  # noqa: PLC0415  # see `cli`
 
-    if unknown := set(state or ()) - set(rows.APPEAL_STATES):
-        raise StoreError(f"{min(unknown)!r} is no state of an appeal", f"There are: {', '.join(rows.APPEAL_STATES)}.")
-    wanted = [one for one in rows.APPEAL_STATES if everything or one in (state or ("open",))]
+    states = wanted(rows.APPEAL_STATES, state, ("open",), everything, "an appeal")
     with store_of(store, data_dir) as opened, opened.reading() as connection:
-        found = rows.listed(connection, wanted, tenant)
+        found = rows.listed(connection, states, tenant)
     if as_json:
         say_json([rows.to_json(one) for one in found])
         return
     for one in found:
         say(f"{one.id}  {one.state:10}  {when(one.made_at)}  {_who(one)}: {one.decision}  {', '.join(one.clauses)}")
     if not found:
-        say("nobody waits for an answer" if wanted == ["open"] else "none")
+        say("nobody waits for an answer" if states == ["open"] else "none")
 
 
 @app.command("show")
@@ -78,11 +76,7 @@ def appeals_answer(
     with store_and_ledger(store, data_dir) as (opened, ledger):
         found = Appeals(opened, ledger.append).answer(appeal, holder(opened, key, person), outcome == "overturned", reason)
     if isinstance(found, NotTaken):
-        if as_json:
-            say_json({"refused": found.why, "text": found.text, "appeal": appeal})
-        else:
-            failed(found.text, "See `bylaw appeals list`.")
-        raise typer.Exit(ERROR if found.why == "unknown_id" else FINDINGS)
+        raise not_taken(found.why, found.text, "See `bylaw appeals list`.", as_json, {"appeal": appeal})
     if as_json:
         say_json(rows.to_json(found))
     else:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_and_ledger, store_of, when
-from bylaw.cli.saying import ERROR, FINDINGS, AsJson, failed, say, say_json
+from bylaw.cli.reviewing import As, Everything, OfTenant, Secret, holder, in_state, not_taken, wanted
+from bylaw.cli.saying import AsJson, say, say_json
 from bylaw.errors import StoreError
 
 if TYPE_CHECKING:  # commands import what they need when they run
     from bylaw.govern.approvals import Approvals, Record
-    from bylaw.govern.quorum import Person, Refused
+    from bylaw.govern.quorum import Refused
     from bylaw.store.approval_rows import Approval
     from bylaw.store.database import Store
 
@@ -19,17 +20,13 @@ app = typer.Typer(help="See and answer what waits for a person.", no_args_is_hel
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Which request.", show_default=False)]
 Reason = Annotated[str, typer.Option(help="Why, in your words; it is recorded.", show_default=False)]
-As = Annotated[str, typer.Option("--as", metavar="PERSON", help="Who you are, as your key has it.", show_default=False)]
-Secret = Annotated[
-    str, typer.Option("--key", envvar="BYLAW_KEY", help="Your API key; better in BYLAW_KEY, which others cannot see.", show_default=False)
-]
 
 
 @app.command("list")
 def approvals_list(
-    state: Annotated[list[str] | None, typer.Option(help="In this state; repeat for several.", show_default="pending")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="In any state.")] = False,
-    tenant: Annotated[str | None, typer.Option(help="Of one tenant.", show_default=False)] = None,
+    state: Annotated[list[str] | None, in_state("pending")] = None,
+    everything: Everything = False,
+    tenant: OfTenant = None,
     store: StoreUrl = "",
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
@@ -37,18 +34,16 @@ def approvals_list(
     """What waits for a person, newest first."""
     from bylaw.store import approval_rows as rows  # noqa: PLC0415  # see `cli`
 
-    wanted = [one for one in rows.STATES if everything or one in (state or ("pending",))]
-    if unknown := set(state or ()) - set(rows.STATES):
-        raise StoreError(f"{min(unknown)!r} is no state of a request", f"There are: {', '.join(rows.STATES)}.")
+    states = wanted(rows.STATES, state, ("pending",), everything, "a request")
     with store_of(store, data_dir) as opened:
-        found = _reading(opened).find(wanted, tenant)
+        found = _reading(opened).find(states, tenant)
     if as_json:
         say_json([rows.to_json(one) for one in found])
         return
     for one in found:
         say(f"{one.id}  {one.state:9}  until {when(one.expires_at)}  {one.requester}: {_brief(one)}  {', '.join(one.clauses)}")
     if not found:
-        say("nothing waits" if wanted == ["pending"] else "none")
+        say("nothing waits" if states == ["pending"] else "none")
 
 
 @app.command("show")
@@ -117,17 +112,17 @@ def approvals_edit(
     from bylaw.serve import live as lives  # noqa: PLC0415  # see `cli`
 
     try:
-        wanted = json.loads(args)
+        changed = json.loads(args)
     except ValueError as error:
         raise StoreError(f"--args is no JSON: {error}", 'Write it like --args \'{"order": 81, "amount": 50.0}\'.') from error
-    if not isinstance(wanted, dict):
+    if not isinstance(changed, dict):
         raise StoreError("--args is no JSON object", "Write all arguments of the call.")
     with store_and_ledger(store, data_dir) as (opened, ledger):
         who, last = holder(opened, key, person), lives.latest(opened)
         if last is None:
             raise StoreError("no policy was ever put in force here, so that nothing can be judged", "Name the data directory of `serve`.")
         with editing.gate_of(opened, ledger.append, lives.loaded(opened, last).law) as gate:
-            _tell(asyncio.run(editing.edit(gate, approval, who, wanted, call, reason)), as_json)
+            _tell(asyncio.run(editing.edit(gate, approval, who, changed, call, reason)), as_json)
 
 
 @app.command("settle")
@@ -162,30 +157,13 @@ def _reading(store: "Store") -> "Approvals":
     return Approvals(store, refuse, recover=False)
 
 
-def holder(store: "Store", secret: str, claimed: str) -> "Person":
-    """Who shows this key; raises StoreError where it is nobody's, or not theirs who claim it."""
-    from bylaw.govern import keys  # noqa: PLC0415  # see `cli`
-
-    if not secret:
-        raise StoreError("who answers must show who they are", "Put your API key into BYLAW_KEY; `bylaw keys create` makes one.")
-    key = keys.holder(store, secret)
-    if key is None:
-        raise StoreError("this key is not known, or no longer good", "See `bylaw keys list`.")
-    if claimed and claimed != key.grant.principal:
-        raise StoreError(f"this key is {key.grant.principal}'s, not {claimed}'s", "Use your own key.")
-    return key.person()
-
-
 def _tell(found: "Approval | Refused", as_json: bool) -> None:
     from bylaw.govern.quorum import Refused  # noqa: PLC0415  # see `cli`
     from bylaw.store import approval_rows as rows  # noqa: PLC0415  # see `cli`
 
     if isinstance(found, Refused):
-        if as_json:
-            say_json({"refused": found.why, "text": found.text, "approval": found.approval})
-        else:
-            failed(found.text, f"See `bylaw approvals show {found.approval}`." if found.approval else "See `bylaw approvals list`.")
-        raise typer.Exit(ERROR if found.why == "unknown_id" else FINDINGS)
+        hint = f"See `bylaw approvals show {found.approval}`." if found.approval else "See `bylaw approvals list`."
+        raise not_taken(found.why, found.text, hint, as_json, {"approval": found.approval})
     if as_json:
         say_json(rows.to_json(found))
     else:

@@ -2,28 +2,28 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from bylaw.cli.approvals import As, Secret, holder
 from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_and_ledger, store_of, when
-from bylaw.cli.saying import ERROR, FINDINGS, AsJson, failed, say, say_json
+from bylaw.cli.reviewing import As, Everything, Secret, holder, in_state, not_taken, wanted
+from bylaw.cli.saying import AsJson, say, say_json
 from bylaw.errors import StoreError
 
 if TYPE_CHECKING:  # commands import what they need when they run
-    from bylaw.govern.findings import NotTaken
     from bylaw.store.finding_rows import Found, Taken
 
 app = typer.Typer(help="Findings from users, testers and the public.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Which finding.", show_default=False)]
+SEE: Final = "See `bylaw findings list --all`."
 
 
 @app.command("list")
 def findings_list(
-    state: Annotated[list[str] | None, typer.Option(help="In this state; repeat for several.", show_default="all but ended")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="In any state.")] = False,
+    state: Annotated[list[str] | None, in_state("all but ended")] = None,
+    everything: Everything = False,
     store: StoreUrl = "",
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
@@ -31,11 +31,9 @@ def findings_list(
     """Findings, newest first."""
     from bylaw.store import finding_rows as rows  # noqa: PLC0415  # see `cli`
 
-    if unknown := set(state or ()) - set(rows.FINDING_STATES):
-        raise StoreError(f"{min(unknown)!r} is no state of a finding", f"There are: {', '.join(rows.FINDING_STATES)}.")
-    wanted = [one for one in rows.FINDING_STATES if everything or one in (state or ("new", "triaged", "accepted"))]
+    states = wanted(rows.FINDING_STATES, state, ("new", "triaged", "accepted"), everything, "a finding")
     with store_of(store, data_dir) as opened, opened.reading() as connection:
-        found = rows.listed(connection, wanted)
+        found = rows.listed(connection, states)
     if as_json:
         say_json([rows.to_json(one) for one in found])
         return
@@ -83,12 +81,12 @@ def findings_triage(
 
     if state and state not in rows.FINDING_STATES:
         raise StoreError(f"{state[:60]!r} is no state of a finding", f"There are: {', '.join(rows.FINDING_STATES)}.")
-    wanted = next((one for one in rows.FINDING_STATES if one == state), None)
-    change = Change(wanted, clause, severity, assignee, duplicate_of, disclose_on, note)
+    becomes = next((one for one in rows.FINDING_STATES if one == state), None)
+    change = Change(becomes, clause, severity, assignee, duplicate_of, disclose_on, note)
     with store_and_ledger(store, data_dir) as (opened, ledger):
         found = Findings(opened, ledger.append).triage(finding, holder(opened, key, person), change)
     if isinstance(found, NotTaken):
-        raise _not_taken(found, as_json)
+        raise not_taken(found.why, found.text, SEE, as_json)
     if as_json:
         say_json(rows.to_json(found))
     else:
@@ -103,7 +101,7 @@ def findings_forget(finding: Id, person: As = "", key: Secret = "", store: Store
     with store_and_ledger(store, data_dir) as (opened, ledger):
         found = Findings(opened, ledger.append).forget(finding, holder(opened, key, person))
     if isinstance(found, NotTaken):
-        raise _not_taken(found, as_json=False)
+        raise not_taken(found.why, found.text, SEE, as_json=False)
     say(f"{found.id}: its texts are gone here; in the ledger they go by retention or erasure")
 
 
@@ -132,15 +130,7 @@ def findings_export(
 
 
 def _unknown(finding: str) -> StoreError:
-    return StoreError(f"there is no finding {finding[:60]}", "See `bylaw findings list --all`.")
-
-
-def _not_taken(why: "NotTaken", as_json: bool) -> typer.Exit:
-    if as_json:
-        say_json({"refused": why.why, "text": why.text})
-    else:
-        failed(why.text, "See `bylaw findings list --all`.")
-    return typer.Exit(ERROR if why.why == "unknown_id" else FINDINGS)
+    return StoreError(f"there is no finding {finding[:60]}", SEE)
 
 
 def _who(one: "Found") -> str:

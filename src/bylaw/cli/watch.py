@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from bylaw.cli.approvals import As, Secret, holder
 from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_and_ledger, store_of
+from bylaw.cli.reviewing import As, Secret, holder
 from bylaw.cli.saying import FINDINGS, AsJson, failed, say, say_json
 from bylaw.errors import StoreError
 
