@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_and_ledger, store_of, when
+from bylaw.cli.place import DATA_DIR, By, Config, DataDir, StoreUrl, login, store_and_ledger, store_of, when
 from bylaw.cli.saying import FINDINGS, AsJson, say, say_json
-from bylaw.cli.serve import By, Config, _login
 from bylaw.errors import PolicyError
 
 if TYPE_CHECKING:  # commands import what they need when they run
@@ -45,7 +44,7 @@ def canary_start(
     from bylaw.serve import live, trials, wiring  # noqa: PLC0415  # see `cli`
 
     terms = Terms(_per_mille(share), tuple(principal or ()), of, signal, margin, alpha, seen, _seconds(window))
-    one = trials.new("canary", by or _login(), terms)
+    one = trials.new("canary", by or login(), terms)
     with store_and_ledger(store, data_dir) as (opened, ledger):
         live.take_over(data_dir, opened)
         rails_of = wiring.Wired(wiring.judges_only(wiring.found(data_dir, config))).rails_of
@@ -71,7 +70,7 @@ def canary_stop(by: By = "", store: StoreUrl = "", data_dir: DataDir = DATA_DIR,
     from bylaw.serve import trials  # noqa: PLC0415  # see `cli`
 
     with store_and_ledger(store, data_dir) as (opened, ledger):
-        _show(trials.stop(opened, ledger.append, "canary", by or _login()), as_json)
+        _show(trials.stop(opened, ledger.append, "canary", by or login()), as_json)
 
 
 @canary.command("promote")
@@ -81,7 +80,7 @@ def canary_promote(by: By = "", config: Config = None, store: StoreUrl = "", dat
 
     with store_and_ledger(store, data_dir) as (opened, ledger):
         rails_of = wiring.Wired(wiring.judges_only(wiring.found(data_dir, config))).rails_of
-        trials.promote(opened, ledger.append, by or _login(), rails_of)
+        trials.promote(opened, ledger.append, by or login(), rails_of)
         _show(trials.standing(opened, "canary"), as_json)
 
 
@@ -95,7 +94,7 @@ def shadow_start(
     with store_and_ledger(store, data_dir) as (opened, ledger):
         live.take_over(data_dir, opened)
         rails_of = wiring.Wired(wiring.judges_only(wiring.found(data_dir, config))).rails_of
-        trials.begin(opened, ledger.append, folder, trials.new("shadow", by or _login()), rails_of)
+        trials.begin(opened, ledger.append, folder, trials.new("shadow", by or login()), rails_of)
         _show(trials.standing(opened, "shadow"), as_json)
 
 
@@ -114,7 +113,7 @@ def shadow_stop(by: By = "", store: StoreUrl = "", data_dir: DataDir = DATA_DIR,
     from bylaw.serve import trials  # noqa: PLC0415  # see `cli`
 
     with store_and_ledger(store, data_dir) as (opened, ledger):
-        _show(trials.stop(opened, ledger.append, "shadow", by or _login()), as_json)
+        _show(trials.stop(opened, ledger.append, "shadow", by or login()), as_json)
 
 
 def _show(found: "Standing | None", as_json: bool) -> None:

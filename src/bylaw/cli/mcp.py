@@ -1,6 +1,5 @@
 """`bylaw mcp …`: stand between an agent and an MCP server, and look after what its tools said of themselves."""
 
-import getpass
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from typer.core import TyperGroup
 
-from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_and_ledger, store_of, when
+from bylaw.cli.place import DATA_DIR, By, Config, DataDir, StoreUrl, login, store_and_ledger, store_of, when
 from bylaw.cli.saying import FINDINGS, AsJson, say, say_json
 
 if TYPE_CHECKING:  # commands import what they need when they run
@@ -32,7 +31,6 @@ pins = typer.Typer(help="What the tools of servers say of themselves, as it was 
 app.add_typer(pins, name="pins")
 
 Server = Annotated[str, typer.Argument(metavar="SERVER", help="As `bylaw mcp pins list` names it.", show_default=False)]
-By = Annotated[str, typer.Option("--as", metavar="PERSON", help="Who you are, for the record.", show_default="your login")]
 
 
 @app.command(RUN)
@@ -47,7 +45,7 @@ def run(
     key_env: Annotated[str, typer.Option(metavar="NAME", help="The variable with the key of whoever asks.", show_default="local")] = "",
     session: Annotated[str, typer.Option(metavar="NAME", help="What sums and taint belong to.", show_default="a new one")] = "",
     media: Annotated[Literal["allow", "block"], typer.Option(help="Images and sound, which no rail can read.")] = "allow",
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Judges, and who is rung.", show_default="DIR/gateway.yaml")] = None,
+    config: Config = None,
     store: StoreUrl = "",
     data_dir: DataDir = DATA_DIR,
 ) -> None:
@@ -116,8 +114,8 @@ def pins_accept(
     with store_and_ledger(store, data_dir) as (opened, ledger):
         facts = {"step": "pin-accepted", "server": server, "was": pin.digest, "is": pin.seen}
         contents = {"was": pin.definition, "is": pin.seen_definition}
-        ledger.append({"kind": "mcp", "principal": by or getpass.getuser(), "tool": tool[:200], "facts": facts, "contents": contents})
-        if not mcp_rows.accept(opened, pin, by or getpass.getuser(), round(time.time() * 1000)):
+        ledger.append({"kind": "mcp", "principal": by or login(), "tool": tool[:200], "facts": facts, "contents": contents})
+        if not mcp_rows.accept(opened, pin, by or login(), round(time.time() * 1000)):
             raise StoreError(f"{server} {tool} has changed again", "Look at it anew: bylaw mcp pins show.")
     say(f"accepted: {server} {tool} as it is now")
 
@@ -135,7 +133,7 @@ def pins_forget(
 
     with store_and_ledger(store, data_dir) as (opened, ledger):
         facts = {"step": "pin-forgotten", "server": server}
-        ledger.append({"kind": "mcp", "principal": by or getpass.getuser(), "tool": tool[:200], "facts": facts})
+        ledger.append({"kind": "mcp", "principal": by or login(), "tool": tool[:200], "facts": facts})
         say(f"forgotten: {mcp_rows.forget(opened, server, tool)}")
 
 

@@ -1,5 +1,6 @@
-"""What the run-time commands share: which store and which ledger they work on, and how they tell a time."""
+"""What the run-time commands share: which store, ledger and gateway.yaml they work on, who they work for, and how they tell a time."""
 
+import getpass
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ StoreUrl = Annotated[
     str, typer.Option("--store", metavar="URL", envvar="BYLAW_STORE", help="A file, or postgresql://…", show_default="DIR/store.sqlite")
 ]
 DataDir = Annotated[Path, typer.Option(metavar="DIR", help="Where the run-time data lies.", show_default="./.bylaw")]
+Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Judges, and who is rung.", show_default="DIR/gateway.yaml")]
+By = Annotated[str, typer.Option("--as", metavar="PERSON", help="Who you are, for the record.", show_default="your login")]
 
 
 @contextmanager
@@ -35,6 +38,14 @@ def store_and_ledger(url: str, data_dir: Path) -> "Iterator[tuple[Store, Ledger]
 
     with store_of(url, data_dir) as store, Ledger(data_dir) as ledger:
         yield store, ledger
+
+
+def login() -> str:
+    """Who is at the command line, where nobody says so."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no such user in a container
+        return "somebody at the command line"
 
 
 def when(time_ms: int | None) -> str:

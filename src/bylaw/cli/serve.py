@@ -1,6 +1,5 @@
 """`bylaw serve`, and which policy is in force: `bylaw policy activate` and `bylaw policy rollback`."""
 
-import getpass
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_and_ledger
+from bylaw.cli.place import DATA_DIR, By, Config, DataDir, StoreUrl, login, store_and_ledger
 from bylaw.cli.saying import A_MODEL, AsJson, PolicyOption, say, say_json
 
 if TYPE_CHECKING:  # commands import what they need when they run
     from bylaw.serve.live import InForce
-
-Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Judges, and who is rung.", show_default="DIR/gateway.yaml")]
-By = Annotated[str, typer.Option("--as", metavar="PERSON", help="Who you are, for the record.", show_default="your login")]
 
 
 def serve(
@@ -63,7 +59,7 @@ def serve(
         unsafe_watch=watched,
     )
     with local_model.behind(setting, model) as behind:
-        made = start.prepare(behind.setting, policy, _login())
+        made = start.prepare(behind.setting, policy, login())
         say(f"policy {made.places.policy.id} {made.places.policy.version} {made.digest}")
         for clause, where in made.places.book({}).standing().items():
             say(f"  {clause}: {where}")
@@ -91,7 +87,7 @@ def activate(
         live.take_over(data_dir, opened)
         with nullcontext(Path(what)) if Path(what).exists() else live.kept(opened, what) as folder:
             rails_of = wiring.Wired(wiring.judges_only(wiring.found(data_dir, config))).rails_of
-            made, _ = live.activate(opened, ledger.append, folder, by or _login(), rails_of=rails_of)
+            made, _ = live.activate(opened, ledger.append, folder, by or login(), rails_of=rails_of)
     _in_force(made, as_json)
 
 
@@ -115,7 +111,7 @@ def rollback(
             raise PolicyError("there is no earlier policy", "Name a folder: bylaw policy activate DIR")
         with live.kept(opened, to or before[-1]) as folder:
             rails_of = wiring.Wired(wiring.judges_only(wiring.found(data_dir, config))).rails_of
-            made, _ = live.activate(opened, ledger.append, folder, by or _login(), unsigned=True, rails_of=rails_of)
+            made, _ = live.activate(opened, ledger.append, folder, by or login(), unsigned=True, rails_of=rails_of)
     _in_force(made, as_json)
 
 
@@ -125,10 +121,3 @@ def _in_force(made: "InForce", as_json: bool) -> None:
         say_json({"id": policy.id, "version": policy.version, "digest": made.digest})
     else:
         say(f"in force: {policy.id} {policy.version} {made.digest}")
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no such user in a container
-        return "somebody"

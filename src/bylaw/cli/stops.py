@@ -1,12 +1,11 @@
 """`bylaw stop` and `bylaw resume`: the emergency stop, and the drill that measures it."""
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_and_ledger, store_of, when
+from bylaw.cli.place import DATA_DIR, By, DataDir, StoreUrl, login, store_and_ledger, store_of, when
 from bylaw.cli.saying import FINDINGS, AsJson, say, say_json
 from bylaw.errors import StoreError
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:  # commands import what they need when they run
 
 Scope = Annotated[str, typer.Option(metavar="SCOPE", help="global, tenant:T, principal:P or tool:T.")]
 Reason = Annotated[str, typer.Option(help="Why; shown to whoever is stopped.", show_default=False)]
-By = Annotated[str, typer.Option("--as", metavar="PERSON", help="Who you are, for the record.", show_default="your login")]
 
 
 def stop(
@@ -39,10 +37,10 @@ def stop(
         else:
             say("\n".join(_line(one) for one in found) or "nothing is stopped")
     elif drill:
-        _drill(store, data_dir, by or _login(), as_json)
+        _drill(store, data_dir, by or login(), as_json)
     else:
         with store_and_ledger(store, data_dir) as (opened, ledger):
-            made, _ = stops.stop(opened, ledger.append, scope, by or _login(), reason)
+            made, _ = stops.stop(opened, ledger.append, scope, by or login(), reason)
         if as_json:
             say_json(stops.to_json(made))
         else:
@@ -56,7 +54,7 @@ def resume(
     from bylaw.govern import stops  # noqa: PLC0415  # see `cli`
 
     with store_and_ledger(store, data_dir) as (opened, ledger):
-        lifted = stops.resume(opened, ledger.append, scope, by or _login(), reason)
+        lifted = stops.resume(opened, ledger.append, scope, by or login(), reason)
         left = stops.active(opened)
     if not lifted:
         raise StoreError(f"nothing is stopped with the scope {scope}", "See `bylaw stop --list`.")
@@ -84,10 +82,3 @@ def _drill(store: str, data_dir: Path, by: str, as_json: bool) -> None:
 
 def _line(one: "Stop") -> str:
     return f"{one.scope}  since {when(one.stopped_at)} by {one.stopped_by}{f': {one.reason}' if one.reason else ''}"
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody at the command line"
