@@ -162,14 +162,15 @@ def test_values_of_other_types_are_judged_as_json_and_made_again_from_it(shop: S
     assert shop.ran == [(date(2026, 11, 21), Money(amount=4.0))]
 
 
-def test_what_langchain_injects_is_passed_on_and_not_judged(shop: Shop) -> None:
+def test_what_langchain_and_the_program_inject_is_passed_on_and_not_judged(shop: Shop) -> None:
     @tool
     def mail(to: str, state: Annotated[Any, InjectedToolArg], ref: Annotated[str, InjectedToolCallId], config: RunnableConfig) -> str:
         """Mail."""
         shop.ran.append((to, state, ref, config["configurable"]["user"]))
         return "ok"
 
-    (made,) = governed_tools(shop.guard, [mail], NAMES)
+    (once,) = governed_tools(shop.guard, [mail], NAMES, injected=["state"])
+    (made,) = governed_tools(shop.guard, [once])  # what was vouched for stays
     state = object()
     asked = _asked("mail", {"to": "ann"})
     said = made.invoke({**asked, "args": {"to": "ann", "state": state}}, {"configurable": {"user": "u"}})
@@ -178,6 +179,35 @@ def test_what_langchain_injects_is_passed_on_and_not_judged(shop: Shop) -> None:
     assert shop.ran == [("ann", state, "call-1", "u")]
     assert shop.judged("mail.send") == ['{"to": "ann"}']
     assert "state" not in made.args
+
+
+def test_what_is_only_hidden_from_the_model_is_judged_where_nobody_vouches_for_it(shop: Shop) -> None:
+    @tool
+    def mail(to: str, footer: Annotated[Any, InjectedToolArg] = "") -> str:
+        """Mail."""
+        shop.ran.append((to, footer))
+        return "ok"
+
+    (made,) = governed_tools(shop.guard, [mail], NAMES)
+    said = made.invoke(_asked("mail", {"to": "ann", "footer": "of the model"}))
+    odd = made.invoke({**_asked("mail", {}), "args": {"to": "ann", "footer": object()}})
+
+    assert (said.status, odd.status) == ("success", "error")
+    assert shop.ran == [("ann", "of the model")]
+    assert shop.judged("mail.send")[0] == '{"footer": "of the model", "to": "ann"}'
+
+
+def test_a_calls_id_that_the_model_writes_is_not_the_one_the_tool_gets(shop: Shop) -> None:
+    @tool
+    def mail(to: str, ref: Annotated[str, InjectedToolCallId]) -> str:
+        """Mail."""
+        shop.ran.append((to, ref))
+        return "ok"
+
+    (made,) = governed_tools(shop.guard, [mail], NAMES)
+    made.invoke(_asked("mail", {"to": "ann", "ref": "of the model"}))
+
+    assert shop.ran == [("ann", "call-1")]
 
 
 def test_tools_keep_their_class_schema_and_ways(shop: Shop) -> None:

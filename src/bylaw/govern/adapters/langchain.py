@@ -1,7 +1,9 @@
 """The guard around LangChain tools: each becomes one of its own class whose `_run` and `_arun` are judged, and nothing else changes.
 
-A call is judged on the arguments that LangChain has read with the tool's schema, defaults included; what LangChain injects itself (state,
-stores, call ids) is passed on unjudged. Blocked and pending calls end as LangChain's own tool errors: a `ToolMessage` with
+A call is judged on the arguments that LangChain has read with the tool's schema, defaults included. What LangChain itself sets in every
+call (the run's manager and configuration, the call's id) is passed on unjudged. A parameter that is only hidden from the model
+(`InjectedToolArg`: state, stores) is judged as all others are, since LangChain takes it from a model that writes it; unless the program
+says in `injected` that it sets it in every call. Blocked and pending calls end as LangChain's own tool errors: a `ToolMessage` with
 `status="error"` whose content names the clause or the request. An emergency stop raises `Blocked`. What a tool says in a `ToolException` is
 judged as a result is. Of `content_and_artifact` the content is judged; the artifact is the program's.
 """
@@ -10,7 +12,7 @@ import functools
 import inspect
 import json
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,10 +22,11 @@ from bylaw.govern.outcomes import Blocked, Pending
 from bylaw.types import EMPTY
 
 try:
+    from langchain_core.callbacks import BaseRunManager
     from langchain_core.messages import ToolMessage
     from langchain_core.messages.tool import ToolOutputMixin
     from langchain_core.runnables import RunnableConfig, ensure_config
-    from langchain_core.tools import BaseTool, ToolException
+    from langchain_core.tools import BaseTool, InjectedToolCallId, ToolException
 except ImportError as error:
     raise calls.missing("langchain-core", "langchain") from error
 
@@ -41,6 +44,7 @@ class _Governed:
     tool: BaseTool
     guarding: calls.Guarding
     named: str  # what the policy calls it
+    injected: frozenset[str]  # parameters that the program sets in every call
 
     def run(self, *given: Any, **beside: Any) -> Any:
         guard, args, injected = self._parted(given, beside)
@@ -71,10 +75,11 @@ class _Governed:
             raise NotRun(calls.told(guard, self.named, error)) from error
 
     def _parted(self, given: tuple[Any, ...], beside: dict[str, Any]) -> tuple[Guard, dict[str, Any], dict[str, Any]]:
-        """Whose call it is, what the model gave, and what LangChain gave."""
+        """Whose call it is, what the model may have given, and what it cannot have given."""
         config = (_config_name(self.tool._run), _config_name(self.tool._arun))
-        args = self.tool._filter_injected_args({name: value for name, value in beside.items() if name not in config})
-        injected = {name: value for name, value in beside.items() if name not in args}
+        surely = {*config, *self.injected, *_call_ids(self.tool)}
+        injected = {name: value for name, value in beside.items() if name in surely or isinstance(value, BaseRunManager)}
+        args = {name: value for name, value in beside.items() if name not in injected}
         names = [name for name in self.tool.args if name not in args]
         return calls.guard_of(self.guarding, ensure_config()), dict(zip(names, given, strict=False)) | args, injected
 
@@ -95,11 +100,14 @@ class _Governed:
         return own if isinstance(own, str) else own(error)
 
 
-def governed_tool(guard: calls.Guarding, tool: BaseTool, name: str = "") -> BaseTool:
-    """A tool under a guard, of the same class. `name` is what the policy calls it. One that is governed already changes its guard."""
+def governed_tool(guard: calls.Guarding, tool: BaseTool, name: str = "", injected: Collection[str] = ()) -> BaseTool:
+    """A tool under a guard, of the same class. `name` is what the policy calls it. One that is governed already changes its guard.
+
+    `injected` names parameters that are passed on unjudged because your program, and never the model, sets them in every call.
+    """
     if earlier := getattr(tool, _MARK, None):
-        return governed_tool(guard, earlier.tool, name or earlier.named)
-    kind, bound = type(tool), _Governed(tool, guard, name or tool.name)
+        return governed_tool(guard, earlier.tool, name or earlier.named, injected or earlier.injected)
+    kind, bound = type(tool), _Governed(tool, guard, name or tool.name, frozenset(injected))
     members: dict[str, Any] = {"__module__": __name__, "_run": _method(bound.run, kind._run), _MARK: bound}
     if kind._arun is not BaseTool._arun:  # else it is `_run` in a thread, and judged there
         members["_arun"] = _method(bound.run_later, kind._arun)
@@ -109,12 +117,14 @@ def governed_tool(guard: calls.Guarding, tool: BaseTool, name: str = "") -> Base
     return made
 
 
-def governed_tools(guard: calls.Guarding, tools: Iterable[BaseTool], names: Mapping[str, str] = EMPTY) -> list[BaseTool]:
-    """Tools under a guard. `names` says what the policy calls a tool, where that is not its name here.
+def governed_tools(
+    guard: calls.Guarding, tools: Iterable[BaseTool], names: Mapping[str, str] = EMPTY, injected: Collection[str] = ()
+) -> list[BaseTool]:
+    """Tools under a guard. `names` says what the policy calls a tool, where that is not its name here; `injected` as for one tool.
 
     `guard` may also be a function from the `RunnableConfig` of a call to the guard of that run.
     """
-    return [governed_tool(guard, tool, names.get(tool.name, "")) for tool in tools]
+    return [governed_tool(guard, tool, names.get(tool.name, ""), injected) for tool in tools]
 
 
 def _method(run: Callable[..., Any], like: Callable[..., Any]) -> Callable[..., Any]:
@@ -144,6 +154,19 @@ def _config_name(method: Callable[..., Any]) -> str:
     """The parameter by which a method is given the run's configuration."""
     wanted = (RunnableConfig, RunnableConfig | None)
     return next((name for name, kind in _hints(getattr(method, "__func__", method)).items() if kind in wanted), "")
+
+
+def _call_ids(tool: BaseTool) -> set[str]:
+    """The parameters that LangChain sets to the call's id, whatever the model wrote there: those of the schema it reads a call with."""
+    schema = tool.args_schema
+    if schema is None or isinstance(schema, dict):
+        return set()
+    fields = typing.get_type_hints(schema, include_extras=True)
+    return {name for name, kind in fields.items() if any(_is_call_id(mark) for mark in typing.get_args(kind)[1:])}
+
+
+def _is_call_id(mark: Any) -> bool:
+    return isinstance(mark, InjectedToolCallId) or (isinstance(mark, type) and issubclass(mark, InjectedToolCallId))
 
 
 def _first(given: tuple[Any, ...], judged: dict[str, Any]) -> list[Any]:
