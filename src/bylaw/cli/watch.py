@@ -1,7 +1,6 @@
 """`bylaw watch …`: what is unlike itself in the records, who answers too fast, and whether reviewers catch what is wrong on purpose."""
 
 import json
-import os
 import re
 import time
 from pathlib import Path
@@ -127,6 +126,7 @@ def _rings(wired: "Wiring") -> "list[tuple[str, Ring]]":
 
     from bylaw.canonical import digest  # noqa: PLC0415  # see `cli`
     from bylaw.govern import webhooks  # noqa: PLC0415  # see `cli`
+    from bylaw.serve.secret import secret_in  # noqa: PLC0415  # see `cli`
 
     if not wired.hooks:
         raise StoreError("gateway.yaml names no webhook", "Write `ring: {hosts: …, webhooks: …}`, or leave --alert out.")
@@ -136,9 +136,7 @@ def _rings(wired: "Wiring") -> "list[tuple[str, Ring]]":
 
     made = []
     for at, hook in enumerate(wired.hooks):
-        secret = os.environ.get(hook.secret_env, "")
-        if not secret:
-            raise StoreError(f"the environment variable {hook.secret_env} is empty", "Set it to whsec_ and base64 of 24 to 64 bytes.")
+        secret = secret_in(hook.secret_env, "whsec_ and base64 of 24 to 64 bytes")
         made.append((f"webhook {at + 1}", ring_of(webhooks.Webhook(hook.url, secret, frozenset(wired.hosts), hook.inside))))
     return made
 

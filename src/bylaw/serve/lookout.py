@@ -8,12 +8,10 @@
 Nothing here decides on a request. What is off costs nothing.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from bylaw.errors import StoreError
 from bylaw.policy.fields import Fields, as_text
 from bylaw.policy.notation import wrong
 
@@ -95,11 +93,3 @@ def _findings(fields: Fields) -> FindingsFrom:
     made = FindingsFrom(node is not None and node.value is True, fields.whole("an_hour", 1, 100_000) or AN_HOUR)
     fields.done()
     return made
-
-
-def secret(at: OtelAt, environment: Mapping[str, str]) -> str:
-    """The key for the collector; raises StoreError where its variable is empty."""
-    key = environment.get(at.key_env, "") if at.key_env else ""
-    if at.key_env and not key:
-        raise StoreError(f"the environment variable {at.key_env} is empty", "Set it to the key of the collector.")
-    return key

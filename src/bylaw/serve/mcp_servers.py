@@ -8,7 +8,6 @@ A client's own key is never sent on: a server is asked with the key that is name
 """
 
 import itertools
-import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from bylaw.errors import StoreError
 from bylaw.policy.fields import Fields, as_text
 from bylaw.policy.notation import Node
 from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Gone, Rpc, is_modern, kind_of, mirrored, read, routing
+from bylaw.serve.secret import secret_in
 from bylaw.serve.sse import Reader
 from bylaw.serve.wire import BadBody, JsonMap, dump
 
@@ -48,10 +48,7 @@ class ServerAt:
 
     def key(self) -> str:
         """Its key, out of the environment; raises StoreError where the variable is empty."""
-        key = os.environ.get(self.key_env, "") if self.key_env else ""
-        if self.key_env and not key:
-            raise StoreError(f"mcp {self.name}: the environment variable {self.key_env} is empty", "Set it to the server's key.")
-        return key
+        return secret_in(self.key_env, "the server's key", f"mcp {self.name}")
 
 
 def read_servers(node: Node | None) -> tuple[ServerAt, ...]:

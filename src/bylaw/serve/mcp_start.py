@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from bylaw.canonical import digest_bytes
-from bylaw.errors import PolicyError, StoreError
+from bylaw.errors import PolicyError
 from bylaw.govern.approvals import Approvals
 from bylaw.govern.histories import Histories
 from bylaw.govern.keys import KeyRing
@@ -32,6 +32,7 @@ from bylaw.serve.mcp_line import Line, Server
 from bylaw.serve.mcp_outcomes import Together
 from bylaw.serve.mcp_pins import Pins
 from bylaw.serve.mcp_seal import Seal
+from bylaw.serve.secret import secret_in
 from bylaw.serve.sessions import Keeper, Sessions
 from bylaw.serve.upstream import Upstream
 from bylaw.serve.wiring import Wired, Wiring
@@ -89,9 +90,7 @@ async def _run(setting: Setting) -> None:
 
 def opened(setting: Setting, stack: AsyncExitStack) -> mcp_stdio.MakeLine:
     """Everything that a line needs, closed by the stack; raises BylawError."""
-    key = os.environ.get(setting.key_env, "") if setting.key_env else ""
-    if setting.key_env and not key:
-        raise StoreError(f"the environment variable {setting.key_env} is empty", "Set it to a key: bylaw keys create.")
+    key = secret_in(setting.key_env, "a key: bylaw keys create")
     wired = Wired(setting.wiring)
     stack.callback(wired.close)
     store = database.open(setting.store or setting.data_dir / database.DEFAULT.name)

@@ -12,7 +12,6 @@ A region has the name of a jurisdiction. Who belongs to none of them is refused,
 contents: keys and what they have used, emergency stops, policies.
 """
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -31,6 +30,7 @@ from bylaw.serve.door import NotIn
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.keeping import Keeping
 from bylaw.serve.metering import metered
+from bylaw.serve.secret import secret_in
 from bylaw.serve.sessions import Keeper, Sessions
 from bylaw.serve.upstream import Upstream
 from bylaw.store import database
@@ -58,10 +58,7 @@ class Region:
 
     def key(self) -> str:
         """The key for its upstream, out of the environment; raises StoreError where the variable is empty."""
-        key = os.environ.get(self.upstream_key_env, "") if self.upstream_key_env else ""
-        if self.upstream_key_env and not key:
-            raise StoreError(f"region {self.name}: the environment variable {self.upstream_key_env} is empty", "Set it to the key.")
-        return key
+        return secret_in(self.upstream_key_env, "the key", f"region {self.name}")
 
 
 def read(file: Path, data_dir: Path) -> tuple[Region, ...]:

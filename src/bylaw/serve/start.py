@@ -6,7 +6,6 @@ Nothing is opened before the fork: each worker has its own ledger log, its own c
 import gc
 import ipaddress
 import logging
-import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +32,7 @@ from bylaw.serve.gate import Gate, Ways
 from bylaw.serve.gateway import App, Gateway, Receive, Scope, Send
 from bylaw.serve.live import InForce, Live
 from bylaw.serve.regions import Region
+from bylaw.serve.secret import secret_in
 from bylaw.serve.sessions import Keeper, Sessions
 from bylaw.serve.upstream import Upstream
 from bylaw.serve.watched_folder import WatchedFolder
@@ -83,10 +83,7 @@ class Setting:
 
     def upstream_key(self) -> str:
         """The key for the upstream, out of the environment; raises StoreError where the variable is empty."""
-        key = os.environ.get(self.upstream_key_env, "") if self.upstream_key_env else ""
-        if self.upstream_key_env and not key:
-            raise StoreError(f"the environment variable {self.upstream_key_env} is empty", "Set it to the upstream's key.")
-        return key
+        return secret_in(self.upstream_key_env, "the upstream's key")
 
 
 def prepare(setting: Setting, policy: Path, by: str) -> InForce:

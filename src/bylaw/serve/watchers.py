@@ -1,7 +1,6 @@
 """What watches one process: its counts, and its spans where there is somewhere to send them. It decides nothing; nothing waits for it."""
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from bylaw.ledger.writer import Ledger
 from bylaw.serve.gate import Gate
-from bylaw.serve.lookout import Lookout, secret
+from bylaw.serve.lookout import Lookout, OtelAt
+from bylaw.serve.secret import secret_in
 from bylaw.serve.tally import Tally
 from bylaw.serve.wiring import Wiring, judge_apart
 
@@ -48,7 +48,12 @@ def checked(wiring: Wiring) -> None:
     if (lookout := wiring.lookout).sampling is not None and wiring.judge is None:
         judge_apart(wiring, 0)
     if lookout.otel is not None:
-        secret(lookout.otel, os.environ)
+        _key(lookout.otel)
+
+
+def _key(at: OtelAt) -> str:
+    """The key for the collector."""
+    return secret_in(at.key_env, "the key of the collector")
 
 
 def begun(wiring: Wiring, gates: Sequence[Gate], say: Callable[[str, str], object], stack: AsyncExitStack, workers: int = 1) -> Watchers:
@@ -65,7 +70,7 @@ def begun(wiring: Wiring, gates: Sequence[Gate], say: Callable[[str, str], objec
     if lookout.otel is not None:
         from bylaw.serve.spans import Spans  # noqa: PLC0415  # see above
 
-        made.spans = Spans(lookout.otel, secret(lookout.otel, os.environ), say)
+        made.spans = Spans(lookout.otel, _key(lookout.otel), say)
         stack.callback(made.spans.close)
     if lookout.sampling is not None:
         from bylaw.serve.sampling import Sampling  # noqa: PLC0415  # see above

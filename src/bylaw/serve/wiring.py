@@ -15,7 +15,6 @@ Secrets are in the environment, never in the file. A bell that nobody hears, or 
 stops nothing else: `/readyz` names it until it works again.
 """
 
-import os
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +29,7 @@ from bylaw.policy.fields import Fields, as_list, as_text
 from bylaw.policy.notation import read_yaml
 from bylaw.serve.lookout import Lookout, read_lookout
 from bylaw.serve.mcp_servers import ServerAt, read_servers
+from bylaw.serve.secret import secret_in
 from bylaw.store.approval_rows import Approval
 from bylaw.types import Clause, Hit, Model, Place, Policy
 
@@ -173,13 +173,6 @@ def _mail(fields: Fields) -> MailAt:
     return made
 
 
-def _secret(name: str, what: str) -> str:
-    value = os.environ.get(name, "") if name else ""
-    if name and not value:
-        raise StoreError(f"the environment variable {name} is empty", f"Set it to {what}.")
-    return value
-
-
 # ---- In each process -------------------------------------------------------------------------------------------------
 
 
@@ -300,10 +293,10 @@ def channels(wiring: Wiring) -> "list[tuple[str, Channel]]":
 
     hosts, made = frozenset(wiring.hosts), list[tuple[str, "Channel"]]()
     for at, hook in enumerate(wiring.hooks):
-        secret = _secret(hook.secret_env, "whsec_ and base64 of 24 to 64 bytes")
+        secret = secret_in(hook.secret_env, "whsec_ and base64 of 24 to 64 bytes")
         made.append((f"webhook {at + 1}", by_webhook(Webhook(hook.url, secret, hosts, hook.inside))))
     if mail := wiring.mail:
-        password = _secret(mail.password_env, "the mail server's password")
+        password = secret_in(mail.password_env, "the mail server's password")
         made.append(("mail", by_mail(Mail(mail.server, mail.sender, mail.to, mail.port, mail.user, password))))
     return made
 
@@ -314,7 +307,7 @@ def _model(at: JudgeAt, part: str) -> "Model":
     from bylaw.models.remote import RemoteModel  # noqa: PLC0415  # the same
 
     manners = Manners(tries=TRIES, timeout_s=float(at.timeout_s), deadline_s=float(at.timeout_s), cache=None)
-    key = _secret(at.key_env, f"the key of the {part} model")
+    key = secret_in(at.key_env, f"the key of the {part} model")
     return RemoteModel(f"{at.model}@{part}", at.model, endpoint.checked(at.url), key, manners)
 
 
