@@ -109,9 +109,8 @@ def rollback(
         before = [one for one in past if one != past[-1]]
         if not to and not before:
             raise PolicyError("there is no earlier policy", "Name a folder: bylaw policy activate DIR")
-        with live.kept(opened, to or before[-1]) as folder:
-            rails_of = wiring.Wired(wiring.judges_only(wiring.found(data_dir, config))).rails_of
-            made, _ = live.activate(opened, ledger.append, folder, by or login(), unsigned=True, rails_of=rails_of)
+        rails_of = wiring.Wired(wiring.judges_only(wiring.found(data_dir, config))).rails_of
+        made, _ = live.put_back(opened, ledger.append, to or before[-1], by or login(), past[-1] if past else "", rails_of)
     _in_force(made, as_json)
 
 

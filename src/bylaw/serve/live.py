@@ -47,6 +47,11 @@ LOG: Final = logging.getLogger(__name__)
 
 Record = Callable[[Mapping[str, Any]], object]
 Rails = Callable[[Policy], Mapping[str, Rail]]  # all rails that a policy may name
+Only = Callable[[Connection], object]  # raises PolicyError where an activation must not be; in the transaction that makes it
+
+
+class Overtaken(PolicyError):  # noqa: N818  # read as what it says: `except Overtaken`
+    """Somebody else was faster, and nothing was changed."""
 
 
 class Share(Protocol):
@@ -163,16 +168,43 @@ def activate(
     return put_in_force(store, record, made, files, by)
 
 
-def put_in_force(store: Store, record: Record, made: InForce, files: bytes, by: str) -> tuple[InForce, Activation]:
-    """Put a policy in force that was made ready of these files."""
+def put_back(store: Store, record: Record, digest: str, by: str, seen: str, rails_of: Rails = no_judges) -> tuple[InForce, Activation]:
+    """Put a policy in force again that was before, as it was then, if `seen` still is; raises PolicyError, Overtaken for the latter.
+
+    `digest` is its digest, or what that begins with. Sign-offs are not asked for once more.
+    """
+    whole, content = policy_rows.named(store, digest)
+    made = loaded(store, Activation(whole, content, "", 0, by), rails_of)
+    return put_in_force(store, record, made, policy_rows.files(store, content), by, while_in_force(seen))
+
+
+def while_in_force(seen: str) -> Only:
+    """An activation is only made where the policy with this digest is still in force."""
+
+    def only(connection: Connection) -> None:
+        last = policy_rows.latest(connection)
+        if last is None or last.digest != seen:
+            raise Overtaken("another policy was put in force meanwhile", "Nothing was changed. Look again at what is in force.")
+
+    return only
+
+
+def put_in_force(
+    store: Store, record: Record, made: InForce, files: bytes, by: str, only: Only = lambda connection: None
+) -> tuple[InForce, Activation]:
+    """Put a policy in force that was made ready of these files. The record comes first; what `only` refuses is recorded as well."""
     now_ms = round(time.time() * 1000)
     content = policy_rows.keep(store, made.digest, files, now_ms)
     policy = made.places.policy
     facts = {"step": "activated", "id": policy.id, "unsigned": len(made.unsigned), "content": content}
     record({"kind": "policy", "principal": by, "policy": made.digest, "facts": facts})
     one = Activation(made.digest, content, policy.version, now_ms, by)
-    with store.writing() as connection:
-        policy_rows.activated(connection, one)
+    try:
+        with store.writing() as connection:
+            policy_rows.activated(connection, one, only)
+    except PolicyError as error:
+        record({"kind": "policy", "principal": by, "policy": made.digest, "facts": {"step": "not activated", "why": error.what[:500]}})
+        raise
     return made, one
 
 

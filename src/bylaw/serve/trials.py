@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy import Connection
+
 from bylaw.errors import PolicyError
 from bylaw.govern import canary
 from bylaw.govern.canary import Seen, Terms
@@ -119,27 +121,37 @@ def stop(store: Store, record: Record, kind: Kind, by: str) -> Standing:
 def promote(store: Store, record: Record, by: str, rails_of: Rails = lives.no_judges) -> tuple[InForce, Activation]:
     """Put the canary's candidate in force for all; raises PolicyError.
 
-    The canary ends first, so that of a rollback and a promotion one happens. Where the rest fails, it is over all the same.
+    The canary ends in the transaction that puts the candidate in force: of a rollback and a promotion one happens, and all of it.
     """
     one, last = current(store, "canary"), lives.latest(store)
     if last is None or last.digest != one.baseline:
         raise PolicyError("another policy was put in force since the canary began", "Stop it, and start it again beside that one.")
     made = lives.loaded(store, Activation(one.digest, one.content, "", 0, by), rails_of)
-    files = policy_rows.files(store, one.content)
-    if not ended(store, record, one, "promoted", f"by {by}", by):
-        raise PolicyError("the canary has just ended", "See `bylaw policy canary status`: it may have been rolled back.")
-    return lives.put_in_force(store, record, made, files, by)
+    still = lives.while_in_force(one.baseline)
+
+    def only(connection: Connection) -> None:
+        still(connection)
+        if not trial_rows.end_in(connection, one.id, "promoted", f"by {by}", round(time.time() * 1000)):
+            raise lives.Overtaken("the canary has just ended", "See `bylaw policy canary status`: it may have been rolled back.")
+
+    promoted = lives.put_in_force(store, record, made, policy_rows.files(store, one.content), by, only)
+    _end_recorded(store, record, one, "promoted", f"by {by}", by)
+    return promoted
 
 
 def ended(store: Store, record: Record, one: Trial, state: State, why: str, by: str = "bylaw") -> bool:
     """End a trial and record it, if nobody else has. The end comes first: a rollback does not wait for a record."""
     if not trial_rows.end(store, one.id, state, why, round(time.time() * 1000)):
         return False
+    _end_recorded(store, record, one, state, why, by)
+    return True
+
+
+def _end_recorded(store: Store, record: Record, one: Trial, state: State, why: str, by: str) -> None:
     counts = trial_rows.counts(store, one.id)
     shown = {name: count.total for name, count in sorted(counts.items()) if "|" in name}
     found: dict[str, Any] = {name: str(Seen(*counts[name][:2])) for name in (CANDIDATE, BASELINE) if name in counts}
     record(_entry(one, by, state.replace("_", " "), {"why": why[:500], **found, **({"would": shown} if len(shown) < 200 else {})}))
-    return True
 
 
 def _entry(one: Trial, by: str, step: str, facts: dict[str, Any]) -> dict[str, Any]:

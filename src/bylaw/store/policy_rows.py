@@ -4,7 +4,7 @@ Files never change: other files are another row. Activations are numbered by the
 transaction, so that there is one order of them for all processes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Select, insert, select
@@ -69,9 +69,10 @@ def named(store: Store, digest: str) -> tuple[str, str]:
     return next(iter(found.items()))
 
 
-def activated(connection: Connection, one: Activation) -> int:
-    """Put a policy in force, in this transaction; its number."""
+def activated(connection: Connection, one: Activation, only: Callable[[Connection], object] = lambda connection: None) -> int:
+    """Put a policy in force, in this transaction; its number. `only` raises where it must not be, and is asked when nobody else can."""
     seq = versions.raised(connection, NAME)
+    only(connection)
     connection.execute(insert(ACTIVATIONS).values(seq=seq, **one._asdict()))
     return seq
 

@@ -75,10 +75,15 @@ def listed(store: Store, kind: Kind) -> list[Trial]:
 def end(store: Store, trial: int, state: State, why: str, now_ms: int) -> bool:
     """End a trial that runs; false where another has ended it."""
     with store.writing() as connection:
-        changed = update(TRIALS).where(TRIALS.c.id == trial, TRIALS.c.state == "running")
-        done = connection.execute(changed.values(state=state, why=why[:500], ended_at=now_ms)).rowcount == 1
-        if done:
-            versions.raised(connection, NAME)
+        return end_in(connection, trial, state, why, now_ms)
+
+
+def end_in(connection: Connection, trial: int, state: State, why: str, now_ms: int) -> bool:
+    """The same, in this transaction."""
+    changed = update(TRIALS).where(TRIALS.c.id == trial, TRIALS.c.state == "running")
+    done = connection.execute(changed.values(state=state, why=why[:500], ended_at=now_ms)).rowcount == 1
+    if done:
+        versions.raised(connection, NAME)
     return done
 
 

@@ -16,6 +16,7 @@ from bylaw.serve.console import papers
 from bylaw.serve.console.page import Asked, May, Page, to
 from bylaw.serve.desk import Wrong, later
 from bylaw.serve.door import NotIn
+from bylaw.serve.live import Overtaken
 from bylaw.store.trial_rows import Kind
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -88,7 +89,10 @@ async def promote(asked: Asked) -> Response:
 
 def _promoted(asked: Asked) -> None:
     _same(asked, "canary")
-    trials.promote(asked.desk.store, asked.desk.ledger.append, asked.visitor.name, asked.desk.live.rails_of)
+    try:
+        trials.promote(asked.desk.store, asked.desk.ledger.append, asked.visitor.name, asked.desk.live.rails_of)
+    except Overtaken as error:
+        raise NotIn(409, f"{error.what}; look again. Nothing was changed") from error
 
 
 def _kind(asked: Asked) -> Kind:

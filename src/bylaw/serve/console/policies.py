@@ -77,13 +77,15 @@ async def rollback(asked: Asked) -> Response:
 
 def _rolled_back(asked: Asked, wanted: str, seen: str) -> None:
     desk = asked.desk
-    last = lives.latest(desk.store)
-    if last is None or last.digest != seen:
-        raise NotIn(409, "another policy was put in force meanwhile; look again. Nothing was changed")
-    if wanted == seen or wanted not in [one.digest for one in policy_rows.history(desk.store)]:
-        raise PolicyError("only a policy that was in force before, and is not now, can be put back", "Nothing was changed.")
-    with lives.kept(desk.store, wanted) as folder:
-        lives.activate(desk.store, desk.ledger.append, folder, asked.visitor.name, unsigned=True, rails_of=desk.live.rails_of)
+    past = [one.digest for one in policy_rows.history(desk.store)]
+    try:
+        if past[-1:] != [seen]:
+            raise lives.Overtaken("another policy was put in force meanwhile")
+        if wanted == seen or wanted not in past:
+            raise PolicyError("only a policy that was in force before, and is not now, can be put back", "Nothing was changed.")
+        lives.put_back(desk.store, desk.ledger.append, wanted, asked.visitor.name, seen, desk.live.rails_of)
+    except lives.Overtaken as error:
+        raise NotIn(409, f"{error.what}; look again. Nothing was changed") from error
 
 
 PAGES: Final[tuple[tuple[str, str, May, Page], ...]] = (
