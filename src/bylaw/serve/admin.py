@@ -22,7 +22,7 @@ from bylaw.govern.keys import ADMIN
 from bylaw.govern.quorum import Person, Refused, editors, entitled
 from bylaw.serve import appealing, editing, finding, metrics, records
 from bylaw.serve import live as lives
-from bylaw.serve.desk import MAX_LISTED, Answer, Desk, Wrong, answered, body, headers, later, limit, one_of, query, said, text
+from bylaw.serve.desk import MAX_LISTED, Answer, Desk, Wrong, answered, body, headers, later, limit, not_taken, one_of, query, said, text
 from bylaw.serve.door import NotIn
 from bylaw.serve.editing import NoSuchCall
 from bylaw.serve.openapi import DOCUMENT
@@ -204,7 +204,7 @@ async def _decide(desk: Desk, request: Request, yes: bool) -> Response:
 
 def _done(done: Approval | Refused, status: int = 200) -> Response:
     if isinstance(done, Refused):
-        return said({"error": {"message": done.text, "why": done.why}}, STATUS.get(done.why, 409))
+        return not_taken(done.why, done.text, STATUS)
     return said(shown(done), status)
 
 

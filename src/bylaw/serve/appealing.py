@@ -7,13 +7,12 @@ from starlette.responses import Response
 
 from bylaw.govern.appeals import REVIEWERS, NotTaken, may_see
 from bylaw.serve import records
-from bylaw.serve.desk import Desk, Wrong, body, headers, later, limit, one_of, query, said, text
+from bylaw.serve.desk import Desk, Wrong, body, headers, later, limit, not_taken, one_of, query, said, text
 from bylaw.serve.door import NotIn
 from bylaw.store.appeal_rows import APPEAL_STATES, Appeal, to_json
 
 OUTCOMES: Final = ("upheld", "overturned")
 STATUS: Final = {"unknown_record": 404, "unknown_id": 404, "not_entitled": 403, "self_answer": 403, "too_many": 429, "no_reason": 400}
-LATER_S: Final = 3_600  # when to come again with one appeal too many
 
 
 async def appeals(desk: Desk, request: Request) -> Response:
@@ -75,6 +74,5 @@ async def withdraw(desk: Desk, request: Request) -> Response:
 
 def _told(found: Any, status: int = 200) -> Response:
     if isinstance(found, NotTaken):
-        more = {"retry-after": str(LATER_S)} if found.why == "too_many" else {}
-        return said({"error": {"message": found.text, "why": found.why}}, STATUS.get(found.why, 409), more)
+        return not_taken(found.why, found.text, STATUS)
     return said(to_json(found), status)

@@ -27,6 +27,7 @@ from bylaw.types import EMPTY
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_LISTED: Final = 500
 MAX_QUERY: Final = 300  # characters of one value
+LATER_S: Final = 3_600  # when to come again with one step too many
 HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
@@ -118,6 +119,12 @@ def answered(desk: Desk, answer: Answer) -> Callable[[Request], Awaitable[Respon
 def said(value: Any, status: int = 200, more: Mapping[str, str] = EMPTY) -> Response:
     """An answer as JSON."""
     return Response(orjson.dumps(value, default=str), status, {**HEADERS, **more}, "application/json")
+
+
+def not_taken(why: str, text: str, statuses: Mapping[str, int]) -> Response:
+    """A step that was not taken, and why; 409 where the room has no status of its own for it."""
+    status = statuses.get(why, 409)
+    return said({"error": {"message": text, "why": why}}, status, {"retry-after": str(LATER_S)} if status == 429 else {})
 
 
 async def later(work: Callable[[], Any]) -> Any:

@@ -13,12 +13,11 @@ from starlette.responses import Response
 
 from bylaw.govern.appeals import REVIEWERS
 from bylaw.govern.findings import Change, Findings, NotTaken, Report, may_see
-from bylaw.serve.desk import HEADERS, Desk, Wrong, body, headers, later, limit, one_of, query, said, text
+from bylaw.serve.desk import HEADERS, Desk, Wrong, body, headers, later, limit, not_taken, one_of, query, said, text
 from bylaw.serve.door import NotIn
 from bylaw.store.finding_rows import FINDING_STATES, FindingState, Found, Source, to_json
 
 STATUS: Final = {"unknown_id": 404, "not_entitled": 403, "too_many": 429, "wrong": 400}  # of what was not taken; else 409
-AGAIN_S: Final = 3_600
 TESTER: Final = "tester"  # the role of somebody from outside who was asked to look
 TEXTS: Final = ("prompt", "reply", "contact", "record", "clause")
 CHANGES: Final = ("state", "clause", "severity", "assignee", "duplicate_of", "disclose_on", "note")
@@ -135,8 +134,7 @@ async def _take(desk: Desk, made: Report, who: dict[str, Any] | None, source: So
 
 def _told(found: Found | NotTaken, status: int = 200) -> Response:
     if isinstance(found, NotTaken):
-        more = {"retry-after": str(AGAIN_S)} if found.why == "too_many" else {}
-        return said({"error": {"message": found.text, "why": found.why}}, STATUS.get(found.why, 409), more)
+        return not_taken(found.why, found.text, STATUS)
     return said(to_json(found), status)
 
 
