@@ -5,10 +5,10 @@ Three processes: an upstream that says the same canned bytes to everybody, the s
 CPU is the server's own (`schedstat` of its threads), so that a busy machine shows in the latencies but hardly here. Ratios are of one run,
 the best of 5 rounds taken in turn. The request is 1.2 kB with a tool, under the example policy `refunds` made streamable.
 
-A chunk is measured in two ways: the whole of a stream of 50 chunks, its request and its records included, shared among its chunks; and
-one more chunk, from streams of 50 and of 250. Latency is what 50 clients see at once while each answer takes the upstream 100 ms, against the
-bare pass-through: of clients each on its own time (their first requests are spread over those 100 ms), and of clients that all begin in the
-same millisecond, where who is last has waited for 49 others.
+A chunk is measured in two ways: the whole of a stream of 50 chunks, its request and its records included, shared among its
+chunks; and one more chunk, from streams of 50 and of 250. Latency is what 50 clients see at once while each answer takes the
+upstream 100 ms, against the bare pass-through: of clients each on its own time (their first requests are spread over those
+100 ms), and of clients that all begin in the same millisecond, where who is last has waited for 49 others.
 """
 
 import asyncio
