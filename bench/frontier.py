@@ -30,7 +30,6 @@ from bylaw.evals.attackers import goals
 from bylaw.evals.attacks import catalogue
 from bylaw.evals.cases import Case, Expect, Suite, addressed
 from bylaw.policy import parse
-from bylaw.recipes.places import policy_in
 from bylaw.types import Policy
 
 GATED: Final = 1700  # cases a limit, training rows among them: twice 773 must be left
@@ -237,7 +236,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, metavar="RUN")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     asked = parser.parse_args()
-    path = policy_in(asked.run)
+    path = runs.policy_in(asked.run)
     policy = parse.load(path)
     asked.out.mkdir(parents=True, exist_ok=True)
     if not (asked.out / "blind.jsonl").is_file():

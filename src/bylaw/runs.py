@@ -2,6 +2,7 @@
 
     runs/<id>/
       run.json            what was asked; a restart must ask the same
+      policy/             a copy of the policy it was started with
       steps/<step>.json   one record a finished step, written after everything the step made
       rows/ models/ work/ what the steps make; work/ holds what a killed step can go on from
       results.json        the measured rates
@@ -81,6 +82,13 @@ def open_run(path: Path) -> Run:
     if not (path / "run.json").is_file():
         raise RunError(f"{path} is no run: it has no run.json", "name a folder that `bylaw align` or `bylaw demo` wrote")
     return Run(path)
+
+
+def policy_in(path: Path) -> Path:
+    """The policy a run was started with: the folder it copied, or the one file in it."""
+    folder = path / "policy"
+    files = list(folder.glob("*.md"))
+    return folder if (folder / "policy.yaml").is_file() or len(files) != 1 else files[0]
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def state(path: Path, new: Policy) -> RunState:
         known = {clause.id for clause in new.clauses}
         return RunState(path, "current", digest, models=models, learnt=tuple(sorted(lessons & known)), notes=tuple(notes))
     try:
-        old = load(_policy_in(path))
+        old = load(runs.policy_in(path))
     except (BylawError, OSError) as error:
         note = f"its copy of the policy cannot be read, so that all it learnt may be stale: {error}"
         return RunState(path, "unreadable", digest, models=models, notes=(note,))
@@ -100,12 +100,6 @@ def changed_clauses(old: Policy, new: Policy) -> set[str]:
     """The clauses of the old policy that the new one says otherwise, or no longer."""
     now = {clause.id: signed_digest(new, clause) for clause in new.clauses}
     return {clause.id for clause in old.clauses if now.get(clause.id) != signed_digest(old, clause)}
-
-
-def _policy_in(path: Path) -> Path:
-    folder = path / "policy"
-    files = list(folder.glob("*.md"))
-    return folder if (folder / "policy.yaml").is_file() or len(files) != 1 else files[0]
 
 
 def _trained(path: Path, notes: list[str]) -> Iterator[str]:

@@ -13,8 +13,9 @@ from bylaw.policyworld import dialect as world
 from bylaw.policyworld.language import vocabulary
 from bylaw.policyworld.level2 import dialect as world2
 from bylaw.policyworld.scenarios import USERS
-from bylaw.recipes.places import example_policy, policy_in
+from bylaw.recipes.places import example_policy
 from bylaw.recipes.setting import WORLD_TOKENS, room
+from bylaw.runs import policy_in
 from bylaw.types import Clause, Completion, Dialect, Model, Policy, Prompt, Sampling
 
 READABLE: Final = (

@@ -36,7 +36,6 @@ from bylaw.recipes import window
 from bylaw.recipes.asked import Asked
 from bylaw.recipes.given import Given
 from bylaw.recipes.opening import Opened, manners_of
-from bylaw.recipes.places import policy_in
 from bylaw.recipes.sizes import BATCH_ROWS, SIZES, Rates, Size, rates
 from bylaw.recipes.steps import Record
 from bylaw.runs import Run
@@ -57,7 +56,7 @@ class Context:
     @cached_property
     def policy(self) -> Policy:
         """The policy as it was when the run began."""
-        return parse.load(policy_in(self.run.path))
+        return parse.load(runs.policy_in(self.run.path))
 
     @cached_property
     def size(self) -> Size:

@@ -28,8 +28,8 @@ from bylaw.policyworld.level2 import dialect as world2
 from bylaw.recipes import governed_stage as stage
 from bylaw.recipes import shop as shops
 from bylaw.recipes.governed_stage import Agent, Gateway, Reply
-from bylaw.recipes.places import policy_in
 from bylaw.recipes.shop import Shop
+from bylaw.runs import policy_in
 from bylaw.types import Completion, Dialect, Policy, Prompt
 
 ARMS: Final = ("sft_rl", "sft")

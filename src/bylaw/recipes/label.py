@@ -22,7 +22,6 @@ from bylaw.errors import RunError
 from bylaw.policy import parse
 from bylaw.policy.compile import full_text
 from bylaw.recipes.label_book import Book, Label, Task, read_labels
-from bylaw.recipes.places import policy_in
 from bylaw.types import Policy, Prompt
 
 SHOWN_CHARS: Final = 20_000  # of one text; the rest is counted, not printed
@@ -83,7 +82,7 @@ def gather(source: Path, policy_path: Path | None) -> tuple[Policy, list[Asked]]
     """What there is to label: the samples of a run, or a file of rows."""
     if source.is_dir():
         runs.open_run(source)
-        policy = parse.load(policy_path or policy_in(source))
+        policy = parse.load(policy_path or runs.policy_in(source))
         return policy, _samples(source / "rows" / "samples.jsonl")
     if policy_path is None:
         raise RunError(f"{source} is a file, and no policy says what its clauses are", "name the policy with --policy")

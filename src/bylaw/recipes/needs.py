@@ -21,8 +21,8 @@ from bylaw.policy import parse
 from bylaw.policyworld import dialect as world
 from bylaw.recipes.align_run import Started
 from bylaw.recipes.given import Given
-from bylaw.recipes.places import policy_in
 from bylaw.recipes.sizes import SIZES, Size
+from bylaw.runs import policy_in
 from bylaw.types import Policy
 
 CPU_FLOPS: Final = 3e10  # sustained by one process on two ordinary cores, fp32

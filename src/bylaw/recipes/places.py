@@ -9,13 +9,6 @@ _PACKAGED: Final = Path(__file__).parent.parent / "policies"
 _CHECKOUT: Final = Path(__file__).parents[3] / "policies"
 
 
-def policy_in(run: Path) -> Path:
-    """The policy a run was started with: the folder it copied, or the one file in it."""
-    folder = run / "policy"
-    files = list(folder.glob("*.md"))
-    return folder if (folder / "policy.yaml").is_file() or len(files) != 1 else files[0]
-
-
 def example_policy(name: str) -> Path:
     """The folder of an example policy that ships with bylaw."""
     for folder in (_PACKAGED / name, _CHECKOUT / name):

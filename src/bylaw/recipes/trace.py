@@ -8,7 +8,6 @@ from typing import Any
 from bylaw import runs
 from bylaw.errors import PolicyError, RunError
 from bylaw.policy import parse
-from bylaw.recipes.places import policy_in
 from bylaw.types import Clause, Policy
 
 SHOWN = 3  # rows
@@ -38,7 +37,7 @@ def newest_run(folder: Path) -> Path:
 def trace(clause_id: str, run_path: Path) -> Trace:
     """Gather what a run says of a clause; raises PolicyError when its policy has none of that id."""
     run = runs.open_run(run_path)
-    policy = parse.load(policy_in(run.path))
+    policy = parse.load(runs.policy_in(run.path))
     clause = policy.clause(clause_id)
     if clause is None:
         near = [one.id for one in policy.clauses if clause_id.rpartition(".")[2] in one.id][:3]
