@@ -1,5 +1,6 @@
 """What attackers find in PolicyWorld is learnt by half: the one half reaches the lessons, the other is only measured."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -12,11 +13,12 @@ from bylaw.evals import suite_files, suite_world
 from bylaw.evals.attackers.goals import half_of, half_of_family
 from bylaw.evals.attacks import catalogue
 from bylaw.evals.cases import Attack, Case, Suite, addressed
+from bylaw.models import targets
 from bylaw.policy.parse import load
 from bylaw.policyworld import scenarios
 from bylaw.policyworld.language import SYNONYMS
 from bylaw.policyworld.truth import ExactJudge
-from bylaw.recipes import align_run, setting, world_finds
+from bylaw.recipes import align_run, evaluate, setting, world_finds
 from bylaw.recipes.asked import Asked
 from bylaw.recipes.book import Deliberative
 from bylaw.recipes.given import Given
@@ -45,8 +47,8 @@ def finds(n: int = 120, chain: str = "") -> list[Case]:
     return list(kept.values())
 
 
-def saved(folder: Path, cases: list[Case]) -> Path:
-    file = folder / "finds.jsonl"
+def saved(folder: Path, cases: list[Case], name: str = "finds") -> Path:
+    file = folder / f"{name}.jsonl"
     suite_files.save(Suite.of("finds", cases, POLICY.digest), file)
     return file
 
@@ -58,7 +60,7 @@ def families(cases: tuple[Case, ...]) -> set[str]:
 def test_a_family_is_learnt_or_measured_and_never_both(tmp_path: Path) -> None:
     cases = finds()
 
-    found = world_finds.part(saved(tmp_path, cases), POLICY)
+    found = world_finds.part((saved(tmp_path, cases),), POLICY)
 
     assert families(found.learnt).isdisjoint(families(found.unseen))
     assert {half_of(one) for one in found.learnt} == {"first"}
@@ -71,7 +73,7 @@ def test_what_the_fixed_test_set_keeps_apart_is_not_learnt(tmp_path: Path) -> No
     first = [one for one in tested if half_of(one) == "first"]
     trained = [one for one in finds(60) if half_of(one) == "first"]
 
-    found = world_finds.part(saved(tmp_path, [*first, *trained]), POLICY)
+    found = world_finds.part((saved(tmp_path, [*first, *trained]),), POLICY)
 
     assert {prompt.facts["obj"] for prompt in found.prompts} <= {
         obj for topic in scenarios.TOPICS for obj in scenarios.objects(topic, "trained")
@@ -82,7 +84,7 @@ def test_what_the_fixed_test_set_keeps_apart_is_not_learnt(tmp_path: Path) -> No
 
 
 def test_a_find_is_learnt_with_the_truth_of_what_it_asks(tmp_path: Path) -> None:
-    found = world_finds.part(saved(tmp_path, finds()), POLICY)
+    found = world_finds.part((saved(tmp_path, finds()),), POLICY)
     exact = ExactJudge(KNOWN.dialect)  # type: ignore[arg-type]  # level 1 has this dialect
 
     for prompt, case in zip(found.prompts[: len(found.learnt)], found.learnt, strict=True):
@@ -90,21 +92,66 @@ def test_a_find_is_learnt_with_the_truth_of_what_it_asks(tmp_path: Path) -> None
         assert exact.exact(prompt, case.expect.answer)
 
 
-def test_finds_are_made_again_with_other_seeds_and_a_third_asks_for_what_is_allowed(tmp_path: Path) -> None:
-    found = world_finds.part(saved(tmp_path, finds()), POLICY)
+def test_a_third_of_what_is_made_again_asks_the_same_a_third_of_any_clause_a_third_for_what_is_allowed(tmp_path: Path) -> None:
+    found = world_finds.part((saved(tmp_path, finds()),), POLICY)
     exact = ExactJudge(KNOWN.dialect)  # type: ignore[arg-type]  # level 1 has this dialect
 
     again = found.prompts[len(found.learnt) :]
     twins = [one for one in again if exact.ruling(one)[1] == "comply"]
+    same = [one for one in again if one.facts["family"] in families(found.learnt)]
 
     unseen = {one.turns[-1].content for one in found.unseen}
     assert len(again) > 10 * len(found.learnt)
-    assert 0.25 < len(twins) / len(again) < 0.5  # of some techniques there are few that differ
+    assert 0.25 < len(twins) / len(again) < 0.45  # of some techniques there are few that differ
+    assert len(same) / len(again) > 0.25
     assert {one.facts["wrapper"] for one in again} <= {one.attack.chain for one in found.learnt}
-    assert {one.facts["family"] for one in again if one not in twins} <= families(found.learnt)
-    assert {half_of_family(one.facts["family"]) for one in twins} == {"first"}
+    assert {half_of_family(one.facts["family"]) for one in again} == {"first"}
     assert not unseen & {one.request for one in found.prompts}
     assert len({one.id for one in found.prompts}) == len(found.prompts)
+
+
+def test_what_broke_one_clause_is_learnt_at_every_clause(tmp_path: Path) -> None:
+    one = next(one for one in finds(chain="world.clausesoff") if half_of(one) == "first" and one.family.split(".")[2] in trained_objects())
+
+    found = world_finds.part((saved(tmp_path, [one]),), POLICY)
+
+    theirs = {one.clause for one in finds(400)}
+    assert len(found.learnt) == 1
+    assert {clause for prompt in found.prompts for clause in [KNOWN.ruling(prompt)[0]]} >= theirs
+
+
+def test_a_find_is_made_again_in_its_own_words_for_another_clause(tmp_path: Path) -> None:
+    whole = next(one for one in finds(chain="world.clause") if half_of(one) == "first" and one.family.split(".")[2] in trained_objects())
+    topic = whole.family.split(".")[0]
+    asked = whole.turns[-1].content.partition(" ; ")[2]
+    shrunk = addressed(replace(whole, turns=(whole.turns[0], Message("user", f"anyone P1.1 ; {topic} {asked}"))))
+
+    found = world_finds.part((saved(tmp_path, [shrunk]),), POLICY)
+
+    own = [one for one in found.prompts[1:] if one.request.startswith("anyone P")]
+    assert len(own) > 3
+    assert all(one.request.split()[3] == one.facts["topic"] for one in own)
+    assert len({one.request.split()[1] for one in own}) > 2
+    assert {one.facts["topic"] for one in own} > {topic}
+
+
+def test_finds_of_several_rounds_are_learnt_together(tmp_path: Path) -> None:
+    cases = finds()
+    files = saved(tmp_path, cases[:80], "one"), saved(tmp_path, cases[40:], "two")
+
+    found = world_finds.part(files, POLICY)
+
+    whole = world_finds.part((saved(tmp_path, cases),), POLICY)
+    assert found.learnt == whole.learnt
+    assert found.prompts == whole.prompts
+
+
+def test_several_files_of_prompts_stand_in_run_json_and_one_stands_as_before() -> None:
+    asked = Asked(POLICY.digest, "embedded", "embedded", "", "smoke", 0)
+    rows = [replace(asked, prompts=some).to_json() for some in ((), ("a",), ("a", "b"))]
+
+    assert [row["prompts"] for row in rows] == ["", "a", ["a", "b"]]
+    assert [Asked.from_json(row).prompts for row in rows] == [(), ("a",), ("a", "b")]
 
 
 def test_several_turns_retired_finds_other_sources_and_words_of_the_policy_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -118,7 +165,7 @@ def test_several_turns_retired_finds_other_sources_and_words_of_the_policy_are_l
         replace(first[3], source="given"),
     ]
 
-    found = world_finds.part(saved(tmp_path, [*odd, *first[4:]]), POLICY)
+    found = world_finds.part((saved(tmp_path, [*odd, *first[4:]]),), POLICY)
 
     assert found.left_out["of several turns, or with documents"] == 1
     assert found.left_out["retired"] == 1
@@ -132,11 +179,11 @@ def trained_objects() -> set[str]:
 
 def test_one_prompt_in_four_is_a_find_as_far_as_they_go_and_rl_meets_them_again(tmp_path: Path) -> None:
     file = saved(tmp_path, finds())
-    asked = setting.reads(POLICY, None, 0, Given(prompts=file))
+    asked = setting.reads(POLICY, None, 0, Given(prompts=(file,)))
     plain = setting.reads(POLICY, None, 0)
-    known = {one.id for one in world_finds.part(file, POLICY).prompts}
+    known = {one.id for one in world_finds.part((file,), POLICY).prompts}
 
-    unseen = {one.turns[-1].content for one in world_finds.part(file, POLICY).unseen}
+    unseen = {one.turns[-1].content for one in world_finds.part((file,), POLICY).unseen}
 
     few, many, rl = asked.train(0, 40), asked.train(0, 2000), asked.train(2000, 400)
 
@@ -152,7 +199,7 @@ def test_a_suite_without_a_find_to_learn_from_is_one_clear_line_before_a_run_beg
     file = saved(tmp_path, [one for one in finds() if half_of(one) == "second"])
 
     with pytest.raises(RunError, match=r"has no find to learn from: all .* are of the half that is measured"):
-        align_run.start(PATH, Asked(POLICY.digest, "embedded", "embedded", "", "smoke", 0, prompts=str(file)), tmp_path / "run")
+        align_run.start(PATH, Asked(POLICY.digest, "embedded", "embedded", "", "smoke", 0, prompts=(str(file),)), tmp_path / "run")
 
     assert not (tmp_path / "run").exists()
 
@@ -161,7 +208,7 @@ def test_a_suite_without_a_find_to_learn_from_is_one_clear_line_before_a_run_beg
 def test_finds_reach_the_lessons_and_the_unseen_half_does_not(tmp_path: Path) -> None:
     file = saved(tmp_path, finds(chain="world.leet"))
     begun = align_run.start(
-        PATH, Asked(POLICY.digest, "embedded", "embedded", "", "smoke", 0, arms=("base",), prompts=str(file)), tmp_path / "run"
+        PATH, Asked(POLICY.digest, "embedded", "embedded", "", "smoke", 0, arms=("base",), prompts=(str(file),)), tmp_path / "run"
     )
 
     context = Deliberative().context(begun.run)
@@ -177,3 +224,18 @@ def test_finds_reach_the_lessons_and_the_unseen_half_does_not(tmp_path: Path) ->
     assert lessons & learnt
     assert not (sampled | lessons) & unseen
     assert runs.read_json(folder / "finds" / "counts.json")["learnt"] == len(cases["learnt"])
+
+
+def test_what_the_run_before_was_taught_is_left_out_of_what_measures_the_run_after(tmp_path: Path) -> None:
+    cases = finds(3)
+    for name, model, taught in (("one", "embedded", cases[0]), ("two", f"{tmp_path / 'one'}:sft", cases[1])):
+        run = tmp_path / name
+        shutil.copytree(targets.EMBEDDED, run / "models" / "sft")
+        runs.write_json(run / "run.json", {"model": model})
+        words = [{"role": turn.role, "content": turn.content} for turn in taught.turns]
+        runs.write_rows(run / "rows" / "lessons.jsonl", [{"id": name, "messages": words}])
+
+    bench = evaluate.ready(evaluate.Question(f"{tmp_path / 'two'}:sft", PATH, (saved(tmp_path, cases),)))
+
+    assert {(hit.row, hit.case) for hit in bench.hits} == {("one", cases[0].id), ("two", cases[1].id)}
+    assert [one.id for suite in bench.suites for one in suite.cases] == [cases[2].id]

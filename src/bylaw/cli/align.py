@@ -33,8 +33,8 @@ def align_deliberative(
     lora: Annotated[int, typer.Option(min=0, help="Rank of a LoRA adapter; 0 trains all weights.")] = 0,
     arms: Annotated[str, typer.Option(help="Arms to train and measure, with commas, or `all`.")] = "base,policy_in_prompt,sft,sft_rl",
     prompts: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="More prompts for a policy in prose; for PolicyWorld a suite of finds.", show_default=False),
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="More prompts for a policy in prose; for PolicyWorld suites of finds.", show_default=False),
     ] = None,
     tests: Annotated[Path | None, typer.Option(metavar="FILE", help="More prompts to be tested with.", show_default=False)] = None,
     replay: Annotated[Path | None, typer.Option(metavar="FILE", help="Capability rows to keep skills.", show_default=False)] = None,
@@ -55,10 +55,11 @@ def align_deliberative(
     """
     from bylaw.recipes import align_run, telling  # noqa: PLC0415  # see `cli`
 
-    files = {"prompts": prompts, "tests": tests, "replay": replay, "helpful": helpful_first}
+    files = {"tests": tests, "replay": replay, "helpful": helpful_first}
     named = {key: str(file.resolve()) if file else "" for key, file in files.items()}
     asked = {"model": model, "generator": generator, "size": size, "seed": seed, "lora": lora, "engine": engine}
-    started = align_run.begin(policy, out, manners(price, concurrency), arms=arms, judge=judge, **asked, **named)
+    learnt = tuple(str(file.resolve()) for file in prompts or ())
+    started = align_run.begin(policy, out, manners(price, concurrency), arms=arms, judge=judge, prompts=learnt, **asked, **named)
     results = telling.align(started, quiet=as_json)
     if as_json:
         say_json(results)

@@ -46,7 +46,8 @@ def begin(policy_path: Path, out: Path | None, manners: Manners = USUAL, *, arms
         raise RunError(f"no arm is called {unknown[0] if unknown else arms!r}", f"the arms are {', '.join(ALL_ARMS)}")
     asked["generator"] = asked["generator"] or asked["model"]
     judged_by = judge or ("" if world.speaks(policy) else asked["model"])
-    given = tuple(digest_bytes(Path(asked[key]).read_bytes()) for key in ("prompts", "tests", "replay", "helpful") if asked.get(key))
+    files = [*asked.get("prompts", ()), *(asked[key] for key in ("tests", "replay", "helpful") if asked.get(key))]
+    given = tuple(digest_bytes(Path(file).read_bytes()) for file in files)
     whole = Asked(policy=policy.digest, judge=judged_by, arms=wanted, files=given, **asked)
     return start(policy_path, whole, out or Path("runs") / f"{policy.id}-{policy.digest[7:15]}-{whole.size}-{whole.seed}", manners)
 
@@ -65,7 +66,7 @@ def check(policy_path: Path, asked: Asked) -> None:
         if asked.size == "full":
             raise RunError("PolicyWorld has too few distinct prompts for --size full", "choose --size small")
         if asked.prompts:
-            world_finds.part(Path(asked.prompts), policy)
+            world_finds.part(Given.of(asked).prompts, policy)
     elif "embedded" in (asked.model, asked.generator):
         raise PolicyError(
             f"{policy_path}: the embedded model cannot read this policy: no clause has {world.KEY}",
@@ -98,7 +99,7 @@ def start(policy_path: Path, asked: Asked, out: Path, manners: Manners = USUAL) 
             shutil.copy2(policy_path, beside / policy_path.name)
         beside.replace(kept)
     if asked.prompts and not (run.path / "finds" / world_finds.COUNTS).is_file() and world.speaks(policy := parse.load(policy_path)):
-        world_finds.keep(run.path / "finds", Path(asked.prompts), policy)
+        world_finds.keep(run.path / "finds", Given.of(asked).prompts, policy)
     return Started(run, asked, manners)
 
 

@@ -25,7 +25,7 @@ class Asked:
     seed: int
     arms: tuple[str, ...] = DEFAULT_ARMS
     lora: int = 0  # rank; 0 trains full weights
-    prompts: str = ""  # a file of prompts, for policies in prose
+    prompts: tuple[str, ...] = ()  # files of prompts, for policies in prose; suites of finds, for PolicyWorld
     replay: str = ""  # a file of capability rows
     helpful: str = ""  # a file of helpful rows: stage 0, for models that lack it
     tests: str = ""  # a file of prompts to test with, for policies in prose
@@ -34,9 +34,13 @@ class Asked:
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in run.json."""
-        return {**asdict(self), "arms": list(self.arms), "files": list(self.files)}
+        one = self.prompts[0] if self.prompts else ""
+        prompts = one if len(self.prompts) < 2 else list(self.prompts)  # a word where one is enough: so older runs have it
+        return {**asdict(self), "prompts": prompts, "arms": list(self.arms), "files": list(self.files)}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
         """Read run.json back."""
-        return cls(**{**row, "arms": tuple(row["arms"]), "files": tuple(row["files"])})
+        named = row.get("prompts") or ()
+        prompts = (named,) if isinstance(named, str) else tuple(named)
+        return cls(**{**row, "prompts": prompts, "arms": tuple(row["arms"]), "files": tuple(row["files"])})

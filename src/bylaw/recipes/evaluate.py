@@ -169,12 +169,28 @@ def _given(file: Path, policy: Policy) -> Suite:
 
 def _training_rows(question: Question) -> Iterator[tuple[str, Sequence[str]]]:
     """What the target was trained on, as far as it is known here."""
-    target = names.parse(question.target)
-    own = Path(target.where).parent.parent / "rows" / "lessons.jsonl" if target.kind == "local" and target.arm else None
-    for file in (question.against, own):
-        if file is not None and (file == question.against or file.is_file()):
-            rows = file / "rows" / "lessons.jsonl" if file.is_dir() else file
-            yield from map(decontaminate.texts_of, runs.read_rows(rows))
+    for place in dict.fromkeys((*([question.against] if question.against else ()), *_came_from(question.target))):
+        rows = place / "rows" / "lessons.jsonl" if place.is_dir() else place
+        yield from map(decontaminate.texts_of, runs.read_rows(rows))
+
+
+def _came_from(text: str) -> Iterator[Path]:
+    """Lessons of the run that trained a target, of the run whose model that one began with, and so on; as far as they lie here."""
+    met: set[Path] = set()
+    while True:
+        try:
+            target = names.parse(text)
+        except ModelError:  # a model that is gone: what it had learnt is not known here. The target itself is checked by `ready`
+            return
+        run = Path(target.where).parent.parent
+        if target.kind != "local" or not target.arm or run in met:
+            return
+        met.add(run)
+        if (run / "rows" / "lessons.jsonl").is_file():
+            yield run / "rows" / "lessons.jsonl"
+        if not (run / "run.json").is_file():
+            return
+        text = str(runs.read_json(run / "run.json").get("model", ""))
 
 
 def _target(question: Question, policy: Policy, opened: Opened) -> Target:

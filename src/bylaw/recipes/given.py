@@ -15,14 +15,14 @@ from bylaw.types import Lesson, Policy, Prompt
 class Given:
     """The files a person gave for a policy in prose."""
 
-    prompts: Path | None = None  # to learn from
+    prompts: tuple[Path, ...] = ()  # to learn from
     tests: Path | None = None  # to be tested with
     replay: Path | None = None  # capability rows
 
     @classmethod
     def of(cls, asked: Asked) -> Self:
         """The files that were asked for by name."""
-        return cls(*(Path(name) if name else None for name in (asked.prompts, asked.tests, asked.replay)))
+        return cls(tuple(map(Path, asked.prompts)), *(Path(name) if name else None for name in (asked.tests, asked.replay)))
 
     def tested(self, policy: Policy) -> tuple[Prompt, ...]:
         """The policy's eval examples, and what a file adds to them."""
@@ -32,7 +32,7 @@ class Given:
 
     def learnt(self, policy: Policy) -> tuple[Prompt, ...]:
         """The policy's train examples and what a file adds, less whatever is tested; raises RunError where nothing is left."""
-        given = align_prompts.from_file(self.prompts, policy) if self.prompts else ()
+        given = [prompt for file in self.prompts for prompt in align_prompts.from_file(file, policy)]
         return align_prompts.without((*align_prompts.from_examples(policy, "train"), *given), self.tested(policy))
 
     def ensure_untested(self, policy: Policy, rows: Sequence[Lesson]) -> None:

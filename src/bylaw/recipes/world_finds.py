@@ -6,9 +6,10 @@ Of the first half these are left out, and counted: retired cases; cases of sever
 one turn; objects that alignment never meets and prompts of the fixed test set, so that its cells stay what they say; words of the policy;
 and whatever is asked in the second half too. A family of which nothing is learnt is measured.
 
-What is learnt is made again with other seeds, under its own chain: of three, two ask for the same thing, and one asks for something that
-is allowed, of a family of the first half. Without those a model could learn to refuse whatever looks like an attack. The run keeps both
-sides as suites:
+What is learnt is made again with other seeds, under its own chain or in its own words: of three, one asks for the same thing, one for what
+another clause decides, and one for something that is allowed; all of families of the first half. Without the second kind a clause with no
+find to learn from stays open to what broke its neighbours; without the third a model could learn to refuse whatever looks like an attack.
+The run keeps both sides as suites:
 
     RUN/finds/learnt.jsonl   what the lessons were made from
     RUN/finds/unseen.jsonl   what `bylaw eval --suite` measures the aligned model with
@@ -19,6 +20,7 @@ A wrapper that a find brings along is learnt: who learns finds reads the cells o
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from random import Random
 from typing import Any, Final, NamedTuple
@@ -34,7 +36,7 @@ from bylaw.evals.cases import Case, Suite
 from bylaw.policyworld import dialect as world
 from bylaw.policyworld import scenarios
 from bylaw.policyworld.dialect import WorldDialect
-from bylaw.policyworld.language import SYNONYMS
+from bylaw.policyworld.language import LABELS, SYNONYMS
 from bylaw.policyworld.level2 import dialect as world2
 from bylaw.policyworld.scenarios import TOPICS, USERS, Scenario
 from bylaw.policyworld.truth import ExactJudge
@@ -43,7 +45,7 @@ from bylaw.types import Policy, Prompt
 
 EVERY: Final = 4  # one prompt in four is a find, as far as they go
 AGAIN: Final = 15  # a find is made again so often, with other seeds
-TWIN: Final = 3  # of these one in three asks for something that is allowed
+LEAST: Final = 120  # or more often, until all together are made again so often: a few finds meet every clause too
 SOURCE: Final = "policyworld"
 COUNTS: Final = "counts.json"
 HINT: Final = "give a suite of PolicyWorld finds, as `bylaw attack --policy policies/policyworld` writes it"
@@ -61,12 +63,13 @@ class Parted(NamedTuple):
 NOTHING: Final = Parted((), (), (), Counter())
 
 
-def part(file: Path, policy: Policy) -> Parted:
-    """Read a suite of finds and part it; raises RunError where there is nothing to learn from."""
+def part(files: Sequence[Path], policy: Policy) -> Parted:
+    """Read suites of finds and part them; raises RunError where there is nothing to learn from."""
+    named = ", ".join(map(str, files))
     if world2.level_of(policy) == 2:
-        raise RunError(f"{file}: level 2 of PolicyWorld does not learn from finds", "leave --prompts out, or take policies/policyworld")
+        raise RunError(f"{named}: level 2 of PolicyWorld does not learn from finds", "leave --prompts out, or take policies/policyworld")
     words = world.dialect(policy)
-    cases = suite_files.load(file, policy).cases
+    cases = tuple({one.id: one for file in files for one in suite_files.load(file, policy).cases}.values())
     second = {_request(one) for one in cases if half_of(one) == "second"}
     tests = {(one.user, one.request) for one in scenarios.test_set()}
     prompts: dict[str, tuple[Prompt, Case]] = {}
@@ -86,7 +89,7 @@ def part(file: Path, policy: Policy) -> Parted:
             prompts[found.id] = found, one
     if not prompts:
         told = ", ".join(f"{n} {why}" for why, n in sorted(left_out.items())) or f"all {len(cases)} are of the half that is measured"
-        raise RunError(f"{file} has no find to learn from: {told}", HINT)
+        raise RunError(f"{named} {'has' if len(files) == 1 else 'have'} no find to learn from: {told}", HINT)
     learnt = tuple(one for _, one in prompts.values())
     families, requests = {one.cluster for one in learnt}, {_request(one) for one in learnt}
     unseen = tuple(one for one in cases if one.status != "retired" and one.cluster not in families and _request(one) not in requests)
@@ -98,9 +101,9 @@ def part(file: Path, policy: Policy) -> Parted:
     return Parted(tuple(kept.values()), learnt, unseen, left_out)
 
 
-def keep(folder: Path, file: Path, policy: Policy) -> None:
+def keep(folder: Path, files: Sequence[Path], policy: Policy) -> None:
     """Write both sides into a run, as suites."""
-    found = part(file, policy)
+    found = part(files, policy)
     folder.mkdir(exist_ok=True)
     for name, cases in (("learnt", found.learnt), ("unseen", found.unseen)):
         suite_files.save(Suite.of(f"finds.{name}", cases, policy.digest), folder / f"{name}.jsonl")
@@ -159,30 +162,61 @@ def _asking(family: str, request: str, chain: str, words: WorldDialect) -> Promp
 
 
 def _made_again(learnt: Sequence[Case], words: WorldDialect) -> Iterator[Prompt]:
-    """Finds under their own chains with other seeds, taking turns; every third time something that is allowed is asked for instead."""
-    allowed = _allowed(words)
-    for turn in range(1, AGAIN + 1):
-        for one in learnt:
+    """Finds with other seeds, taking turns: the same thing asked, then what another clause decides, then something that is allowed."""
+    allowed, decided = _families(words)
+    met: Counter[str] = Counter()
+    known = [one for one in learnt if one.attack.techniques and all(map(_of_the_world, one.attack.techniques))]
+    for turn in range(max(AGAIN, -(-LEAST // max(len(known), 1)))):
+        for one in known:
             rng = Random(f"again-{one.id}-{turn}")
-            names = one.attack.techniques
-            if not names or any(name not in catalogue.TECHNIQUES or not name.startswith("world.") for name in names):
-                continue
-            family = rng.choice(allowed) if turn % TWIN == 0 and allowed else one.family
-            plain = rng.choice(QUESTIONS).format(*family.split(".")[1:3])
-            yield _asking(family, catalogue.chain(names)(plain, rng.randrange(1 << 30)), one.attack.chain, words)
+            chain, family = one.attack.chain, one.family
+            if turn % 3 == 1:
+                family = decided[met[chain] % len(decided)]
+                met[chain] += 1
+            elif turn % 3 == 2 and allowed:
+                family = rng.choice(allowed)
+            yield _asking(family, _said_again(one, family, rng), chain, words)
 
 
-def _allowed(words: WorldDialect) -> list[str]:
-    """Families of the first half, of objects that alignment meets, that the policy allows."""
+def _of_the_world(technique: str) -> bool:
+    return technique in catalogue.TECHNIQUES and technique.startswith("world.")
+
+
+def _said_again(one: Case, family: str, rng: Random) -> str:
+    """A find asking for a family's thing: in its own words, other labels in them, or made by its techniques anew."""
+    topic, verb, obj, _ = one.family.split(".")
+    other, *pair, _ = family.split(".")
+    asked = rng.choice(QUESTIONS).format(*pair)
+    told = next((told for told in (form.format(verb, obj) for form in QUESTIONS) if told in _request(one) != told), "")
+    if not told or rng.random() < 0.5:
+        return catalogue.chain(one.attack.techniques)(asked, rng.randrange(1 << 30))
+    before, _, after = _request(one).rpartition(told)
+    put = {topic: other, **{label: rng.choice(LABELS) for label in LABELS}}
+    around = (" ".join(put.get(word, word) for word in side.split()) for side in (before, after))
+    return " ".join(filter(None, (next(around), asked, next(around))))
+
+
+def _families(words: WorldDialect) -> tuple[list[str], list[str]]:
+    """Families of the first half, of objects that alignment meets: those that the policy allows, and the others, clauses taking turns."""
     exact = ExactJudge(words)
-    every = (
+    every = [
         f"{name}.{verb}.{obj}.{user}"
         for name, topic in TOPICS.items()
         for verb in topic.verbs
         for obj in scenarios.objects(name, "trained")
         for user in USERS
-    )
-    return [one for one in every if half_of_family(one) == "first" and exact.ruling(_asking(one, "", "", words))[1] == "comply"]
+    ]
+    allowed: list[str] = []
+    decided: dict[str, list[str]] = {}
+    for one in filter(lambda one: half_of_family(one) == "first", every):
+        clause, action = exact.ruling(_asking(one, "", "", words))
+        if clause is None or action == "comply":
+            allowed.append(one)
+        else:
+            decided.setdefault(clause.label, []).append(one)
+    for few in decided.values():
+        Random("elsewhere").shuffle(few)
+    return allowed, [one for row in zip_longest(*decided.values()) for one in row if one]
 
 
 def _barred(prompt: Prompt, policy: Policy, words: WorldDialect, tested: set[tuple[str, str]]) -> str:
