@@ -15,9 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from datasets import Dataset
-from trl import GRPOConfig, GRPOTrainer
-
 from bylaw.align import training
 from bylaw.align.training import Compute
 from bylaw.errors import JudgeError
@@ -132,6 +129,9 @@ def grpo(
     student: LocalModel, tasks: Sequence[Task], judge: Judge, plan: GrpoPlan, folder: Path, progress: Progress | None = None
 ) -> Compute:
     """Reinforce the student; `folder` holds checkpoints to go on from. Tasks are taken in order, `plan.prompts` a step."""
+    from datasets import Dataset  # noqa: PLC0415  # this and TRL take seconds to import; the steps that do not train need neither
+    from trl import GRPOConfig, GRPOTrainer  # noqa: PLC0415  # as above
+
     training.offline_trainers()
     rows = [{"prompt": _bare(student, task), "task": number} for number, task in enumerate(tasks)]
     micro, passes = training.micro_batch(plan.prompts * plan.samples, plan.micro_rows)

@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets import Dataset
-from trl import SFTConfig, SFTTrainer
-
 from bylaw.align import training
 from bylaw.align.training import Compute
 from bylaw.errors import ModelError
@@ -52,6 +49,9 @@ def fitting(student: LocalModel, lessons: Sequence[Lesson], max_length: int) -> 
 
 def sft(student: LocalModel, lessons: Sequence[Lesson], plan: SftPlan, folder: Path, progress: Progress | None = None) -> Compute:
     """Fine-tune the student on the lessons, once through, in order; `folder` holds checkpoints to go on from."""
+    from datasets import Dataset  # noqa: PLC0415  # this and TRL take seconds to import; the steps that do not train need neither
+    from trl import SFTConfig, SFTTrainer  # noqa: PLC0415  # as above
+
     training.offline_trainers()
     rows = [tokenize(student, lesson) for lesson in lessons]
     longest = max((len(row["input_ids"]) for row in rows), default=0)

@@ -6,6 +6,7 @@ it. On a GPU one worker has it alone. Workers die with their parent: nobody writ
 
 import contextlib
 import errno
+import gc
 import importlib
 import multiprocessing
 import os
@@ -83,16 +84,19 @@ def take_all(run: Run, book: Book, narrator: Narrator, workers: int) -> None:
     # The tracker unlinks the semaphores of a worker that had to be killed; that it did so is no news to a person.
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker")))
     spawn = multiprocessing.get_context("spawn")
-    crew = [_hire(spawn, run, book) for _ in range(min(workers, len(left)))]
+    crew: list[_Worker] = []
     try:
         while left or any(worker.busy for worker in crew):
-            for worker in crew:
-                ready = next((step for step in left if all(run.done(need) for need in step.needs)), None)
-                if worker.busy is None and ready:
-                    left.remove(ready)
-                    worker.busy = ready
-                    _tell(worker, ready.name)
-                    narrator.began(ready)
+            for ready in [step for step in left if all(run.done(need) for need in step.needs)]:
+                idle = next((worker for worker in crew if worker.busy is None), None)
+                if idle is None and len(crew) == workers:
+                    break
+                worker = idle or _hire(spawn, run, book)  # it takes seconds to start: never one that would wait
+                crew += [] if idle else [worker]
+                left.remove(ready)
+                worker.busy = ready
+                _tell(worker, ready.name)
+                narrator.began(ready)
             if not any(worker.busy for worker in crew):
                 raise RunError(
                     f"no step can be taken: {left[0].name} needs {', '.join(left[0].needs)}", "this is a fault of the recipe; report it"
@@ -174,6 +178,7 @@ def work(pipe: Connection, run: Run, book: Book) -> None:
             pipe.send(_told(run, name, error))
             return
         pipe.send(("done",))
+    gc.freeze()  # what is left ends with the process; to look through all of torch's objects first takes a second
 
 
 def _told(run: Run, name: str, error: Exception) -> BylawError | OSError:
