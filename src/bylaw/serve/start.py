@@ -24,7 +24,7 @@ from bylaw.govern.histories import Histories
 from bylaw.govern.keys import KeyRing
 from bylaw.govern.stops import Stops
 from bylaw.ledger.writer import Ledger
-from bylaw.serve import bundle, trying, watchers
+from bylaw.serve import bundle, orphans, trying, watchers
 from bylaw.serve import live as lives
 from bylaw.serve import regions as regional
 from bylaw.serve.door import LOOPBACK, Door
@@ -138,6 +138,8 @@ class Process:
             await self.gateway(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
+        if self.setting.workers > 1:
+            orphans.end_with_parent()
         async with AsyncExitStack() as stack:
             while (message := await receive())["type"] == "lifespan.startup":
                 try:

@@ -1,0 +1,52 @@
+"""`bylaw serve --workers`: when the supervisor is killed, its workers end by themselves, and what runs is finished first."""
+
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serve.test_processes_sessions import asked, ready, started
+from tests.serve.test_processes_wiring import listening
+from tests.serve.test_serving import saying, until
+
+
+def alive(group: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.killpg(group, 0)
+        return True
+    return False
+
+
+@pytest.mark.slow
+def test_workers_whose_supervisor_is_killed_take_nothing_new_finish_what_runs_and_end(tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(body: dict[str, Any]) -> dict[str, Any]:
+        begun.set()
+        go_on.wait(60)
+        return saying("Your order is on its way.")
+
+    with listening(slowly) as upstream, started(tmp_path, upstream.url, "--workers", "2") as (url, process, _):
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                running = pool.submit(asked, url)
+                begun.wait(60)
+                process.kill()
+                process.wait(30)
+                until(lambda: not ready(url), 2)
+                listens = ready(url)
+                go_on.set()
+                decided = running.result(60)
+            until(lambda: not alive(process.pid), 3)
+            left = alive(process.pid)
+        finally:
+            go_on.set()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    assert (listens, decided, left) == (False, "allow", False)
