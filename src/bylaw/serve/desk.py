@@ -46,6 +46,7 @@ class Desk:
     run: Path | None = None  # whose results the console shows as the alignment debt
     watching: Watchers = field(default_factory=Watchers)
     draft: Path | None = None  # the policy's folder as it is worked on, where sign-offs and rulings are kept
+    https: bool = False  # people reach the console through https alone
 
     @property
     def gates(self) -> list[Gate]:

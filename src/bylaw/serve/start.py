@@ -200,7 +200,7 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
 
         return admin(Desk(
             gate, door, live, store, ledger, stops, setting.data_dir,
-            setting.local_model, setting.wiring.run, watching, setting.wiring.draft,
+            setting.local_model, setting.wiring.run, watching, setting.wiring.draft, setting.wiring.console == "https",
         ))  # fmt: skip
 
     return Gateway(gate, door, other, mcp=_mcp(setting, gate, door, store, stack), ended=watching.ended)

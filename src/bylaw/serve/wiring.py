@@ -10,6 +10,7 @@
     metrics, otel, findings, sampling: how it is watched, see `lookout`
     run: runs/demo                               # whose results the console shows as the alignment debt
     draft: policies/refunds                      # the policy as it is worked on: the console keeps sign-offs and rulings there
+    console: https                               # it is reached through https alone; without it, through either
 
 Secrets are in the environment, never in the file. A bell that nobody hears, or a judge that gives no verdict, lets nothing through and
 stops nothing else: `/readyz` names it until it works again.
@@ -20,7 +21,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from bylaw.errors import StoreError
 from bylaw.govern.rails import library
@@ -36,6 +37,7 @@ from bylaw.types import Clause, Hit, Model, Place, Policy
 if TYPE_CHECKING:  # mail and HTTP clients load only where somebody is rung
     from bylaw.govern.ringing import Bell, Channel, Told, Waiting
 
+Reached = Literal["either", "https"]
 FILE: Final = "gateway.yaml"
 MAX_FILE_BYTES: Final = 256_000
 MAX_CHANNELS: Final = 20
@@ -93,6 +95,7 @@ class Wiring:
     run: Path | None = None  # whose results the console shows
     draft: Path | None = None  # the policy's folder as it is worked on, where the console may write
     lookout: Lookout = field(default_factory=Lookout)
+    console: Reached = "either"  # how people reach it
 
 
 def read(file: Path) -> Wiring:
@@ -108,9 +111,12 @@ def read(file: Path) -> Wiring:
     fields = Fields(read_yaml(text, Place(str(file), 1)), FILE)
     judge, ring, bears, servers = fields.node("judge"), fields.node("ring"), fields.node("entailment"), read_servers(fields.node("mcp"))
     run, draft, lookout = fields.text("run"), fields.text("draft"), read_lookout(fields)
+    console = fields.choice("console", Reached, "either")
     fields.done()
     made = Wiring(_judge(Fields(judge, "judge")) if judge else None, entailment=_judge(Fields(bears, "entailment")) if bears else None)
-    made = replace(made, mcp=servers, run=Path(run) if run else None, draft=Path(draft) if draft else None, lookout=lookout)
+    made = replace(
+        made, mcp=servers, run=Path(run) if run else None, draft=Path(draft) if draft else None, lookout=lookout, console=console
+    )
     return _ring(made, Fields(ring, "ring")) if ring else made
 
 

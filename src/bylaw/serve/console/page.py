@@ -116,7 +116,7 @@ def reading(room: Room, page: Page, may: May = "anything") -> Callable[[Request]
 
     async def endpoint(request: Request) -> Response:
         poll = POLL in request.headers
-        visitor = await later(lambda: room.logins.visitor(cookie(request), poll))
+        visitor = await later(lambda: room.logins.visitor(cookie(room, request), poll))
         if visitor is None:
             if poll:
                 return Response(b"", 401, HEADERS)
@@ -131,11 +131,11 @@ def acting(room: Room, page: Page, may: May = "anything") -> Callable[[Request],
 
     async def endpoint(request: Request) -> Response:
         try:
-            same_origin(request)
+            same_origin(room, request)
             form = await form_of(request)
         except (NotIn, Wrong) as error:
             return troubled(room, error)
-        visitor = await later(lambda: room.logins.visitor(cookie(request)))
+        visitor = await later(lambda: room.logins.visitor(cookie(room, request)))
         if visitor is None:
             return to("/login?ended=1")
         if not hmac.compare_digest(form.get("csrf", "").encode("utf-8", "replace"), visitor.csrf.encode()):
@@ -169,12 +169,16 @@ def troubled(room: Room, error: Exception, visitor: Visitor | None = None) -> Re
 # ---- Forms and cookies -------------------------------------------------------------------------------------------------
 
 
-def same_origin(request: Request) -> None:
-    """Raise NotIn where a form does not come from a page of this host. A proxy may end TLS: only host and port are compared."""
+def same_origin(room: Room, request: Request) -> None:
+    """Raise NotIn where a form does not come from a page of this host. A proxy may end TLS: only host and port are compared, and the
+    scheme where the operator said that it is https.
+    """
     origin, host = request.headers.get("origin", ""), request.headers.get("host", "")
     parts = urlsplit(origin) if len(origin) <= MAX_NEXT else urlsplit("")
     if not host or parts.scheme not in ("http", "https") or parts.netloc.lower() != host.lower():
         raise NotIn(403, "the form did not come from a page of this console; nothing was done")
+    if room.desk.https and parts.scheme != "https":
+        raise NotIn(403, "this came over plain http, and nothing was done; open the console at its https address")
 
 
 async def form_of(request: Request) -> dict[str, str]:
@@ -193,14 +197,14 @@ async def form_of(request: Request) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
-def cookie(request: Request) -> str:
+def cookie(room: Room, request: Request) -> str:
     """What the browser holds for a login."""
-    return request.cookies.get(HOST_COOKIE, "") or request.cookies.get(PLAIN_COOKIE, "")
+    return request.cookies.get(HOST_COOKIE, "") or ("" if room.desk.https else request.cookies.get(PLAIN_COOKIE, ""))
 
 
-def set_cookie(request: Request, value: str) -> str:
+def set_cookie(room: Room, request: Request, value: str) -> str:
     """The header that gives a browser its cookie, or takes it back where `value` is empty."""
-    secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
+    secure = room.desk.https or request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
     lasts = ABSOLUTE_MS // 1000 if value else 0
     name, more = (HOST_COOKIE, "; Secure") if secure else (PLAIN_COOKIE, "")
     return f"{name}={value}; Path=/; Max-Age={lasts}; HttpOnly; SameSite=Strict{more}"

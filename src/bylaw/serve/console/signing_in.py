@@ -33,7 +33,7 @@ def enter(room: Room) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         wanted = "/"
         try:
-            same_origin(request)
+            same_origin(room, request)
             form = await form_of(request)
             wanted = safe_next(form.get("next", "/"))
             address = request.client.host if request.client else ""
@@ -45,15 +45,15 @@ def enter(room: Room) -> Endpoint:
             return page
         except Wrong as error:
             return troubled(room, error)
-        return to(wanted, {"set-cookie": set_cookie(request, held)})
+        return to(wanted, {"set-cookie": set_cookie(room, request, held)})
 
     return endpoint
 
 
 async def leave(asked: Asked) -> Response:
     """Somebody goes."""
-    await later(lambda: asked.room.logins.leave(cookie(asked.request)))
-    return to("/login?out=1", {"set-cookie": set_cookie(asked.request, "")})
+    await later(lambda: asked.room.logins.leave(cookie(asked.room, asked.request)))
+    return to("/login?out=1", {"set-cookie": set_cookie(asked.room, asked.request, "")})
 
 
 async def first(asked: Asked) -> Response:
