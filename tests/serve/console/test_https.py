@@ -1,4 +1,4 @@
-"""`console: https` in gateway.yaml: the cookie is only ever a secure one, and a form that came over plain http is told why it is refused."""
+"""`console: https` in gateway.yaml: the cookie is always a secure one, and a form that came over plain http is told why it is refused."""
 
 from collections.abc import Iterator
 from pathlib import Path
