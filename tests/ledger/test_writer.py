@@ -143,7 +143,7 @@ def test_a_checkpoint_is_published_after_so_many_entries_or_seconds_and_at_the_c
     with Ledger(tmp_path, settings=Settings(checkpoint_entries=3, checkpoint_s=0.05)) as ledger:
         file = tmp_path / place.FOLDER / f"{ledger.log.rpartition('/')[2]}.checkpoint"
         ledger.append(DECISION)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not file.exists() and time.monotonic() < end:
             time.sleep(0.01)
         by_time = file.read_text().split("\n")[1]
@@ -297,13 +297,13 @@ def test_tasks_are_told_when_it_takes_too_long(tmp_path: Path) -> None:
         return await asyncio.gather(*(ledger.record(DECISION) for _ in range(3)), return_exceptions=True)
 
     answers = asyncio.run(late())
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while ledger.healthy and time.monotonic() < end:
         time.sleep(0.01)
     slow = ledger.healthy
     other.execute("ROLLBACK")
     other.close()
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while ledger._oldest and time.monotonic() < end:
         time.sleep(0.01)
     ledger.close()

@@ -30,9 +30,9 @@ def erase(db: sqlite3.Connection, log: str, at: int, before_us: int, session: st
     return found.rowcount
 
 
-def unscrubbed(db: sqlite3.Connection, busy_s: float) -> bool:
+def unscrubbed(db: sqlite3.Connection) -> bool:
     """Clear erased contents out of the write-ahead log. True where a reader was in the way: try again at the next checkpoint."""
     db.execute("PRAGMA busy_timeout=100").fetchall()
     (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    db.execute(f"PRAGMA busy_timeout={int(busy_s * 1000)}").fetchall()
+    db.execute("PRAGMA busy_timeout=0").fetchall()
     return bool(busy)

@@ -59,7 +59,11 @@ class Watch:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, timeout_s: float, late: Callable[[], LedgerError], wake: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        timeout_s: float,
+        late: Callable[[], LedgerError],
+        wake: Callable[[asyncio.AbstractEventLoop], None],
     ) -> None:
         self._loop, self._timeout_s, self._late, self._wake = loop, timeout_s, late, wake
         self._since = self._turned = 0.0  # when the entry that has waited longest came, and the loop's last turn; 0: none waits
@@ -84,7 +88,7 @@ class Watch:
             self._loop.call_soon(self._turn)
         else:
             self._since = 0.0
-            self._wake()
+            self._wake(self._loop)
 
     def _look(self) -> None:
         now = self._loop.time()
@@ -96,8 +100,8 @@ class Watch:
         self._timer = None if first is None else self._loop.call_at(first, self._look)
 
 
-def resolve(group: Sequence[Waiting]) -> None:
-    """Tell each caller; one wake-up a loop, not one an entry."""
+def resolve(group: Sequence[Waiting], here: asyncio.AbstractEventLoop | None = None) -> None:
+    """Tell each caller; one wake-up a loop, not one an entry. `here` is the loop on whose own thread this is."""
     loops: dict[asyncio.AbstractEventLoop, list[Waiting]] = {}
     for one in group:
         if one.gate is not None:
@@ -105,6 +109,9 @@ def resolve(group: Sequence[Waiting]) -> None:
         elif one.future is not None:
             loops.setdefault(one.future.get_loop(), []).append(one)
     for loop, some in loops.items():
+        if loop is here:
+            _set(some)
+            continue
         try:
             loop.call_soon_threadsafe(_set, some)
         except RuntimeError:  # the loop is closed: nobody waits any more, and what is on the disk stays there

@@ -3,6 +3,9 @@
 `append` waits in a thread, `record` in asyncio; both return after the commit of the group that holds the entry. While one group is being
 written the next gathers, so the disk is asked as seldom as it can be and nobody waits for more than two writes.
 
+Groups are written by a thread. An entry that comes alone, while the disk is quick, is written by its caller: to hand it over and back costs
+as much as a quick disk. Then a loop stands still for the time of one commit, and where the disk hangs at that very moment, for as long.
+
 An entry's place, sequence number and bytes are settled when it is handed in; the writer hashes, signs the tree's
 new head and commits all of it at once: no entry is ever without a signature. Every so many entries or seconds, and at the close, the
 head is published as a checkpoint. It fails closed: when a commit fails (disk full, database locked, lost or replaced), every
@@ -25,14 +28,15 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from bylaw.errors import LedgerError
-from bylaw.ledger import entries, place, rows
+from bylaw.ledger import entries, place
+from bylaw.ledger.disk import Disk, Locked
 from bylaw.ledger.keyfile import signing_key
-from bylaw.ledger.merkle import leaf_hash
-from bylaw.ledger.notes import Checkpoint
-from bylaw.ledger.resume import resume
 from bylaw.ledger.waiting import STOP, Receipt, Waiting, Watch, resolve
 
 MAX_GROUP: Final = 1_024  # entries in one commit
+FEW: Final = 4  # entries that their callers' own thread writes
+FEW_BYTES: Final = 1 << 16
+PACES: Final = 8  # commits of which the pace is an average
 MAX_SESSIONS: Final = 100_000  # whose sequence numbers are kept in memory; far above `max_waiting`
 
 
@@ -51,6 +55,7 @@ class Settings:
     max_waiting_bytes: int = 64 * 2**20
     timeout_s: float = 30.0  # how long one call waits at most
     busy_s: float = 5.0  # how long a commit waits for whoever has locked the database
+    here_s: float = 0.001  # a lone entry is written by its caller while commits take less than this; 0: never
 
 
 class Ledger:
@@ -74,20 +79,22 @@ class Ledger:
         self._salts = entries.Salts()
         self._ripe = False  # whether the writer is to take what waits
         self._oldest = 0.0  # since when the group at the disk is being written; 0: none is
+        self._busy = False  # whether somebody is at the disk: the writer, or a caller with a lone entry
+        self._pace_s = 0.0  # what commits have taken lately
         self._sessions: OrderedDict[str, int] = OrderedDict()  # the last number handed out
         self._watches: WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = WeakKeyDictionary()
         self._fault, self._closing = "", False
         self.seen: Callable[[Mapping[str, Any]], object] | None = None  # told of each entry that is on the disk, as it was given
-        self.groups, self._scrub = 0, True  # commits so far; whether erased contents may still stand in the write-ahead log
         try:
-            self._key = signing_key(data_dir)
-            self._path, self._held = (data_dir / place.FOLDER / f"{log}.sqlite", -1) if log else place.take(data_dir)
+            key = signing_key(data_dir)
+            path, self._held = (data_dir / place.FOLDER / f"{log}.sqlite", -1) if log else place.take(data_dir)
             if log:
-                lock = place.try_lock(self._path)
+                lock = place.try_lock(path)
                 if lock is None:
-                    raise LedgerError(f"{self._path} is being written by another process", "One log has one writer.")
+                    raise LedgerError(f"{path} is being written by another process", "One log has one writer.")
                 self._held = lock
-            self._open()
+            self._disk = Disk(path, key, settings.busy_s)
+            self.log, self._next, self._last_us = self._disk.log, self._disk.size, self._disk.last_us
         except (sqlite3.Error, OSError, ValueError) as error:
             self._release()
             raise LedgerError(f"the ledger in {data_dir} cannot be opened: {error}", "Check the disk and its permissions.") from error
@@ -96,22 +103,6 @@ class Ledger:
             raise
         self._thread = threading.Thread(target=self._run, name=f"ledger {self.log}", daemon=True)
         self._thread.start()
-
-    # ---- Opening ------------------------------------------------------------------------------------------------------
-
-    def _open(self) -> None:
-        self.log = f"{self._key.name}/{self._path.stem}"
-        self._sign = self._key.signer(self.log)
-        self._db = place.connect(self._path, self._settings.busy_s)
-        self._reader = place.connect(self._path, self._settings.busy_s)
-        self._files, self._inode = (str(self._path), f"{self._path}-wal"), self._path.stat().st_ino
-        self._beside = self._path.with_suffix(".checkpoint")
-        end = resume(self._db, self._path, self.log, self._key.public)
-        self._frontier, self._note, self._last_us = end.frontier, end.note, end.last_us
-        self._unsaved = end.sessions  # the last numbers on the disk that stand in entries alone; the writer's own
-        self._unpublished = end.frontier.size - end.published
-        self._next = self._frontier.size
-        self._published_at = time.monotonic()
 
     # ---- Writing ------------------------------------------------------------------------------------------------------
 
@@ -136,7 +127,7 @@ class Ledger:
             await asyncio.sleep(0.001)
         watch = self._watches.get(loop)
         if watch is None:
-            watch = self._watches[loop] = Watch(loop, self._settings.timeout_s, self._late, self._ripen)
+            watch = self._watches[loop] = Watch(loop, self._settings.timeout_s, self._late, self._rested)
         watch.add(future)
         receipt = await future
         if self.seen is not None:
@@ -177,6 +168,11 @@ class Ledger:
                 raise
 
     @property
+    def groups(self) -> int:
+        """Commits so far."""
+        return self._disk.groups
+
+    @property
     def healthy(self) -> bool:
         """Whether an entry handed in now can be expected to be written."""
         since = self._oldest  # read once: the writer sets it back meanwhile
@@ -202,6 +198,15 @@ class Ledger:
                     raise self._late()
                 self._usable()
             waiting = self._hand_in(prepared, erase, gate, None)
+            alone = len(self._waiting) == 1 and not (erase or self._busy or self._ripe) and self._quick(1)
+            if alone:
+                self._waiting.clear()
+                self._take([waiting])
+            elif not self._ripe:
+                self._ripe = True
+                self._wake.notify()
+        if alone:
+            self._write_here([waiting], None)
         if not gate.acquire(timeout=max(0.0, end - time.monotonic())):
             raise self._late()
         if waiting.receipt is None:
@@ -251,29 +256,11 @@ class Ledger:
             self._sessions.popitem(last=False)
         self._waiting.append(waiting)
         self._weight += waiting.weight
-        if gate is not None and not self._ripe:
-            self._ripe = True
-            self._wake.notify()
         return waiting
-
-    def _ripen(self) -> None:
-        """Wake the writer for what asyncio's callers have handed in."""
-        with self._lock:
-            if self._waiting and not self._ripe:
-                self._ripe = True
-                self._wake.notify()
 
     def _seq(self, session: str) -> int:
         known = self._sessions.get(session)
-        if known is None:
-            known = self._unsaved.get(session)
-        if known is not None:
-            return known
-        try:
-            found = self._reader.execute("SELECT seq FROM ledger_sessions WHERE log=? AND session=?", [self.log, session]).fetchone()
-        except (sqlite3.Error, UnicodeEncodeError) as error:
-            raise LedgerError(f"the ledger cannot tell the last entry of a session: {error}", STOP) from error
-        return int(found[0]) if found else 0
+        return self._disk.last_of(session) if known is None else known
 
     def _usable(self) -> None:
         if self._fault:
@@ -295,10 +282,17 @@ class Ledger:
         group: list[Waiting] = []
         try:
             while self._gather(group):
-                publish = self._commit(group)
+                unpublished = self._disk.unpublished + len(group)
+                publish = self._due(unpublished) or (self._closing and not self._waiting and unpublished > 0)
+                if group or publish:
+                    self._commit(group, publish, wait=True)
                 self._answer(group)
                 if publish:
-                    self._publish()
+                    self._disk.publish()
+                if self._disk.cramped:
+                    self._disk.lengthen()
+                with self._lock:
+                    self._busy = False
         except BaseException as error:  # noqa: BLE001  # whatever it was: nobody may go on as if it had been recorded
             self._fail(group, error)
 
@@ -306,93 +300,98 @@ class Ledger:
         """Wait for entries or for a checkpoint that is due, and take what is there; False at the close, when all is done."""
         group.clear()
         with self._lock:
-            while not self._ripe and not self._closing and not self._due():
-                self._wake.wait(self._published_at + self._settings.checkpoint_s - time.monotonic() if self._unpublished else None)
+            while self._busy or not (self._ripe or self._closing or self._tidies() or self._fault):
+                timed = self._disk.unpublished and not self._busy
+                self._wake.wait(self._disk.published_at + self._settings.checkpoint_s - time.monotonic() if timed else None)
             while self._waiting and len(group) < MAX_GROUP:
                 group.append(self._waiting.popleft())
+            self._take(group)
             self._ripe = bool(self._waiting)
-            self._writing = len(group)
-            self._oldest = time.monotonic()
-        return bool(group or self._unpublished)
+        return not self._fault and (bool(group or self._disk.unpublished) or not self._closing)
 
-    def _due(self) -> bool:
-        late = time.monotonic() - self._published_at >= self._settings.checkpoint_s
-        return self._unpublished > 0 and (late or self._unpublished >= self._settings.checkpoint_entries)
+    def _due(self, unpublished: int) -> bool:
+        late = time.monotonic() - self._disk.published_at >= self._settings.checkpoint_s
+        return unpublished > 0 and (late or unpublished >= self._settings.checkpoint_entries)
 
-    def _commit(self, group: Sequence[Waiting]) -> bool:
-        """Write a group and sign the tree with it, in one transaction. Returns whether the signed head is to be published."""
-        db, erased = self._db, []
-        db.execute("BEGIN IMMEDIATE")
-        if group:
-            rows.insert(db, "ledger_leaves", [(self.log, one.index, one.leaf) for one in group])
-            contents = [(self.log, one.index, *content, one.time_us, one.session) for one in group for content in one.contents]
-            rows.insert(db, "ledger_contents", contents)
-            erased = [one for one in group if one.erase]
-            for one in erased:
-                one.erased = rows.erase(db, self.log, one.index, *(one.erase or (0, "")))
-        for one in group:
-            hashed = leaf_hash(one.leaf)
-            self._frontier.add(hashed)
-            one.receipt = Receipt(self.log, one.index, one.seq, hashed)
-        self._unpublished += len(group)
-        if group:
-            size = self._frontier.size
-            self._note = self._sign(Checkpoint(self.log, size, self._frontier.root()))
-            db.execute("INSERT OR REPLACE INTO ledger_heads VALUES (?,?,?,?)", [self.log, size, self._note, bytes(self._frontier)])
-        publish = self._due() or (self._closing and not self._waiting and self._unpublished > 0)
-        if publish:
-            unsaved = self._unsaved | {one.session: one.seq for one in group}
-            db.executemany("INSERT OR REPLACE INTO ledger_sessions VALUES (?,?,?)", [(self.log, *pair) for pair in unsaved.items()])
-            db.execute("INSERT INTO ledger_checkpoints VALUES (?,?,?)", [self.log, self._frontier.size, self._note])
-        db.execute("COMMIT")
-        self._still_there()
-        if publish:
-            self._unsaved = {}
-        else:
-            self._unsaved.update((one.session, one.seq) for one in group)
-        self.groups += 1
-        if erased or (publish and self._scrub):
-            self._scrub = rows.unscrubbed(db, self._settings.busy_s)
-        return publish
+    def _tidies(self) -> bool:
+        """Whether there is something to do besides entries."""
+        return self._disk.cramped or self._due(self._disk.unpublished)
 
-    def _still_there(self) -> None:
-        """SQLite writes on into a file that was deleted or replaced; an acknowledgement of that would be worth nothing."""
-        os.stat(self._files[1])  # noqa: PTH116  # on the hot path; pathlib costs ten times the call
-        if os.stat(self._files[0]).st_ino != self._inode:  # noqa: PTH116  # see above
-            raise LedgerError(f"{self._path} was replaced", STOP)
+    def _take(self, group: Sequence[Waiting]) -> None:
+        """Begin to write a group; under the lock."""
+        self._busy, self._writing, self._oldest = True, len(group), time.monotonic()
 
-    def _answer(self, group: Sequence[Waiting]) -> None:
+    def _commit(self, group: Sequence[Waiting], publish: bool, wait: bool) -> None:
+        began = time.perf_counter()
+        self._disk.commit(group, publish, wait)
+        self._pace_s += (min(time.perf_counter() - began, 4 * self._settings.here_s) - self._pace_s) / PACES
+
+    def _answer(self, group: Sequence[Waiting], here: asyncio.AbstractEventLoop | None = None) -> None:
         with self._lock:
             self._writing, self._oldest = 0, 0.0
-            self._weight -= sum(one.weight for one in group)
+            for one in group:
+                self._weight -= one.weight
             self._room.notify_all()
-        resolve(group)
+        resolve(group, here)
 
-    def _publish(self) -> None:
-        """Put the signed head where others may take it from. Only after its commit: it must never say more than the log holds."""
-        self._unpublished, self._published_at = 0, time.monotonic()
-        new = self._beside.with_suffix(".checkpoint-new")
-        with new.open("w", encoding="utf-8") as file:
-            file.write(self._note)
-            file.flush()
-            os.fsync(file.fileno())  # an empty file after a power cut would keep the log from opening
-        new.replace(self._beside)
-
-    def _fail(self, group: Sequence[Waiting], error: BaseException) -> None:
+    def _fail(self, group: Sequence[Waiting], error: BaseException, here: asyncio.AbstractEventLoop | None = None) -> None:
         what = error.what if isinstance(error, LedgerError) else f"{type(error).__name__}: {error}"
         with self._lock:
             self._fault = f"the ledger cannot record: {what}"
             group = [*(one for one in group if one.receipt is None or self._writing), *self._waiting]
             self._waiting.clear()
+            self._busy = False
             self._room.notify_all()
+            self._wake.notify()
         for one in group:
             one.receipt, one.fault = None, LedgerError(self._fault, STOP)
-        resolve(group)
+        resolve(group, here)
+
+    # ---- A lone entry: its caller is the writer -------------------------------------------------------------------------
+
+    def _rested(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Write what asyncio's callers have handed in, as their loop has a quiet moment: here, or in the writer's thread."""
+        with self._lock:
+            if not self._waiting or self._ripe:
+                return
+            if self._busy or not self._quick(len(self._waiting)) or any(one.erase for one in self._waiting):
+                self._ripe = True
+                self._wake.notify()
+                return
+            group = list(self._waiting)
+            self._waiting.clear()
+            self._take(group)
+        self._write_here(group, loop)
+
+    def _quick(self, entries: int) -> bool:
+        """Whether the disk has been so quick lately that to hand a few entries over would cost more than to write them; under the lock."""
+        small = entries <= FEW and self._weight <= FEW_BYTES and self._disk.unpublished + entries < self._settings.checkpoint_entries
+        return small and self._pace_s < self._settings.here_s and not (self._closing or self._tidies())
+
+    def _write_here(self, group: list[Waiting], here: asyncio.AbstractEventLoop | None) -> None:
+        first = not self._disk.unpublished
+        try:
+            self._commit(group, publish=False, wait=False)
+            self._answer(group, here)
+        except Locked:  # nothing was done: the thread waits for whoever has it
+            with self._lock:
+                self._waiting.extendleft(reversed(group))
+                self._busy, self._writing, self._oldest, self._ripe = False, 0, 0.0, True
+                self._wake.notify()
+            return
+        except BaseException as error:
+            self._fail(group, error, here)
+            if not isinstance(error, Exception):  # somebody wants this process to end
+                raise
+            return
+        with self._lock:
+            self._busy = False
+            if first or self._ripe or self._closing or self._tidies():  # the thread has something to do, or to wait for
+                self._wake.notify()
 
     def _release(self) -> None:
-        for db in (getattr(self, "_db", None), getattr(self, "_reader", None)):
-            if db is not None:
-                db.close()
+        if (disk := getattr(self, "_disk", None)) is not None:
+            disk.close()
         if getattr(self, "_held", -1) >= 0:
             os.close(self._held)
             self._held = -1
