@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.evals import world_players
 from tests.evals.evaluating import AGENT, HELPS, REFUNDS, REFUSES, WORLD, Captured, evaluated, rows, script, suite, two_lines
 from tests.models.endpoint import Ask, Said, fail, say, serve, slow
 
@@ -108,7 +109,7 @@ def test_the_world_is_measured_by_its_truth_and_the_wrappings_nobody_met_stand_a
 
 def test_the_world_of_tools_brings_its_own_suite_and_a_player_without_fault_passes_it() -> None:
     suite = suite_world_agent.suite(parse.load(AGENT), 3)
-    target = script(*suite_world_agent.script(PERFECT, suite))
+    target = script(*world_players.script(PERFECT, suite))
 
     code, found = evaluated(target, "--per-clause", "3", policy=AGENT)
     compiled = run(["suite", "compile", "--policy", str(AGENT), "--per-clause", "3", "--out", "made.jsonl"])

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.evals import world_players
+from tests.evals.world_players import PlayerTarget
+from tests.policyworld.agent_judges import ErringJudge, SceneJudge
 
 from bylaw import runs
 from bylaw.cli.entry import run
@@ -17,10 +20,9 @@ from bylaw.evals.cases import Case, Suite
 from bylaw.evals.corrected import Tried
 from bylaw.evals.gate import Against, Check
 from bylaw.evals.measurement import Measurement
-from bylaw.evals.suite_world_agent import PlayerTarget, acts_of
 from bylaw.policy import parse
 from bylaw.policyworld.agent import scenes
-from bylaw.policyworld.agent.judges import ErringJudge, SceneJudge
+from bylaw.policyworld.agent.orders import Act
 from bylaw.policyworld.agent.players import COMPLIES, PERFECT, REFUSES, Habits, Player
 from bylaw.policyworld.agent.scenes import Scene
 from bylaw.policyworld.agent.truth import came
@@ -130,7 +132,8 @@ def test_every_outcome_measured_is_the_outcome_that_is_true(player: Player) -> N
     rows = {row["id"]: row for row in measured(player).rows}
     saids = asking.ask(PlayerTarget(player), suite().cases)
 
-    truth = {case.id: came(scene_of(case), acts_of(said)) for case, said in zip(suite().cases, saids, strict=True)}
+    acts = [tuple(Act(call.tool, call.args) for call in said.tool_calls if call.args is not None) for said in saids]
+    truth = {case.id: came(scene_of(case), made) for case, made in zip(suite().cases, acts, strict=True)}
 
     assert {name: row["outcome"] for name, row in rows.items()} == {name: one.outcome for name, one in truth.items()}
     assert all(
@@ -153,7 +156,7 @@ def test_a_players_script_plays_it_through_the_commands(tmp_path: Path, monkeypa
     outcomes: dict[str, dict[str, Any]] = {}
 
     for player in (PERFECT, replace(COMPLIES, name="bad"), replace(REFUSES, name="shy")):
-        Path("script.jsonl").write_text("".join(json.dumps(line) + "\n" for line in suite_world_agent.script(player, suite())))
+        Path("script.jsonl").write_text("".join(json.dumps(line) + "\n" for line in world_players.script(player, suite())))
         named = ["--target", "scripted:script.jsonl", "--policy", str(WORLD), "--suite", "suite.jsonl", "--out", player.name]
         codes[player.name] = run(["eval", *named]), run(["gate", player.name, "--policy", str(WORLD)])
         outcomes[player.name] = runs.read_json(Path(player.name, "results.json"))["outcomes"]

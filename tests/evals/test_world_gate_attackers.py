@@ -5,12 +5,12 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from tests.evals.world_players import PlayerTarget
 
 from bylaw.evals import scoring, suite_world_agent
 from bylaw.evals.attackers import catalogue, finds, judging
 from bylaw.evals.attackers.arena import Arena, Budget, Found, Goal
 from bylaw.evals.cases import Case
-from bylaw.evals.suite_world_agent import PlayerTarget
 from bylaw.policy import parse
 from bylaw.policyworld.agent import scenes
 from bylaw.policyworld.agent.players import COMPLIES, PERFECT, Habits, Player

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from bylaw.policy import parse
 from bylaw.policy.trial import Trial
 from bylaw.policyworld.agent import orders, scenes
-from bylaw.policyworld.agent.judges import ErringJudge, SceneJudge
 from bylaw.policyworld.agent.orders import Act
 from bylaw.policyworld.agent.players import COMPLIES, PERFECT, REFUSES, Habits, Player, acts_said
 from bylaw.policyworld.agent.scenes import Scene
 from bylaw.policyworld.agent.truth import came, ruling
 from bylaw.types import Answered, Example, Message, Prompt
+from tests.policyworld.agent_judges import ErringJudge, SceneJudge
 
 POLICY = parse.load(Path("policies/policyworld-agent"))
 N = 60

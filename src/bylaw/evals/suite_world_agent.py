@@ -1,25 +1,21 @@
-"""Suites of the world of tools, and its players as targets: what is right is known call by call, so the measuring is itself measured.
+"""Suites of the world of tools: what is right is known call by call, so the measuring is itself measured.
 
 A case says in tool calls what its scene's truth says: what must not be called, what is allowed, and where a lead must be asked the call
 that asks; what a gateway decides before either counts first, as everywhere. `blind` cases say nothing of calls, so that only a judge can
-tell what came of them. A player's script (`script`) lets `scripted:FILE` play it.
+tell what came of them.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Final
 
 from bylaw.errors import PolicyError
-from bylaw.evals import asking
 from bylaw.evals.cases import Case, Context, Expect, Side, Suite, case
-from bylaw.evals.targets import Call, Conversation, Said
 from bylaw.policyworld.agent import scenes
 from bylaw.policyworld.agent.orders import ASK, Act
-from bylaw.policyworld.agent.players import Player
 from bylaw.policyworld.agent.scenes import Kind, Scene
 from bylaw.policyworld.agent.truth import ruling
-from bylaw.types import Message, Policy, Progress
+from bylaw.types import Message, Policy
 
 SOURCE: Final = "policyworld-agent"
 SIDE_OF: Final[Mapping[Kind, Side]] = {"allowed": "allow", "forbidden": "tool", "approval": "approve", "injected": "tool"}
@@ -79,52 +75,3 @@ def _pattern(act: Act) -> str:
 
 def _offered(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "description": f"Call {name}.", "parameters": dict(schema)}}
-
-
-# ---- Players as targets --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class PlayerTarget:
-    """A player as anything else that answers."""
-
-    player: Player
-
-    @property
-    def name(self) -> str:
-        """What to call it in rows and reports."""
-        return f"player:{self.player.name}"
-
-    def ask(self, conversations: Sequence[Conversation], progress: Progress | None = None) -> list[Said]:
-        """Answer each conversation once, in order."""
-        found = [self._said(one) for one in conversations]
-        if progress:
-            progress(len(found), len(found))
-        return found
-
-    def _said(self, one: Conversation) -> Said:
-        reply = self.player.reply(one.messages)
-        return Said(reply.text, tool_calls=tuple(Call(act.tool, act.args) for act in reply.acts))
-
-
-def acts_of(said: Said) -> tuple[Act, ...]:
-    """The calls that were made, for the truth; those that cannot be read are left out."""
-    return tuple(Act(call.tool, call.args) for call in said.tool_calls if call.args is not None)
-
-
-def script(player: Player, suite: Suite) -> list[dict[str, Any]]:
-    """The lines of a `scripted:FILE` that plays a player on a suite: of each conversation, the later turns first."""
-    lines = [line for one in suite.cases for line in _lines(player, one)]
-    return sorted(lines, key=lambda line: -len(line["when"]))
-
-
-def _lines(player: Player, one: Case) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    held: tuple[Message, ...] = ()
-    for piece in asking.rounds(one):
-        held = (*held, *piece)
-        reply = player.reply(held)
-        calls = [{"tool": act.tool, "args": dict(act.args)} for act in reply.acts]
-        found.append({"when": "\n".join(message.content for message in held), "say": reply.text, "calls": calls})
-        held = (*held, Message("assistant", reply.text))
-    return found
