@@ -1,5 +1,6 @@
 """A rulebook: loads whole or not at all, and every example of an event comes out as it says."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,16 @@ def test_a_rail_that_there_is_not_refuses_the_policy_and_names_the_nearest() -> 
 
     assert "money.md:12: privacy.card/card" in caught.value.what
     assert "pii.card" in caught.value.hint
+
+
+def test_a_rail_whose_package_is_missing_is_named_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = Rule("ids", ("output",), "redact", detect=("pii.id",), place=HERE)
+    monkeypatch.setitem(sys.modules, "stdnum", None)  # as where it is not installed
+
+    with pytest.raises(PolicyError, match=r"the rail 'pii\.id' needs a package that is not installed") as refused:
+        Rulebook.load(policy(clause("privacy.ids", rule)), {"pii.card"})
+
+    assert refused.value.hint == "pip install 'bylaw[pii]'"
 
 
 @pytest.mark.parametrize("when", ["args.amnt > 3.0", "args.amount > 3", "args.amount", "nonsense here"])

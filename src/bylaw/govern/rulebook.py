@@ -93,6 +93,10 @@ class Rulebook:
 def _known(clause: Clause, rule: Rule, rails: Collection[str]) -> None:
     for rail in rule.detect:
         if rail not in rails:
+            from bylaw.govern.rails import library  # noqa: PLC0415  # all rails load, which only this message needs
+
+            if line := library.install(rail):
+                raise PolicyError(f"{rule.place}: {clause.id}/{rule.id}: the rail {rail!r} needs a package that is not installed", line)
             near = get_close_matches(rail, list(rails), n=1)
             hint = f"Did you mean `{near[0]}`?" if near else f"There are: {', '.join(sorted(rails)[:20]) or 'none here'}."
             raise PolicyError(f"{rule.place}: {clause.id}/{rule.id}: no rail is called {rail!r}", hint)

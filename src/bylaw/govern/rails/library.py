@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Final
 
-from bylaw.errors import PolicyError
 from bylaw.govern.rails import accounts, contacts, hidden, injection, leak, schema, secrets
 from bylaw.govern.rails.grounding import GroundingRail
 from bylaw.govern.rails.rail import Rail
@@ -20,7 +19,7 @@ from bylaw.govern.rails.sources import SourceRail
 PII_LONGEST: Final = 400  # an e-mail address may have 320 characters; 48 before a national number say what it is
 SECRETS_LONGEST: Final = 1_024
 _INSTALL: Final = "pip install 'bylaw[pii]'"
-_MISSING: Final = {"pii.phone": "phonenumbers", "pii.id": "stdnum", "pii": "stdnum"}
+_NEEDS: Final = {"pii.phone": "phonenumbers", "pii.id": "stdnum", "pii": "stdnum"}
 
 
 @cache
@@ -41,12 +40,7 @@ def known() -> Mapping[str, Rail]:
     return MappingProxyType({rail.name: rail for rail in found})
 
 
-def demand(name: str) -> Rail:
-    """The rail of this name; PolicyError with what to do where there is none."""
-    rail = known().get(name)
-    if rail:
-        return rail
-    needs = next((package for prefix, package in _MISSING.items() if name == prefix or name.startswith(f"{prefix}.")), None)
-    if needs and not find_spec(needs):
-        raise PolicyError(f"the rail {name} needs a package that is not installed", _INSTALL)
-    raise PolicyError(f"there is no rail {name}", f"there are {', '.join(sorted(one for one in known() if not one.endswith('.plain')))}")
+def install(name: str) -> str:
+    """The line that installs what the rail of this name needs; "" where nothing is missing."""
+    needs = next((package for prefix, package in _NEEDS.items() if name == prefix or name.startswith(f"{prefix}.")), "")
+    return _INSTALL if needs and not find_spec(needs) else ""
