@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bylaw.policy.frameworks import doubt, frameworks, title_of
+from bylaw.policy.frameworks import doubt, frameworks
 
 SIZES = {
     "nist-ai-rmf": 72,
@@ -79,8 +79,3 @@ def test_a_framework_that_is_called_complete_has_all_its_rows(name: str) -> None
     assert framework.complete
     assert len(framework.ids) == SIZES[name]
     assert framework.version
-
-
-def test_a_title_is_our_own_short_wording() -> None:
-    assert title_of("eu-ai-act:art-14.4.d") == "overseers can disregard, override or reverse"
-    assert title_of("nowhere:1") == ""

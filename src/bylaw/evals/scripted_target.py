@@ -19,7 +19,6 @@ from bylaw.evals.targets import Call, Conversation, Said, missing
 from bylaw.models import transcript
 from bylaw.types import Progress
 
-KEYS: Final = ("when", "find", "say", "thinking", "calls", "disposition", "clauses", "record", "approval", "fault")
 HINT: Final = (
     'each line is {"when": "words in the prompt", "say": "the reply"}; also find, thinking, calls, disposition, clauses, record, approval,'
     " fault"

@@ -25,7 +25,6 @@ MAX_TEXT_CHARS: Final = 200_000  # of one turn or document
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.:-]{0,79}")
 _HASH: Final = re.compile(r"[0-9a-f]{16}")
 _ITEM: Final = re.compile(r"( *)- ")
-_ROLES: Final = get_args(Role)
 HINT: Final = "`bylaw suite lint FILE` lists every problem"
 
 

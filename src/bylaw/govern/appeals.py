@@ -31,7 +31,6 @@ REVIEWERS: Final = (ANY_APPROVER, "admin")
 REFUSALS: Final = ("block", "revise")  # decisions that can be appealed
 KINDS: Final = ("decision", "refusal")  # of the records that say so
 MAX_OPEN: Final = 20  # of one principal
-MAX_RECORD: Final = 300  # characters
 ID: Final = re.compile(r"[0-9a-f]{32}")
 LOG: Final = logging.getLogger(__name__)
 

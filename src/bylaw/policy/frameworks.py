@@ -50,13 +50,6 @@ def frameworks() -> Mapping[str, Framework]:
     }
 
 
-def title_of(ref: str) -> str:
-    """The short title of a reference such as `eu-ai-act:art-14.4.d`; empty where we know none."""
-    name, _, row = ref.partition(":")
-    framework = frameworks().get(name)
-    return framework.ids.get(row, "") if framework else ""
-
-
 def doubt(ref: str) -> Doubt | None:
     """What is wrong with a reference; None where its framework has this row, or where a listed row stands below it."""
     name, _, row = ref.partition(":")

@@ -19,7 +19,6 @@ from bylaw.govern.rails.rail import RailError, RailFacts, bounded, sealed
 from bylaw.types import Hit
 
 MOST_REQUEST: Final = 200_000
-LONGEST: Final = 400  # of an address: bounds on every part keep the patterns linear
 _ADDRESS: Final = re.compile(
     r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,6}"  # an e-mail address
     r"|(?:https?://|www\.)[^\s<>\"']{3,300}"  # a web address

@@ -20,7 +20,7 @@ from bylaw.govern.session import UNREAD, History
 from bylaw.govern.streaming import Look, Weigh
 from bylaw.policy.strictest import ORDER
 from bylaw.serve.sayings import Sayings, sayings
-from bylaw.types import EMPTY, Decision, Effect, Event, Hit, Surface
+from bylaw.types import EMPTY, Decision, Event, Hit, Surface
 
 Found = Mapping[str, Sequence[Hit]]
 Ask = Callable[[Event, Sequence[str], RailFacts], tuple[Found, Collection[str]]]  # hits by rail, and the rails that failed
@@ -230,8 +230,3 @@ def together(decisions: Sequence[Decision]) -> Decision:
 def blocked(law: Law, reason: str, undecided: str = "event") -> Decision:
     """The decision about what could not be judged at all."""
     return Decision("block", (), (), law.digest, (undecided,), f"could not be decided: {reason}")
-
-
-def at_least(decision: Decision, effect: Effect) -> bool:
-    """Whether a decision is as strict as an effect, or stricter."""
-    return _RANKS[decision.effect] >= _RANKS[effect]

@@ -151,10 +151,6 @@ def _underscored(text: str) -> str:
     return text.replace(" ", "_")
 
 
-def _gapped(text: str) -> str:
-    return text.replace("_", " ")
-
-
 def _no_marks(text: str) -> str:
     return re.sub(f"[{_MARKS}]", "", text)
 

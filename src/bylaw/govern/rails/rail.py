@@ -56,13 +56,6 @@ class Rail(Protocol):
         """Every hit, in order; any exception means failed."""
 
 
-class Seeing(Rail, Protocol):
-    """A rail that looks at prepared views, so that several rails share the work of making them."""
-
-    def look(self, views: Views, facts: RailFacts) -> Sequence[Hit]:
-        """The same as `find`, on views of the text."""
-
-
 def bounded(text: str) -> Views:
     """The views of a text that is not too long to search; else RailError."""
     if len(text) > MOST_CHARS:

@@ -1,16 +1,11 @@
 """Cut what rails found out of a text: spans that overlap or touch become one; a hit in a decoded view takes the encoded piece with it.
 
-Pure. All other text stays as it is. `scrub` cuts until the rails find nothing more, a few times at most; then the text cannot be
-cleaned, which is an error and never a text that still holds something.
+Pure. All other text stays as it is.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
-from bylaw.govern.rails.rail import Rail, RailError, RailFacts
 from bylaw.types import Hit
-
-ROUNDS: Final = 8
 
 
 def redact(text: str, hits: Iterable[Hit]) -> str:
@@ -25,16 +20,6 @@ def redact(text: str, hits: Iterable[Hit]) -> str:
 def mark(rails: Sequence[str]) -> str:
     """What stands in place of a cut."""
     return f"[redacted: {', '.join(rails)}]"
-
-
-def scrub(text: str, rails: Sequence[Rail], facts: RailFacts) -> str:
-    """The text with all that these rails find cut out; RailError where cutting does not come to an end."""
-    for _ in range(ROUNDS):
-        hits = [hit for rail in rails for hit in rail.find(text, facts)]
-        if not hits:
-            return text
-        text = redact(text, hits)
-    raise RailError(f"after {ROUNDS} rounds of cutting the text still holds something", "withhold it as a whole")
 
 
 def _merged(hits: Iterable[Hit], size: int) -> list[tuple[int, int, list[str]]]:
