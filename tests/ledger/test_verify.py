@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bylaw import cli
 from bylaw.errors import LedgerError
-from bylaw.ledger import entries, export, keyfile, place, reading, roots, verify_standalone
+from bylaw.ledger import entries, export, keyfile, place, roots, verify_standalone
 from bylaw.ledger.merkle import Frontier, leaf_hash
 from bylaw.ledger.notes import Checkpoint, new_key, read_checkpoint
 from bylaw.ledger.retention import retain
@@ -390,15 +390,6 @@ def test_bad_input_gives_one_line_of_what_and_one_of_what_next(
     assert rc == 2
     assert len(lines) == 2
     assert not (tmp_path / "nowhere").exists()
-
-
-def test_the_last_entries_of_all_logs_come_in_the_order_of_their_times(tmp_path: Path) -> None:
-    two_logs(tmp_path)
-    last = reading.recent(tmp_path, 3)
-
-    assert [one["time"] for one in last] == sorted(one["time"] for one in last)
-    assert len(last) == 3
-    assert reading.recent(tmp_path, 0) == []
 
 
 def test_tail_reads_well_and_no_entry_steers_the_terminal(tmp_path: Path, capsys: Any) -> None:

@@ -122,15 +122,6 @@ def stored(path: Path) -> Iterator[StoredLog]:
         db.close()
 
 
-def recent(data_dir: Path, count: int) -> list[dict[str, Any]]:
-    """The last entries of all logs together, oldest first, by their own times. Nothing is verified; raises LedgerError."""
-    found: list[dict[str, Any]] = []
-    for path in place.files(data_dir):
-        with stored(path) as log:
-            found.extend(entry(path, leaf) for _, leaf in log.last(count))
-    return sorted(found, key=lambda one: (one["time"], one["log"], one["index"]))[-count:] if count else []
-
-
 def entry(path: Path, leaf: bytes) -> dict[str, Any]:
     """A leaf taken apart; raises LedgerError where it is none."""
     try:
