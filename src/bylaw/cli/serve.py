@@ -59,6 +59,7 @@ def serve(
         unsafe_watch=watched,
     )
     with local_model.behind(setting, model) as behind:
+        _can_listen(host, port, upstream)
         made = start.prepare(behind.setting, policy, login())
         say(f"policy {made.places.policy.id} {made.places.policy.version} {made.digest}")
         for clause, where in made.places.book({}).standing().items():
@@ -70,6 +71,22 @@ def serve(
         if unsafe_watch:
             say("UNSAFE: whatever is written into the policy's folder is in force at once, and nobody has reviewed it (--unsafe-watch)")
         start.serve(behind.ready(made.digest, say), say)
+
+
+def _can_listen(host: str, port: int, upstream: str) -> None:
+    """Raises StoreError where it could not, before the policy is put in force on every gateway of the store."""
+    import socket  # noqa: PLC0415  # see `cli`
+
+    from bylaw.errors import StoreError  # noqa: PLC0415  # see `cli`
+
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except OSError as error:
+            raise StoreError(f"cannot listen on {host}:{port}: {error.strerror}", "Name another --port or --host.") from error
+    if port and upstream.partition("://")[2].partition("/")[0] in (f"{host}:{port}", f"127.0.0.1:{port}", f"localhost:{port}"):
+        raise StoreError(f"the upstream {upstream} is this gateway's own address", "Name another --port, or the model's server.")
 
 
 def activate(
