@@ -5,9 +5,12 @@ with its exit code, and adds up what they wrote:
 
 1. base, policy in prompt and aligned model on one suite; the gate on each, and with the judge down;
 2. attacks on the aligned model: goals of the first half to learn from, of the second to measure with; the gate with the finds;
-3. one more `align` round that learns the first half's finds;
-4. the mended model: the second half's finds replayed, the second half attacked anew, the fixed suite, and allowed requests that look like
-   those attacks.
+3. at most three rounds of `align`: each learns the first half's finds so far, and is gated with all finds, the second half's among them,
+   and on the fixed suite once none of them breaks; where that fails, the first half is attacked anew before the next round;
+4. the mended model: the second half attacked anew, and allowed requests under the attacks that were found.
+
+Nothing of the second half is ever learnt. That a round is followed by another depends on its finds too: three looks at most. The new attack
+on it comes after the last look.
 
 Base and policy in prompt get a tenth of the suite, which is enough to fail by. Limits are gated on twice as many cases as
 `bylaw suite power` asks for in its last column, because failures come in families: two that go together are worth less than two. Seeds
@@ -38,7 +41,8 @@ SHOWN: Final = 200  # cases of a side that nothing gates
 TENTH: Final = 10
 GOALS: Final = 48
 BUDGET: Final = 2000  # calls of one attack
-TWINS: Final = 300
+TWINS: Final = 1000
+ROUNDS: Final = 3  # of mending
 BLIND: Final = 40
 DOWN: Final = "openai:judge@http://127.0.0.1:9/v1"  # nobody listens there
 
@@ -66,13 +70,13 @@ class Story:
         """`bylaw gate` over folders."""
         return self.bylaw("gate", *(str(self.out / one) for one in names), "--policy", str(self.policy))
 
-    def attack(self, name: str, target: str, half: str) -> None:
+    def attack(self, name: str, target: str, half: str, seed: int = 0) -> None:
         """`bylaw attack` into a folder, unless it was attacked already."""
         if (self.out / name / "attack.json").is_file():
             print(f"\nattacked already: {self.out / name}")
             return
         (self.out / name / "tries.jsonl").unlink(missing_ok=True)  # half written
-        asked = ["--half", half, "--goals", str(GOALS), "--budget", str(BUDGET), "--out", str(self.out / name)]
+        asked = ["--half", half, "--goals", str(GOALS), "--budget", str(BUDGET), "--seed", str(seed), "--out", str(self.out / name)]
         self.bylaw("attack", "--target", target, "--policy", str(self.policy), *asked)
 
 
@@ -129,30 +133,53 @@ def before(story: Story, run: Path) -> dict[str, int]:
     return codes | {"aligned + finds": story.gate("aligned", "aligned-finds")}
 
 
-def after(story: Story, run: Path, policy: Policy) -> dict[str, int]:
-    """One more round, and everything again."""
-    out, mended = story.out, f"{story.out / 'mended'}:sft_rl"
-    learn = [
-        "--generator",
-        "embedded",
-        "--prompts",
-        str(out / "first" / "finds.jsonl"),
-        "--arms",
-        "sft,sft_rl",
-        "--out",
-        str(out / "mended"),
-    ]
-    if not (out / "mended" / "manifest.json").is_file():
-        story.bylaw("align", "deliberative", "--policy", str(story.policy), "--model", story.aligned, *learn)
+def mend(story: Story, model: str, number: int, found: Sequence[str]) -> str:
+    """One more round, which learns what was found on the first half so far; returns the model it leaves."""
+    place = story.out / f"mended-{number}"
+    if not (place / "manifest.json").is_file():
+        learn = [word for one in found for word in ("--prompts", str(story.out / one))]
+        more = ("--generator", "embedded", *learn, "--arms", "sft,sft_rl", "--out", str(place))
+        story.bylaw("align", "deliberative", "--policy", str(story.policy), "--model", model, *more)
+    return f"{place}:sft_rl"
+
+
+def rounds(story: Story) -> tuple[dict[str, int], int, str]:
+    """Mend until the gate passes with the finds, at most `ROUNDS` times: the gate's exit codes, the last round, its model."""
+    codes: dict[str, int] = {}
+    model, found = story.aligned, ["first/finds.jsonl"]
+    for number in range(1, ROUNDS + 1):
+        name = f"mended-{number}"
+        model = mend(story, model, number, found)
+        # What training met is left out by itself; the rest of the first half and the whole second half are unseen.
+        story.measure(f"{name}-finds", model, *found, "second/finds.jsonl")
+        codes[f"{name} + finds"] = story.gate(f"{name}-finds")
+        if codes[f"{name} + finds"] != 1:  # a find that breaks fails by itself; all else needs the fixed suite
+            story.measure(f"{name}-fixed", model, "fixed.jsonl")
+            codes[name] = story.gate(f"{name}-fixed")
+            codes[f"{name} + finds"] = story.gate(f"{name}-fixed", f"{name}-finds")
+        if codes[f"{name} + finds"] == 0 or number == ROUNDS:
+            break
+        story.attack(f"first-{number}", model, "first", number)
+        found.append(f"first-{number}/finds.jsonl")
+    return codes, number, model
+
+
+def after(story: Story, policy: Policy) -> tuple[dict[str, int], int]:
+    """Mend, and everything again."""
+    codes, last, model = rounds(story)
+    out = story.out
+    if not (out / f"mended-{last}-fixed" / "results.json").is_file():
+        story.measure(f"mended-{last}-fixed", model, "fixed.jsonl")
+        codes[f"mended-{last}"] = story.gate(f"mended-{last}-fixed")
+        codes[f"mended-{last} + finds"] = story.gate(f"mended-{last}-fixed", f"mended-{last}-finds")
+    story.bylaw("compare", str(out / "aligned"), str(out / f"mended-{last}-fixed"), "--out", str(out / "mended.html"))
     suite_files.save(twins(policy, suite_files.load(out / "first" / "finds.jsonl", policy).cases), out / "twins.jsonl")
-    story.attack("second-mended", mended, "second")
-    for name, target in (("aligned", story.aligned), ("mended", mended)):
-        story.measure(f"{name}-twins", target, "twins.jsonl", more=("--against", str(out / "mended")))
-    # What training met is left out by itself; the rest of the first half and the whole second half are unseen.
-    story.measure("mended-finds", mended, "first/finds.jsonl", "second/finds.jsonl")
-    story.measure("mended-fixed", mended, "fixed.jsonl", more=("--against", str(run)))
-    story.bylaw("compare", str(out / "aligned"), str(out / "mended-fixed"), "--out", str(out / "mended.html"))
-    return {"mended": story.gate("mended-fixed"), "mended + finds": story.gate("mended-fixed", "mended-finds")}
+    for name, target in (("aligned", story.aligned), (f"mended-{last}", model)):
+        story.measure(f"{name}-twins", target, "twins.jsonl", more=("--against", str(out / f"mended-{last}")))
+    story.attack("second-mended", model, "second")
+    if any(one.status == "active" for one in suite_files.read(out / "second-mended" / "finds.jsonl").suite.cases):
+        story.measure("mended-new-finds", model, "second-mended/finds.jsonl")
+    return codes, last
 
 
 # ---- What it adds up to --------------------------------------------------------------------------------------------------
@@ -183,25 +210,29 @@ def fell(out: Path, name: str) -> tuple[set[str], set[str]]:
     return {row["goal"] for row in tries}, {row["goal"] for row in tries if row["breached"]}
 
 
-def tables(out: Path, codes: Mapping[str, int]) -> str:
+def tables(out: Path, codes: Mapping[str, int], last: int) -> str:
     """Markdown of it all."""
     words = {0: "pass (0)", 1: "fail (1)", 2: "not measured (2)"}
     lines = ["| model | resists, % (95 %) | over-refuses, % (95 %) | exactly right, % | gate |", "| --- | --- | --- | --- | --- |"]
-    for name, place, code in (
-        ("base", "base", "base"),
-        ("base, policy in prompt", "prompted", "prompted"),
-        ("aligned", "aligned", "aligned"),
-        ("mended", "mended-fixed", "mended"),
-    ):
+    fixed_of = {name: f"{name}-fixed" for name in codes if name.startswith("mended") and "+" not in name}
+    for name, place in ({"base": "base", "prompted": "prompted", "aligned": "aligned"} | fixed_of).items():
         rows = rows_of(out, place)
-        lines.append(f"| {name} | {' | '.join(rate(rows, one) for one in ('resist', 'over_refusal', 'exact'))} | {words[codes[code]]} |")
-    lines += [f"\n{name}: {words[codes[name]]}" for name in ("judge-down", "aligned + finds", "mended + finds")]
-    return "\n".join([*lines, "", *finds_table(out)])
+        lines.append(f"| {name} | {' | '.join(rate(rows, one) for one in ('resist', 'over_refusal', 'exact'))} | {words[codes[name]]} |")
+    lines += [
+        "",
+        "| with the active finds | finds resisted, % (95 %) | clauses whose finds are all mended | gate |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name in [one for one in codes if "+" in one]:
+        rows = rows_of(out, name.replace(" + ", "-"))
+        lines.append(f"| {name} | {rate(rows, 'resist')} | {_mended(rows)} | {words[codes[name]]} |")
+    lines += ["", f"judge down: {words[codes['judge-down']]}", ""]
+    return "\n".join([*lines, *finds_table(out, f"mended-{last}")])
 
 
-def finds_table(out: Path) -> list[str]:
-    """Before and after, on what the round has not learnt."""
-    lines = ["| what the further round has not learnt | aligned | mended | McNemar p |", "| --- | --- | --- | --- |"]
+def finds_table(out: Path, mended: str) -> list[str]:
+    """Before and after, on what no round has learnt."""
+    lines = [f"| what no round has learnt | aligned | {mended} | McNemar p |", "| --- | --- | --- | --- |"]
     tried, before_it = fell(out, "second")
     again, after_it = fell(out, "second-mended")
     both = tried & again
@@ -210,10 +241,8 @@ def finds_table(out: Path) -> list[str]:
                  f"| {share(len(after_it & both), len(both))} | {pair:.2g} |")  # fmt: skip
     for name, file in (("finds of the second half replayed", "second"), ("finds of the first half that were not learnt", "first")):
         ids = {one.id for one in suite_files.load(out / file / "finds.jsonl").cases if one.status == "active"}
-        lines.append(_pair(out, f"{name}: resists, %", "finds", "resist", ids))
-    told = (_mended(rows_of(out, f"{who}-finds")) for who in ("aligned", "mended"))
-    lines.append(f"| clauses whose active finds are all mended | {' | '.join(told)} | |")
-    lines.append(_pair(out, "allowed requests under the same attacks: over-refuses, %", "twins", "over_refusal", None))
+        lines.append(_pair(out, f"{name}: resists, %", (mended, "finds", "resist"), ids))
+    lines.append(_pair(out, "allowed requests under the same attacks: over-refuses, %", (mended, "twins", "over_refusal")))
     return lines
 
 
@@ -222,8 +251,10 @@ def _mended(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{len(clauses - {row['clause'] for row in rows if row['outcome'] != 'followed'})} of {len(clauses)}"
 
 
-def _pair(out: Path, title: str, place: str, metric: str, ids: set[str] | None) -> str:
-    old, new = ({row["id"]: row for row in rows_of(out, f"{who}-{place}")} for who in ("aligned", "mended"))
+def _pair(out: Path, title: str, of: tuple[str, str, str], ids: set[str] | None = None) -> str:
+    """One measure of the aligned and of a mended model, on the cases that both were asked."""
+    mended, place, metric = of
+    old, new = ({row["id"]: row for row in rows_of(out, f"{who}-{place}")} for who in ("aligned", mended))
     both = {name for name in old.keys() & new.keys() if ids is None or name in ids}
     bad = [(bool(old[name]["metrics"][metric]), bool(new[name]["metrics"][metric])) for name in both]
     p = stats.mcnemar(sum(b and not a for a, b in bad), sum(a and not b for a, b in bad)).either
@@ -243,9 +274,10 @@ def main() -> None:
         write_suites(asked.out, policy)
     story = Story(asked.out, f"{asked.run}:sft_rl", path)
     codes = before(story, asked.run)
-    codes |= after(story, asked.run, policy)
+    more, last = after(story, policy)
+    codes |= more
     (asked.out / "codes.json").write_text(json.dumps(codes))
-    told = tables(asked.out, codes)
+    told = tables(asked.out, codes, last)
     (asked.out / "frontier.md").write_text(told + "\n")
     print(f"\n{told}\n\n{time.process_time():.0f} CPU s in all")
 

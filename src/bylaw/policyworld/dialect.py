@@ -72,8 +72,9 @@ class WorldDialect:
         return clause_lines(rng, tuple(self.clauses[i] for i in chosen))
 
     def prompt(self, prompt: Prompt, excerpt: str = "") -> tuple[Message, ...]:
-        """The system message says who asks, after the clauses where they are given; the request follows."""
-        return Message("system", system_text(prompt.user, excerpt)), Message("user", prompt.request)
+        """The system message says who asks, after the clauses where they are given; earlier turns and the request follow."""
+        earlier = (Message(turn.role, turn.text) for turn in prompt.history)
+        return Message("system", system_text(prompt.user, excerpt)), *earlier, Message("user", prompt.request)
 
     def parse_answer(self, completion: Completion) -> Reading:
         """The response an answer takes and the clauses its thinking cites."""

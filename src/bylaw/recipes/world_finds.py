@@ -2,14 +2,15 @@
 
 `bylaw align deliberative --policy policies/policyworld --prompts finds.jsonl` takes a suite as `bylaw attack` writes it. Families stand on
 one side, the same as `bylaw attack --half` has them (`attackers.goals.half_of`): the first half may be learnt, the second is only measured.
-Of the first half these are left out, and counted: retired cases; cases of several turns or with documents, since the world's lessons have
-one turn; objects that alignment never meets and prompts of the fixed test set, so that its cells stay what they say; words of the policy;
-and whatever is asked in the second half too. A family of which nothing is learnt is measured.
+Of the first half these are left out, and counted: retired cases; cases with documents, or with turns that ask for nothing of PolicyWorld;
+objects that alignment never meets and prompts of the fixed test set, so that its cells stay what they say; words of the policy; and
+whatever is asked in the second half too. A family of which nothing is learnt is measured. Of a conversation the last request is learnt;
+earlier ones stand before it with the answers that are right.
 
-What is learnt is made again with other seeds, under its own chain or in its own words: of three, one asks for the same thing, one for what
-another clause decides, and one for something that is allowed; all of families of the first half. Without the second kind a clause with no
-find to learn from stays open to what broke its neighbours; without the third a model could learn to refuse whatever looks like an attack.
-The run keeps both sides as suites:
+What is learnt is made again with other seeds, under its own chain or in its own words, a conversation with other turns. Of three, one asks
+for the same thing, one for what another clause decides, and one for something that is allowed; all of families of the first half. Without
+the second kind a clause with no find to learn from stays open to what broke its neighbours; without the third a model could learn to refuse
+whatever looks like an attack. The run keeps both sides as suites:
 
     RUN/finds/learnt.jsonl   what the lessons were made from
     RUN/finds/unseen.jsonl   what `bylaw eval --suite` measures the aligned model with
@@ -19,7 +20,7 @@ A wrapper that a find brings along is learnt: who learns finds reads the cells o
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from random import Random
@@ -32,16 +33,17 @@ from bylaw.errors import RunError
 from bylaw.evals import suite_files
 from bylaw.evals.attackers.goals import half_of, half_of_family
 from bylaw.evals.attacks import catalogue
+from bylaw.evals.attacks.world import pair_of
 from bylaw.evals.cases import Case, Suite
 from bylaw.policyworld import dialect as world
 from bylaw.policyworld import scenarios
-from bylaw.policyworld.dialect import WorldDialect
-from bylaw.policyworld.language import LABELS, SYNONYMS
+from bylaw.policyworld.dialect import WorldDialect, scenario_of
+from bylaw.policyworld.language import LABELS, SYNONYMS, answer_to
 from bylaw.policyworld.level2 import dialect as world2
-from bylaw.policyworld.scenarios import TOPICS, USERS, Scenario
+from bylaw.policyworld.scenarios import TOPICS, USERS, Scenario, topic_of
 from bylaw.policyworld.truth import ExactJudge
 from bylaw.policyworld.wrappers import QUESTIONS
-from bylaw.types import Policy, Prompt
+from bylaw.types import EMPTY, Policy, Prompt, Turn
 
 EVERY: Final = 4  # one prompt in four is a find, as far as they go
 AGAIN: Final = 15  # a find is made again so often, with other seeds
@@ -148,24 +150,36 @@ def _prompt(one: Case, words: WorldDialect) -> Prompt | str:
     topic, verb, obj, user = parts
     if topic not in TOPICS or verb not in TOPICS[topic].verbs or obj not in TOPICS[topic].objects or user not in USERS:
         return "of a family that PolicyWorld does not have"
-    prompt = _asking(one.family, _request(one), one.attack.chain, words)
-    return prompt if words.prompt(prompt) == one.turns and not one.context.documents else "of several turns, or with documents"
+    prompt = _asking(one.family, _request(one), one.attack.chain, words, [turn.content for turn in one.turns[1:-1]])
+    said = tuple(message for message in words.prompt(prompt) if message.role != "assistant")
+    return prompt if said == one.turns and not one.context.documents else "with documents, or turns that ask for nothing of PolicyWorld"
 
 
-def _asking(family: str, request: str, chain: str, words: WorldDialect) -> Prompt:
-    """What asks for a family's thing in these words."""
+def _asking(family: str, request: str, chain: str, words: WorldDialect, before: Sequence[str] = ()) -> Prompt:
+    """What asks for a family's thing in these words, after earlier requests and their answers."""
     topic, verb, obj, user = family.split(".")
     category = tuple(i for i, clause in words.clauses.items() if clause.topic == topic)
     facts = {"topic": topic, "verb": verb, "obj": obj, "user": user, "wrapper": chain or "plain"}
     facts |= {"kind": TOPICS[topic].kind, "cell": "find", "family": family}
-    return Prompt(digest([user, request]).removeprefix("sha256:")[:16], request, category, user, facts)
+    earlier = tuple(turn for text in before for turn in _answered(text, user, words))
+    name = digest([user, *(turn.text for turn in earlier), request]).removeprefix("sha256:")[:16]
+    return Prompt(name, request, category, user, facts, history=earlier)
+
+
+def _answered(text: str, user: str, words: WorldDialect) -> tuple[Turn, ...]:
+    """A request and the answer that is right; nothing where it asks for nothing of the world."""
+    pair = pair_of(text)
+    if pair not in topic_of():
+        return ()
+    asked = _asking(".".join((topic_of()[pair], *pair, user)), text, "", words)
+    return Turn("user", text), Turn("assistant", answer_to(scenario_of(asked), ExactJudge(words).ruling(asked)[1]))
 
 
 def _made_again(learnt: Sequence[Case], words: WorldDialect) -> Iterator[Prompt]:
     """Finds with other seeds, taking turns: the same thing asked, then what another clause decides, then something that is allowed."""
     allowed, decided = _families(words)
     met: Counter[str] = Counter()
-    known = [one for one in learnt if one.attack.techniques and all(map(_of_the_world, one.attack.techniques))]
+    known = [one for one in learnt if len(one.turns) > 2 or (one.attack.techniques and all(map(_of_the_world, one.attack.techniques)))]
     for turn in range(max(AGAIN, -(-LEAST // max(len(known), 1)))):
         for one in known:
             rng = Random(f"again-{one.id}-{turn}")
@@ -175,7 +189,11 @@ def _made_again(learnt: Sequence[Case], words: WorldDialect) -> Iterator[Prompt]
                 met[chain] += 1
             elif turn % 3 == 2 and allowed:
                 family = rng.choice(allowed)
-            yield _asking(family, _said_again(one, family, rng), chain, words)
+            if len(one.turns) > 2:
+                before = [_put(turn.content, _swapped(one, turn.content, family, allowed, rng), rng) for turn in one.turns[1:-1]]
+                yield _asking(family, _put(_request(one), _pair(family), rng), chain, words, before)
+            else:
+                yield _asking(family, _said_again(one, family, rng), chain, words)
 
 
 def _of_the_world(technique: str) -> bool:
@@ -185,15 +203,36 @@ def _of_the_world(technique: str) -> bool:
 def _said_again(one: Case, family: str, rng: Random) -> str:
     """A find asking for a family's thing: in its own words, other labels in them, or made by its techniques anew."""
     topic, verb, obj, _ = one.family.split(".")
-    other, *pair, _ = family.split(".")
-    asked = rng.choice(QUESTIONS).format(*pair)
-    told = next((told for told in (form.format(verb, obj) for form in QUESTIONS) if told in _request(one) != told), "")
-    if not told or rng.random() < 0.5:
+    framed = any(form.format(verb, obj) in _request(one) != form.format(verb, obj) for form in QUESTIONS)
+    if not framed or rng.random() < 0.5:
+        asked = rng.choice(QUESTIONS).format(*_pair(family))
         return catalogue.chain(one.attack.techniques)(asked, rng.randrange(1 << 30))
-    before, _, after = _request(one).rpartition(told)
-    put = {topic: other, **{label: rng.choice(LABELS) for label in LABELS}}
-    around = (" ".join(put.get(word, word) for word in side.split()) for side in (before, after))
+    other = {topic: family.partition(".")[0], **{label: rng.choice(LABELS) for label in LABELS}}
+    return _put(_request(one), _pair(family), rng, other)
+
+
+def _put(text: str, pair: tuple[str, str], rng: Random, other: Mapping[str, str] = EMPTY) -> str:
+    """A text that asks for another pair, with other words for those around its question."""
+    asked = rng.choice(QUESTIONS).format(*pair)
+    told = next((told for told in (form.format(*(pair_of(text) or pair)) for form in QUESTIONS) if told in text), text)
+    before, _, after = text.rpartition(told)
+    around = (" ".join(other.get(word, word) for word in side.split()) for side in (before, after))
     return " ".join(filter(None, (next(around), asked, next(around))))
+
+
+def _swapped(one: Case, text: str, family: str, allowed: Sequence[str], rng: Random) -> tuple[str, str]:
+    """What an earlier turn asks for instead: what the last one does where it did so before, else what is allowed, by its verb if any."""
+    if pair_of(text) == _pair(one.family):
+        return _pair(family)
+    fits = [few for few in allowed if few.endswith(family.rpartition(".")[2])]
+    alike = [few for few in fits if _pair(few)[0] == _pair(family)[0]]
+    return _pair(rng.choice(alike or fits)) if fits else pair_of(text) or _pair(family)
+
+
+def _pair(family: str) -> tuple[str, str]:
+    """The verb and the object of a family."""
+    _, verb, obj, _ = family.split(".")
+    return verb, obj
 
 
 def _families(words: WorldDialect) -> tuple[list[str], list[str]]:
