@@ -77,6 +77,16 @@ def test_runs_that_do_not_speak_of_the_same_thing_are_marked(tmp_path: Path) -> 
     assert found["warnings"] == ["the runs were measured with 2 different policies", "the runs were measured with 2 different judges"]
 
 
+def test_answers_that_grew_longer_are_told_as_an_alarm(tmp_path: Path) -> None:
+    short, long = ([one | {"said": one["said"] | {"text": "word " * words}} for one in side(30)] for words in (10, 30))
+
+    found, back = compared(tmp_path / "one", short, long), compared(tmp_path / "two", long, short)
+
+    assert found["paired"][0]["longer"] == {"words": 20.0, "low": 20.0, "high": 20.0, "n": 30, "alarm": True}
+    assert "B's answers have 20 more words than those of A" in found["warnings"][0]
+    assert back["warnings"] == []
+
+
 def test_a_page_and_its_json_are_written_and_hostile_text_is_only_text(tmp_path: Path, capsys: Captured) -> None:
     hostile: dict[str, Any] = {
         "turns": [{"role": HOSTILE, "content": HOSTILE}],

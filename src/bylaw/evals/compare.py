@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bylaw.errors import RunError
-from bylaw.evals import pairs, stats
+from bylaw.evals import alarms, pairs, stats
 from bylaw.evals.calibration import TWO_SIDED, Card
 from bylaw.evals.corrected import Tried, failures, fitting
 from bylaw.evals.limits import METRICS
@@ -30,17 +30,16 @@ def compare(measured: Sequence[Measurement], cards: Sequence[Card] = (), seed: i
     if not common:
         raise RunError("the runs have no case in common", "measure the models with the same suites")
     rows = [[row for row in one.counted() if row["id"] in common] for one in measured]
+    against = [paired(letter, one, measured[0], common, seed) for letter, one in list(zip(_letters(measured), measured, strict=True))[1:]]
     return {
         "schema": SCHEMA,
         "runs": [_about(letter, one, found) for letter, one, found in zip(_letters(measured), measured, rows, strict=True)],
         "cases": len(common),
-        "warnings": warnings(measured, common),
+        "warnings": [*warnings(measured, common), *filter(None, map(_longer, against))],
         "clauses": {clause: [sides(part) for part in _by(rows, "clause", clause)] for clause in _clauses(rows)},
         "overall": [sides(found, one.judge, cards) for one, found in zip(measured, rows, strict=True)],
         "attacks": [{"run": letter, "rows": _heat(found)} for letter, found in zip(_letters(measured), rows, strict=True)],
-        "paired": [
-            paired(letter, one, measured[0], common, seed) for letter, one in list(zip(_letters(measured), measured, strict=True))[1:]
-        ],
+        "paired": against,
     }
 
 
@@ -131,7 +130,7 @@ def chain(row: Row) -> str:
 
 
 def paired(letter: str, now: Measurement, before: Measurement, common: set[str], seed: int) -> dict[str, Any]:
-    """One run against the first: both sides over all, clause by clause, and every case that newly fails."""
+    """One run against the first: both sides over all, clause by clause, every case that newly fails, and whether answers grew longer."""
     rows = [row for row in now.counted() if row["id"] in common]
     changed = pairs.changes(now, before, rows)
     adjusted = stats.holm([one.p for one in changed])
@@ -141,7 +140,17 @@ def paired(letter: str, now: Measurement, before: Measurement, common: set[str],
         for one, p in zip(changed, adjusted, strict=True)
     ]
     both = [found for metric in METRICS if (found := _difference(metric, rows, before, seed))]
-    return {"run": letter, "sides": both, "clauses": lines, "broken": [case for one in changed for case in one.broken]}
+    broken = [case for one in changed for case in one.broken]
+    return {"run": letter, "sides": both, "clauses": lines, "broken": broken, "longer": alarms.longer(rows, before.counted(), seed)}
+
+
+def _longer(one: Mapping[str, Any]) -> str:
+    """The alarm where a run answers at more length than the first."""
+    found = one["longer"]
+    if not found or not found["alarm"]:
+        return ""
+    more = f"{found['words']:g} more words than those of A ({found['low']:g} to {found['high']:g}, {found['n']} cases)"
+    return f"{one['run']}'s answers have {more}: length pleases judges, so look whether they say more"
 
 
 def _difference(metric: str, rows: Rows, before: Measurement, seed: int) -> dict[str, Any] | None:
