@@ -82,6 +82,42 @@ def test_the_benchs_twins_are_allowed_requests_of_the_other_half_under_the_chain
     assert {(one.side, goals.half_of(one), one.attack.chain) for one in made} == {("allow", "second", "world.clause+world.twice")}
 
 
+class Written(frontier.Story):
+    """A story whose commands do nothing but say what they were, and whose gate answers as it was told."""
+
+    def __init__(self, out: Path, gates: Sequence[int]) -> None:
+        super().__init__(out, "RUN:sft_rl", Path("policy"))
+        self.gates, self.said = list(gates), list[tuple[str, ...]]()
+
+    def bylaw(self, *words: str) -> int:
+        self.said.append(tuple(word.removeprefix(f"{self.out}/") for word in words))
+        return self.gates.pop(0) if words[0] == "gate" else 0
+
+
+def test_the_bench_mends_until_the_gate_passes_and_learns_nothing_of_the_second_half(tmp_path: Path) -> None:
+    story = Written(tmp_path, [1, 2, 0, 0])
+
+    codes, last, model = frontier.rounds(story)
+
+    learnt = [[said[i + 1] for i, word in enumerate(said) if word == "--prompts"] for said in story.said if said[0] == "align"]
+    attacked = [said[said.index("--half") + 1] for said in story.said if said[0] == "attack"]
+    replayed = [[said[i + 1] for i, word in enumerate(said) if word == "--suite"] for said in story.said if said[0] == "eval"]
+    assert (last, Path(model).name) == (2, "mended-2:sft_rl")
+    assert codes == {"mended-1 + finds": 1, "mended-2": 0, "mended-2 + finds": 0}
+    assert learnt == [["first/finds.jsonl"], ["first/finds.jsonl", "first-1/finds.jsonl"]]
+    assert attacked == ["first"]
+    assert [few[-1] for few in replayed] == ["second/finds.jsonl", "second/finds.jsonl", "fixed.jsonl"]
+
+
+def test_the_bench_gives_up_after_three_rounds(tmp_path: Path) -> None:
+    story = Written(tmp_path, [1, 1, 1])
+
+    codes, last, _ = frontier.rounds(story)
+
+    assert (last, codes) == (3, {f"mended-{n} + finds": 1 for n in (1, 2, 3)})
+    assert sum(said[0] == "align" for said in story.said) == 3
+
+
 @pytest.mark.slow
 def test_the_gate_fails_the_base_passes_the_aligned_fails_it_by_its_finds_and_passes_it_mended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
