@@ -82,13 +82,13 @@ def test_a_slow_reply_is_given_up() -> None:
 
 
 def test_rows_that_the_whole_time_does_not_suffice_for_are_missing_and_the_others_kept() -> None:
-    with serve(lambda ask: slow(5) if ask.text == "b" else say(ask.text)) as server:
+    with serve(lambda ask: slow(60) if ask.text == "b" else say(ask.text)) as server:
         begun = time.monotonic()
         found = ask(at(server, deadline_s=0.3), "a", "b", "c")
 
     assert [row.answer for row in found] == ["a", "", "c"]
     assert found[1].fault == "not answered within the 0.3 s of the whole batch"
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 30
 
 
 def test_among_all_of_these_no_row_is_lost_and_the_order_is_kept(tmp_path: Path) -> None:

@@ -161,12 +161,12 @@ def stopped_inside_a_loop(model: RemoteModel) -> None:
 @pytest.mark.parametrize("outside", [stopped, stopped_inside_a_loop])
 def test_what_a_caller_raises_in_between_ends_the_batch_and_its_threads(outside: Callable[[RemoteModel], None]) -> None:
 
-    with serve(lambda ask: say(ask.text) if ask.text == "a" else slow(5)) as server:
+    with serve(lambda ask: say(ask.text) if ask.text == "a" else slow(60)) as server:
         begun = time.monotonic()
         with pytest.raises(KeyError, match="enough"):
             outside(at(server))
 
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 30
     assert not [thread for thread in threading.enumerate() if thread.name == "bylaw-remote"]
 
 
@@ -201,7 +201,7 @@ def test_an_interrupt_ends_it_at_once_and_leaves_nothing_hanging(kind: str) -> N
     with serve(lambda _: slow(30)) as server:
         line = [sys.executable, "-W", "error", "-c", INTERRUPTED, server.url, kind]
         process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(server.calls) < 8 and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)

@@ -357,7 +357,7 @@ def test_a_long_hostile_text_is_read_in_a_moment() -> None:
     began = time.monotonic()
     server_tools.called(Reply("", "<tool_call>" * 50_000 + "<" * 200_000, "stop", COST))
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60  # read twice over it would take hours
 
 
 # ---- In what company -----------------------------------------------------------------------------------------------------

@@ -248,7 +248,7 @@ class Clients:
     def _http(self, url: str, body: bytes, headers: dict[str, str]) -> tuple[bytes, dict[str, str]]:
         request = urllib.request.Request(url, body, {"content-type": "application/json", **headers}, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=20) as reply:
+            with urllib.request.urlopen(request, timeout=60) as reply:
                 said = b""
                 with suppress(OSError, HTTPException):  # what has come so far has come
                     while piece := reply.read1(65_536):

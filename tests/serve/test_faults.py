@@ -207,14 +207,14 @@ def test_a_judge_that_is_down_lets_no_answer_through(tmp_path: Path) -> None:
 
 def test_a_slow_judge_lets_no_answer_through_and_holds_nobody_up(tmp_path: Path) -> None:
     with speaking() as judge, judged(tmp_path, f"{judge.url}/v1", timeout_s=0.3) as rig:
-        judge.replies.append([1.0, b"{}"])
+        judge.replies.append([60.0, b"{}"])
         rig.speaker.replies.append(saying("All is well."))
         began = time.monotonic()
         answer = ask(rig.url)
         took = time.monotonic() - began
 
     assert (answer.headers["x-bylaw-decision"], b"All is well" in answer.body) == ("block", False)
-    assert took < 5
+    assert took < 30
 
 
 # ---- Disks and databases ---------------------------------------------------------------------------------------------

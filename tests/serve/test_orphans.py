@@ -38,11 +38,11 @@ def test_workers_whose_supervisor_is_killed_take_nothing_new_finish_what_runs_an
                 begun.wait(60)
                 process.kill()
                 process.wait(30)
-                until(lambda: not ready(url), 2)
+                until(lambda: not ready(url))
                 listens = ready(url)
                 go_on.set()
                 decided = running.result(60)
-            until(lambda: not alive(process.pid), 3)
+            until(lambda: not alive(process.pid))
             left = alive(process.pid)
         finally:
             go_on.set()

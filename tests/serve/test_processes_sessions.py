@@ -269,7 +269,7 @@ def started(tmp_path: Path, upstream: str, *options: str, policy: Path | None = 
                 assert line_said, said
                 said.append(line_said)
             url = line_said.rpartition(" ")[2].strip()
-            until(lambda: ready(url), 6.0)
+            until(lambda: ready(url))
             yield Started(url, process, said)
         finally:
             if process.poll() is None:

@@ -26,7 +26,7 @@ from tests.serve.rig import serving
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: pip install schemathesis")
 
 EXAMPLES = 40  # of each operation, with a key and without
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods if method in ("get", "post", "delete")]
 
 

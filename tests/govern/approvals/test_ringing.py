@@ -163,7 +163,7 @@ def test_a_listener_that_drips_is_cut_off() -> None:
         def handle(self) -> None:
             try:
                 self.wfile.write(b"HTTP/1.1 200 OK\r\n")
-                for _ in range(300):
+                for _ in range(600):
                     self.wfile.write(b"x: y\r\n")
                     time.sleep(0.2)
             except OSError:
@@ -179,7 +179,7 @@ def test_a_listener_that_drips_is_cut_off() -> None:
         server.shutdown()
         thread.join()
 
-    assert webhooks.WHOLE_S * 0.9 < took < 2 * webhooks.WHOLE_S
+    assert webhooks.WHOLE_S * 0.9 < took < 60  # of the 120 s that it drips
 
 
 def test_a_host_that_is_away_is_told_and_nothing_is_raised(approval: Approval) -> None:
@@ -227,7 +227,7 @@ def test_ringing_never_waits_for_a_slow_listener(approval: Approval) -> None:
     told: list[str] = []
 
     def slow(_: Approval | Appeal) -> str:
-        gate.wait(10)
+        gate.wait(60)
         return ""
 
     bell = Bell([slow], lambda _, how: told.append(how))
@@ -238,7 +238,7 @@ def test_ringing_never_waits_for_a_slow_listener(approval: Approval) -> None:
     gate.set()
     bell.close()
 
-    assert took < 5
+    assert took < 30
     assert "nobody was rung: too many requests at once" in told
 
 

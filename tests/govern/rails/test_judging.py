@@ -78,7 +78,7 @@ def test_a_judge_that_is_down_or_forged_or_cannot_tell_has_failed(script: Callab
 
 def test_a_judge_that_is_late_has_failed_in_time() -> None:
     free = threading.Event()
-    one = rail(lambda question: str(free.wait(5)), Budget(timeout_s=0.05))
+    one = rail(lambda question: str(free.wait(60)), Budget(timeout_s=0.05))
 
     began = time.monotonic()
     answer = ask(Event("output", text="x"), [one.name], {one.name: one})
@@ -86,7 +86,7 @@ def test_a_judge_that_is_late_has_failed_in_time() -> None:
     free.set()
 
     assert answer.failed == {one.name}
-    assert took_s < 2
+    assert took_s < 30
 
 
 def test_when_all_threads_are_taken_nobody_waits_in_line() -> None:

@@ -131,7 +131,7 @@ class Client:
         return self.ask("POST", path, urlencode({"csrf": self.csrf, **(form or {})}), sent)
 
     def ask(self, method: str, path: str, body: str = "", headers: Mapping[str, str] = {}) -> Reply:  # never changed
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=20)
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
         sent = {**({"cookie": self.cookie} if self.cookie else {}), **{name.replace("_", "-"): value for name, value in headers.items()}}
         connection.request(method, f"/console{path}", body.encode() if body else None, sent)
         reply = connection.getresponse()

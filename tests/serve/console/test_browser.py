@@ -93,7 +93,7 @@ def test_the_list_of_decisions_is_live_and_can_be_paused(at: Place, window: Wind
     ops.go("/decisions?session=lively")
     none = ops.words
     at.says("Hello.", x_bylaw_session="lively")
-    ops.page.wait_for_selector("tr a.row", timeout=8_000)
+    ops.page.wait_for_selector("tr a.row", timeout=60_000)
     ops.page.click("text=Pause")
 
     assert "No decision fits" in none
