@@ -206,7 +206,7 @@ def post(url: str, body: bytes | str = b"", method: str = "POST", headers: Mappi
     """One raw request."""
     request = urllib.request.Request(url, body.encode() if isinstance(body, str) else body or None, dict(headers), method=method)
     try:
-        with urllib.request.urlopen(request, timeout=20) as reply:
+        with urllib.request.urlopen(request, timeout=60) as reply:
             return Reply(reply.status, reply.read(), dict(reply.headers))
     except urllib.error.HTTPError as error:
         with error:
@@ -256,7 +256,7 @@ def speaking() -> Iterator[Speaker]:
 
     thread = threading.Thread(target=run)
     thread.start()
-    ready.wait(10)
+    ready.wait(60)
     try:
         yield speaker
     finally:
