@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from bylaw.cli.entry import run
 from bylaw.errors import RunError
-from bylaw.evals.replaying import APPROVERS, Approver, Played, Scenario, Step, replay, summed
+from bylaw.evals.replaying import Approver, Played, Scenario, Step, replay, summed
 from bylaw.govern.rails.rail import RailFacts
 from bylaw.recipes import agentdojo_replay
 from bylaw.recipes.replay_agent import Gate, no_gate, replay_file
@@ -121,7 +122,7 @@ def test_an_address_counts_as_named_only_as_a_whole(text: str, request_: str, fo
     assert len(hits) == found
 
 
-@given(st.lists(st.sampled_from(["user", "attack"]), max_size=6), st.sampled_from(APPROVERS))
+@given(st.lists(st.sampled_from(["user", "attack"]), max_size=6), st.sampled_from(get_args(Approver)))
 @settings(max_examples=40, deadline=None)
 def test_a_replay_is_the_same_twice_and_an_attack_that_meets_no_gate_is_never_stopped(sides: list[str], approver: Approver) -> None:
     steps = tuple(Step("t", {"n": at}, "r", "evil" if side == "attack" else "") for at, side in enumerate(sides)) or (Step("t"),)

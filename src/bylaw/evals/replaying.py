@@ -25,7 +25,6 @@ Fate = Literal["ran", "held", "denied", "stopped"]  # of one call: what waits is
 Attack = Literal["through", "held", "denied", "stopped", "short"]  # short: it came to nothing though nothing stood in its way
 Task = Literal["kept", "held", "denied", "stopped", "short"]  # of one user's task
 
-APPROVERS: Final[tuple[Approver, ...]] = get_args(Approver)
 ATTACKS: Final[tuple[Attack, ...]] = get_args(Attack)
 TASKS: Final[tuple[Task, ...]] = get_args(Task)
 SCHEMA: Final = 1

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from random import Random
 
 from bylaw.evals import scoring
 from bylaw.evals.attackers import judging
-from bylaw.evals.attackers.arena import Arena, Budget, Goal
+from bylaw.evals.attackers.arena import Arena, Attacker, Budget, Found, Goal
 from bylaw.evals.cases import asked, case
 from bylaw.evals.targets import Conversation, Said
 from bylaw.models.scripted import ScriptedModel
@@ -45,3 +46,8 @@ def arena(target: Falls, calls: int, replies: Sequence[str] = ()) -> Arena:
 
     model = ScriptedModel("writer", reply) if replies else None
     return Arena(target, judging.by_grounds(scoring.grounds()), Budget(calls), model)
+
+
+def run(attacker: Attacker, goal: Goal, arena: Arena, rng: Random) -> Found | None:
+    """One attacker on one goal."""
+    return next(iter(arena.play(attacker.name, [(goal, attacker.play(goal, rng))])), None)

@@ -7,12 +7,12 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.evals.attackers.fakes import GOAL, NO, Falls, arena, last
+from tests.evals.attackers.fakes import GOAL, NO, Falls, arena, last, run
 
 from bylaw.errors import ModelError, RunError
 from bylaw.evals import cases
 from bylaw.evals.attackers import catalogue, finds, goals, modelled, tally
-from bylaw.evals.attackers.arena import Budget, Found, Goal, run
+from bylaw.evals.attackers.arena import Budget, Found, Goal
 from bylaw.evals.attackers.searching import disturbed
 from bylaw.evals.attackers.tally import Tally
 

@@ -221,11 +221,6 @@ def _on(at: int, play: Play, answer: Answer | None, waiting: dict[int, Step], fo
         found[at] = over.value
 
 
-def run(attacker: Attacker, goal: Goal, arena: Arena, rng: Random) -> Found | None:
-    """One attacker on one goal."""
-    return next(iter(arena.play(attacker.name, [(goal, attacker.play(goal, rng))])), None)
-
-
 def replayed(case: Case) -> Generator[Step, Answer, Try | None]:
     """Ask a whole case anew, turn by turn; gives its last try, or none where the target fell silent."""
     held: tuple[Message, ...] = ()
