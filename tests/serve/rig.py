@@ -134,6 +134,7 @@ class Speaker:
     replies: list[Any] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     url: str = ""
     broken_off: int = 0
 
@@ -141,6 +142,7 @@ class Speaker:
         body = await request.read()
         self.asked.append(orjson.loads(body) if body else {})
         self.headers.append(dict(request.headers))
+        self.paths.append(request.raw_path)
         reply = self.replies.pop(0) if self.replies else {"object": "list", "data": []}
         if isinstance(reply, web.Response):
             return reply

@@ -1,5 +1,6 @@
 """OpenAI's own client against the gateway: chat completions that do not stream."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -382,6 +383,39 @@ def test_models_and_embeddings_are_passed_on(rig: Rig) -> None:
     vectors = client(rig).embeddings.create(model="e", input="x", encoding_format="float")
 
     assert ([one.id for one in models.data], vectors.data[0].embedding) == (["m"], [0.5])
+
+
+@pytest.mark.parametrize("name", ["gpt-4o", "org/model-7b", "@cf/meta/llama.3", "ft:gpt-4o:org::id"])
+def test_a_model_is_looked_up_by_its_name(rig: Rig, name: str) -> None:
+    reply = post(f"{rig.url}/v1/models/{name}", method="GET")
+
+    assert (reply.status, rig.speaker.paths) == (200, [f"/v1/models/{name}"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../responses/r1",
+        "%2e%2e/files/f/content",
+        "..%2fresponses/r1",
+        "m/../../files",
+        ".%2e",
+        "m%3Fx=1",
+        "m%23x",
+        "%0d%0ax",
+        "%ff",
+        "/",
+        ".",
+    ],
+)
+def test_no_name_of_a_model_leads_to_another_route_of_the_upstream(rig: Rig, path: str) -> None:
+    host, port = rig.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as line:  # as it is: clients tidy such paths up
+        line.sendall(f"GET /v1/models/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        reply = line.makefile("rb").read()
+
+    assert rig.speaker.paths == []
+    assert reply.split()[1] in (b"404", b"500")  # the rig has no other routes
 
 
 def test_a_structured_answer_is_parsed_by_the_client(rig: Rig) -> None:

@@ -6,6 +6,7 @@ Whatever goes wrong inside is an error to the client and lets nothing out: a bro
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ MAX_ACTIVE: Final = 1_000  # requests in flight; beyond that a client is asked t
 WATCH_AFTER_S: Final = 0.05  # from when on it is watched whether the client is still there
 EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
 JSON: Final = (b"content-type", b"application/json")
+MODELS: Final = re.compile(r"/v1/models(?:/[A-Za-z0-9_@:+=~-][A-Za-z0-9_@:+=~.-]{0,199}){0,4}")  # none of them leads to another route
 LOG: Final = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
@@ -210,7 +212,7 @@ def _passed_on(method: str, path: str) -> bool:
     """Whether a request is for a route on which nothing is said. To change or to delete a model is not for clients."""
     if path == "/v1/embeddings":
         return method == "POST"
-    return method == "GET" and (path == "/v1/models" or path.startswith("/v1/models/"))
+    return method == "GET" and MODELS.fullmatch(path) is not None
 
 
 def _again(seconds: int) -> list[tuple[bytes, bytes]]:
