@@ -230,6 +230,22 @@ def test_a_call_that_waits_is_released_once_exactly_as_it_was_without_asking_the
     assert len(rig.speaker.asked) == 1
 
 
+@pytest.mark.parametrize("show", [False, True])
+def test_what_is_released_shows_no_more_thinking_than_any_answer(tmp_path: Path, show: bool) -> None:
+    from bylaw.serve.gate import Ways
+
+    with rigged(tmp_path, ways=Ways(show_thinking=show)) as rig:
+        rig.speaker.replies.append(completion("", calls=[call("refund", '{"order":81,"amount":640.0}')], reasoning_content="a thought"))
+        approval = ask(rig).parse().model_extra["bylaw"]["approval"]
+        rig.approvals.decide(approval, Person("eve", ("lead",)), True)
+        waits = rig.approvals.get(approval)
+        released = ask(rig, extra_headers={"x-bylaw-approval": approval})
+
+    assert waits is not None
+    assert ("a thought" in str(waits.what()), "a thought" in released.text) == (show, show)
+    assert released.parse().choices[0].message.tool_calls is not None
+
+
 def test_an_approval_of_somebody_else_or_of_nobody_releases_nothing(rig: Rig) -> None:
     raw = ask(rig, extra_headers={"x-bylaw-approval": "0" * 32})
 

@@ -221,12 +221,11 @@ class Exchange:
     async def act(self, body: JsonMap, choice: Choice, decision: Decision, calls: Sequence[tuple[Call, Decision]]) -> Settled:
         """Record a decision on a choice and carry it out."""
         shape = self.route.shape
+        record = await self.recorded(decision, body, choice, calls)
         if decision.effect in OPEN:
-            record = await self.recorded(decision, body, choice, calls)
             for text in choice.texts:
                 self.session.answered(text.text)
             return Settled(body, decision, "", record)
-        record = await self.recorded(decision, body, choice, calls)
         if decision.effect == "require_approval":
             approval, words = await self.withhold(shape.solo(body, choice), decision, [call for call, _ in calls])
             shape.speak(body, choice, words, "stop")
@@ -262,7 +261,9 @@ class Exchange:
     # ---- Approvals ----------------------------------------------------------------------------------------------------
 
     async def withhold(self, body: JsonMap, decision: Decision, calls: Sequence[Call]) -> tuple[str, str]:
-        """Store a reply until people have decided; its approval's id, and what the client is told."""
+        """Store a reply, as it may leave, until people have decided; its approval's id, and what the client is told."""
+        if not self.gate.ways.show_thinking:
+            self.route.shape.without_thinking(body)
         listed = [{"tool": call.tool, "args": dict(call.args or {})} for call in calls]
         what = {"route": self.route.path, "session": self.session.id, "calls": listed, "reply": dump(body).decode()}
         approval, words = await self.wait_for(what, decision)
@@ -277,8 +278,7 @@ class Exchange:
         approvals, policy = self.gate.approvals, self.law.book.policy
         if approvals is None:
             return "", refusals.refusal(decision, policy)
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(None, lambda: approvals.request(what, self.who.principal, decision, "release"))
+        found = await asyncio.to_thread(approvals.request, what, self.who.principal, decision, "release")
         if isinstance(found, NotNow):
             return "", f"{refusals.refusal(decision, policy)} It cannot wait for one now: {found.text}."
         return found.id, refusals.waiting(decision, policy, found.id)
