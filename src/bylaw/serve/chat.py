@@ -29,6 +29,7 @@ from bylaw.serve.wire import (
     get,
     kind_of,
     opening,
+    strings,
 )
 from bylaw.types import EMPTY, Surface
 
@@ -36,6 +37,7 @@ ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "f
 MEDIA: Final = frozenset({"image_url", "input_audio", "audio", "image", "video_url"})
 THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_details")  # fields in which servers show thinking
 AROUND: Final = ("id", "object", "created", "model", "system_fingerprint", "service_tier")  # of a reply; marks
+THINKING: Final = frozenset({"thinking", "reasoning", "redacted_thinking"})  # parts in which servers show it
 _READ: Final = ("tools", "functions", "prediction", "response_format")  # what else of a request is judged, as one text each
 
 
@@ -130,6 +132,8 @@ def _part(part: JsonMap, path: Path, surface: Surface, found: Gathering, who: tu
             found.loose(surface, rest, *who)
     elif kind in MEDIA:
         found.media.append(str(kind))
+    elif kind in THINKING and surface == "output":
+        found.thinking.append(Text("thinking", "\n".join(strings(without(part, "type"))), path, "assistant"))
     elif kind == "file":
         found.media.append("file")
         file = part.get("file")
@@ -254,6 +258,8 @@ def without_thinking(body: JsonMap) -> None:
         for key in THOUGHTS:
             if one["message"].pop(key, None) is not None:
                 one.pop("logprobs", None)
+        if isinstance(parts := one["message"].get("content"), list):  # what was cut out of thinking left a text in its place
+            one["message"]["content"] = [part for part in parts if isinstance(part, dict) and part.get("type") not in THINKING]
 
 
 def without_tokens(body: JsonMap, choice: Choice) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bylaw.serve.beside import gather, left, word
-from bylaw.serve.chat import AROUND, THOUGHTS, calls_beside, calls_of
+from bylaw.serve.beside import gather, left, without, word
+from bylaw.serve.chat import AROUND, THINKING, THOUGHTS, calls_beside, calls_of
 from bylaw.serve.lanes import Lane, Stopped
 from bylaw.serve.route import Finished, Gates, Halt, Step
 from bylaw.serve.sse import DONE, Sent, sent
-from bylaw.serve.wire import MAX_CALLS, MAX_CHOICES, Asked, BadBody, Gathering, JsonMap, a_list, a_map, dump, load
+from bylaw.serve.wire import MAX_CALLS, MAX_CHOICES, Asked, BadBody, Gathering, JsonMap, a_list, a_map, dump, load, strings
 
 TEXTS: Final = ("content", "refusal")
 _DONE: Final = sent(DONE)
@@ -116,6 +116,9 @@ class ChatStream:
         for key in THOUGHTS:
             if isinstance(thought := delta.get(key), str):
                 voice.lane.think(thought)
+        for part in delta["content"] if isinstance(delta.get("content"), list) else ():
+            if isinstance(part, dict) and part.get("type") in THINKING:
+                voice.lane.think("\n".join(strings(without(part, "type"))))
         for one in a_list(delta, "tool_calls", MAX_CALLS):
             piece = a_map(one, "a tool call")
             at = piece.get("index", len(voice.calls))

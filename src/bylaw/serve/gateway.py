@@ -26,6 +26,7 @@ from bylaw.serve.release import release
 from bylaw.serve.route import Route
 from bylaw.serve.routes import ROUTES
 from bylaw.serve.streamed import may_stream, stream
+from bylaw.serve.unanswered import unanswered
 from bylaw.serve.upstream import UpstreamTrouble
 from bylaw.serve.watchers import PASSED_ON
 from bylaw.serve.wire import MAX_BODY_BYTES, Asked, BadBody, JsonMap, dump, load
@@ -139,9 +140,12 @@ class Gateway:
                 await self._stream(exchange, begun)
                 return
             await self._send(exchange, begun, await exchange.answer())
-        except (UpstreamTrouble, UpstreamSaid, NotIn):
+        except (UpstreamTrouble, NotIn):
             await exchange.input_recorded()
             raise
+        except UpstreamSaid as error:
+            await exchange.input_recorded()
+            raise await unanswered(exchange, error) from None
         except Refused as refused:
             reply = route.shape.fresh(asked.model, uuid4().hex, refused.text)
             await self._send(exchange, begun, Done(reply, refused.decision, refused.record, refused.approval))

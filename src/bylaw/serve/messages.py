@@ -145,9 +145,10 @@ def said(body: JsonMap, sent: Mapping[str, Any] = EMPTY) -> Said:
         kind = kind_of(block)
         if kind == "thinking":
             found.thinking.append(Text("thinking", str(block.get("thinking") or ""), (*path, "thinking"), "assistant"))
-        elif isinstance(block.get("name"), str) and "input" in block:
-            given = block["input"]  # text where it could not be read while it streamed
-            found.call(Call(str(block.get("id") or ""), block["name"], arguments(given) if isinstance(given, dict) else None, path))
+        elif _is_call(block):
+            given, name = block.get("input"), block.get("name")  # an input is text where it could not be read while it streamed
+            args = arguments(given) if isinstance(given, dict) else None
+            found.call(Call(str(block.get("id") or ""), name if isinstance(name, str) else "", args, path))
         elif kind == "text":
             if not found.texts and isinstance(block.get("text"), str) and OPEN in block["text"]:
                 thought, block["text"] = parted(block["text"])
@@ -160,12 +161,17 @@ def said(body: JsonMap, sent: Mapping[str, Any] = EMPTY) -> Said:
     return Said(body, (found.choice(0),))
 
 
+def _is_call(block: JsonMap) -> bool:
+    """Whether a block asks for a tool, by what it has or by what it says it is."""
+    return kind_of(block).endswith("tool_use") or (isinstance(block.get("name"), str) and "input" in block)
+
+
 def _around(block: JsonMap) -> Any:
     """What stands in a block beside its text, its thinking, and what a tool is given."""
     kind = kind_of(block)
     if kind == "image":
         return unsealed(block)
-    if isinstance(block.get("name"), str) and "input" in block:
+    if _is_call(block):
         return without(block, "name", "input")
     if kind == "redacted_thinking":
         return [without(block, "data"), {"encrypted_content": block.get("data")}]

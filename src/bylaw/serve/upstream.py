@@ -4,6 +4,7 @@ Kept behind three methods, so that another client can take its place.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ MAX_CONNECTIONS: Final = 1_000
 HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 SENT_ON: Final = ("openai-", "anthropic-", "x-stainless-", "traceparent", "idempotency-key", "x-request-id")  # prefixes
 GIVEN_BACK: Final = ("openai-", "anthropic-", "x-ratelimit-", "x-request-id", "request-id", "retry-after")
+_MARK: Final = re.compile(r"[!-~]{1,256}|[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT")  # a word, or a date; no text
 
 
 class UpstreamTrouble(Exception):  # noqa: N818  # becomes an answer of the route
@@ -164,7 +166,9 @@ def _proxy(url: str) -> str | None:
 
 def _given_back(headers: "CIMultiDictProxy[str]") -> list[tuple[bytes, bytes]]:
     return [
-        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items() if name.lower().startswith(GIVEN_BACK)
+        (name.lower().encode("ascii"), value.encode("ascii"))
+        for name, value in headers.items()
+        if name.lower().startswith(GIVEN_BACK) and _MARK.fullmatch(name) and _MARK.fullmatch(value)
     ]
 
 

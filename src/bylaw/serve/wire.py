@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import isfinite
 from typing import Any, Final
 
 import orjson
@@ -159,7 +160,7 @@ def _with_halves(body: bytes | bytearray) -> Any:
     if b"\\u" not in body:
         return None
     try:
-        return json.loads(body, parse_constant=_no_number)
+        return json.loads(body, parse_constant=_no_number, parse_float=_finite, parse_int=_whole)
     except (ValueError, RecursionError):
         return None
 
@@ -245,7 +246,7 @@ def arguments(text: Any) -> Mapping[str, Any] | None:
     if not text.strip():
         return EMPTY  # a tool without arguments
     try:
-        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and not too_deep(value) else None
@@ -260,6 +261,17 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(name: str) -> float:
     raise ValueError(f"{name} is no number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if isfinite(number) else _no_number(digits[:20])
+
+
+def _whole(digits: str) -> int:
+    """A whole number that a float can hold, as orjson has it."""
+    _finite(digits)
+    return int(digits)
 
 
 # ---- Reading fields at the door --------------------------------------------------------------------------------------
