@@ -1,7 +1,5 @@
 """`bylaw mcp …`: stand between an agent and an MCP server, and look after what its tools said of themselves."""
 
-import os
-import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,7 +9,6 @@ from typer.core import TyperGroup
 
 from bylaw.cli.place import DATA_DIR, By, Config, DataDir, StoreUrl, login, store_and_ledger, store_of, when
 from bylaw.cli.saying import FINDINGS, AsJson, say, say_json
-from bylaw.errors import RunError
 
 if TYPE_CHECKING:  # commands import what they need when they run
     from bylaw.store.mcp_rows import Pin
@@ -56,22 +53,10 @@ def run(
     from bylaw.serve import mcp_start, wiring  # noqa: PLC0415  # see `cli`
     from bylaw.serve.gate import Ways  # noqa: PLC0415  # see `cli`
 
-    _piped(0, "input")
-    _piped(1, "output")
     wired = wiring.found(data_dir, config)
     mcp_start.run(
         mcp_start.Setting(tuple(command), policy, name, prefix, place, key_env, session, store, data_dir, Ways(media=media), wired)
     )
-
-
-def _piped(stream: int, name: str) -> None:
-    """Raises RunError where the event loop could not listen on a standard stream, which would abort the process without a word."""
-    try:
-        mode = os.fstat(stream).st_mode
-    except OSError:
-        mode = 0  # it is closed
-    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(stream)):
-        raise RunError(f"standard {name} is no pipe", "An agent starts this command and speaks to it through pipes; files are not taken.")
 
 
 @pins.command("list")
