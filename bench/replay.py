@@ -1,6 +1,6 @@
 """10,000 recorded decisions under a candidate: seconds of CPU and of the clock, the ledger read and the policy made ready included.
 
-Half of them are requests with their answers, as the gateway records them, and half are calls; a fifth of each was blocked or asked for.
+Half of them are requests with their answers, as the gateway records them, and half are calls; a fifth was to be revised or asked for.
 """
 
 import tempfile
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from tests.serve import rig
 
 from bench import Row, row
 from bylaw.ledger.writer import Ledger
@@ -17,35 +18,7 @@ from bylaw.serve.replay import replay
 
 DECISIONS: Final = 10_000
 TARGET_S: Final = 10.0
-CLAUSE: Final = """## {title} {{#{id}}}
-
-```yaml clause
-severity: high
-response: comply
-owner: desk
-enforce:
-  - rule: r
-{rule}
-```
-
-{title}. It MUST be so.
-
-"""
-RULES: Final = (
-    ("privacy.cards", "No card numbers", "    on: [input, output]\n    detect: [pii.card]\n    then: block"),
-    ("tone.promise", "No promises", '    on: output\n    when: text.contains("guaranteed")\n    then: block'),
-    (
-        "money.limit",
-        "Refunds above the limit need a person",
-        '    on: tool_call\n    tool: refund\n    when: args.amount + session.sums["refund.amount"] > {limit}.0\n'
-        "    then: require_approval\n    approvers: [lead]\n    ttl: 30m",
-    ),
-)
-REFUND: Final = {
-    "type": "object",
-    "properties": {"order": {"type": "integer"}, "amount": {"type": "number"}},
-    "additionalProperties": False,
-}
+CLAUSES: Final = ("privacy.cards", "tone.promise", "money.limit")
 
 
 def measure() -> list[Row]:
@@ -70,12 +43,9 @@ def measure() -> list[Row]:
 
 
 def written(folder: Path, limit: int) -> Path:
-    """A policy of three clauses and a tool."""
-    (folder / "tools").mkdir(parents=True)
-    (folder / "policy.yaml").write_text("id: bench\nversion: 1.0.0\nowners: [desk]\n")
-    text = "".join(CLAUSE.format(id=name, title=title, rule=rule.replace("{limit}", str(limit))) for name, title, rule in RULES)
-    (folder / "rules.md").write_text(f"# Rules\n\n{text}")
-    (folder / "tools" / "refund.json").write_bytes(orjson.dumps(REFUND))
+    """A policy of three clauses and its tools."""
+    rules = rig.written(folder, CLAUSES) / "rules.md"
+    rules.write_text(rules.read_text().replace("> 200.0", f"> {limit}.0"))
     return folder
 
 
@@ -85,7 +55,7 @@ def entries(digest: str) -> list[dict[str, Any]]:
     for at in range(DECISIONS // 2):
         bad = at % 5 == 0
         text = "This is guaranteed." if bad else "Your order has left us today and will be with you by Friday. " * 5
-        made.append(_entry(digest, at, "output", ("tone.promise", "block") if bad else ("", "allow"), _talk(text)))
+        made.append(_entry(digest, at, "output", ("tone.promise", "revise") if bad else ("", "allow"), _talk(text)))
         amount = 250.0 if bad else 150.0
         basis = {"who": {"id": "ana", "roles": ["agent"], "tenant": "north", "jurisdiction": ""}}
         contents = {"args": orjson.dumps({"order": at, "amount": amount}), "basis": orjson.dumps(basis)}
