@@ -19,7 +19,6 @@ from bylaw.govern.keys import Grant
 from bylaw.govern.quorum import Person
 from bylaw.govern.ringing import Bell, Mail
 from bylaw.govern.session import owner
-from bylaw.ledger.reading import recent
 from bylaw.ledger.writer import Ledger
 from bylaw.serve.start import Process, Setting, prepare
 from bylaw.store import database
@@ -27,6 +26,7 @@ from bylaw.store.appeal_rows import Appeal
 from bylaw.store.approval_rows import Approval
 from bylaw.store.database import Store
 from tests.govern.approvals.scene import Ledger as Book
+from tests.serve.recorded import recent
 from tests.serve.rig import post, serving, speaking
 from tests.serve.test_serving import REFUNDS, Served, saying, until
 

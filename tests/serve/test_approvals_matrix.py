@@ -8,9 +8,9 @@ import orjson
 import pytest
 from sqlalchemy import update
 
-from bylaw.ledger.reading import recent
 from bylaw.serve import live
 from bylaw.store.approval_tables import APPROVALS
+from tests.serve.recorded import recent
 from tests.serve.rig import Reply
 from tests.serve.test_serving import Served, edited, refunding, served, until
 

@@ -10,13 +10,13 @@ import pytest
 
 from bylaw.cli.entry import app
 from bylaw.govern.quorum import Person, Refused
-from bylaw.ledger.reading import recent
 from bylaw.serve import editing
 from bylaw.serve.editing import NoSuchCall
 from bylaw.store.approval_rows import Approval
 from tests.serve import test_chat as chat
 from tests.serve import test_messages as messages
 from tests.serve import test_responses as responses
+from tests.serve.recorded import recent
 from tests.serve.rig import Rig, post, rigged
 from tests.serve.test_serving import Served, refunding, served, until
 

@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 
 from bylaw.cli.entry import app
 from bylaw.errors import BylawError, LedgerError, PolicyError
-from bylaw.ledger import reading
 from bylaw.ledger.writer import Ledger, now_us
 from bylaw.policy.parse import load
 from bylaw.serve import bundle
 from bylaw.serve.ruling import Ruled, add
 from bylaw.types import Ruling
+from tests.serve.recorded import recent
 from tests.serve.replaying import kept, said
 from tests.serve.rig import post, rigged
 
@@ -34,7 +34,7 @@ def talked(tmp_path: Path) -> list[str]:
             body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Help\nme: now."}]})
             post(f"{rig.url}/v1/chat/completions", body, headers={"x-bylaw-session": "s"})
     kept(tmp_path / "data", rig.book.entries)
-    decided = [one for one in reading.recent(tmp_path / "data", 100) if one["kind"] == "decision"]
+    decided = [one for one in recent(tmp_path / "data", 100) if one["kind"] == "decision"]
     return [f"{one['log']}#{one['index']}" for one in sorted(decided, key=lambda one: int(one["index"]))]
 
 
@@ -48,7 +48,7 @@ def test_a_call_becomes_an_event_with_its_session_and_the_rules_that_disagree_ar
     done = ruling(tmp_path, records[-1], "--json")
     told = orjson.loads(done.output)
     example = load(tmp_path / "policy").clauses[0].examples[-1]
-    last = reading.recent(tmp_path / "data", 1)[0]
+    last = recent(tmp_path / "data", 1)[0]
 
     assert done.exit_code == 1  # good, and the rule asks a person
     assert "the rules answer require_approval" in told["trouble"]
@@ -64,7 +64,7 @@ def test_a_call_becomes_an_event_with_its_session_and_the_rules_that_disagree_ar
 
 def test_the_first_call_of_a_session_is_decided_in_the_policy_as_it_was(tmp_path: Path) -> None:
     talked(tmp_path)
-    calls = [one for one in reading.recent(tmp_path / "data", 100) if one["surface"] == "tool_call"]
+    calls = [one for one in recent(tmp_path / "data", 100) if one["surface"] == "tool_call"]
     first = min(calls, key=lambda one: int(one["index"]))
     done = ruling(tmp_path, f"{first['log']}#{first['index']}", "--clause", "money.limit", "--json")
     event = load(tmp_path / "policy").clauses[0].examples[-1].event or {}

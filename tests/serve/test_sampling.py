@@ -14,7 +14,6 @@ from bylaw.cli.entry import run
 from bylaw.errors import StoreError
 from bylaw.govern.sampled import checked, drift
 from bylaw.govern.signals import rate
-from bylaw.ledger.reading import recent
 from bylaw.ledger.writer import Ledger
 from bylaw.serve import wiring
 from bylaw.serve.lookout import Lookout, SamplingAt
@@ -22,6 +21,7 @@ from bylaw.serve.sampling import chosen
 from bylaw.serve.start import Setting, prepare
 from bylaw.serve.wiring import JudgeAt, Wiring
 from bylaw.store import database
+from tests.serve.recorded import recent
 from tests.serve.rig import written
 from tests.serve.test_processes_wiring import CLOSED, listening, troubles
 from tests.serve.test_serving import saying, until

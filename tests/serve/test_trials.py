@@ -18,7 +18,7 @@ from bylaw.cli.entry import app
 from bylaw.govern import keys
 from bylaw.govern.canary import Terms
 from bylaw.govern.keys import Grant
-from bylaw.ledger import place, reading
+from bylaw.ledger import place
 from bylaw.ledger.writer import Ledger
 from bylaw.serve import live as lives
 from bylaw.serve import trials
@@ -29,6 +29,7 @@ from bylaw.store import database, trial_rows
 from bylaw.store.database import Store
 from bylaw.store.trial_rows import Trial
 from bylaw.store.trial_tables import TRIALS
+from tests.serve.recorded import recent
 from tests.serve.rig import CLAUSE, Speaker, post, serving, speaking, written
 from tests.serve.test_processes_sessions import started as process
 from tests.serve.test_serving import PATIENCE_S, WITHIN_S, best, saying, until
@@ -99,7 +100,7 @@ def bad(tmp_path: Path) -> Path:
 
 
 def entries(tmp_path: Path) -> list[dict[str, Any]]:
-    return [one for at in range(2) for one in reading.recent(tmp_path / f"data{at}", 1_000) if one["kind"] in ("decision", "policy")]
+    return [one for at in range(2) for one in recent(tmp_path / f"data{at}", 1_000) if one["kind"] in ("decision", "policy")]
 
 
 def test_a_bad_candidate_decides_for_its_share_alone_and_rolls_back_by_itself(tmp_path: Path, url: str) -> None:
