@@ -55,6 +55,36 @@ KEYS: Final = (  # names of fields, which say nothing themselves
 )
 
 
+UNREAD: Final = _named(
+    "image image_url image_file image_embeds input_image output_image computer_screenshot audio audio_url audio_embeds input_audio",
+    "output_audio video video_url input_video file file_url input_file document_url container_upload base64",
+)
+
+
+def unread(value: Any) -> str:
+    """What no rail can look into in a part whose shape we do not know: the name of the first such thing; empty: all of it is text."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            kinds = [name for name in (one.get("type"), *one) if isinstance(name, str) and name in UNREAD]
+            if kinds:
+                return kinds[0]
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+        elif isinstance(one, str) and len(one) > MAX_SHORT and _SEALED.fullmatch(one):
+            return "encoded"
+    return ""
+
+
+def gather_strange(found: Gathering, surface: Surface, part: Any, who: tuple[str, str]) -> None:
+    """Keep a part of a request whose shape we do not know: its strings as one text, and what else there is in it as that."""
+    found.loose(surface, part, *who)
+    if kind := unread(part):
+        found.media.append(kind)
+
+
 def said_beside(value: Any, sent: Mapping[str, Any] = EMPTY) -> list[str]:
     """Every string beside an answer that could be read as a text, and that the request did not say itself."""
     found: list[str] = []

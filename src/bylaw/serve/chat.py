@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from bylaw.govern.thinking import OPEN, parted
-from bylaw.serve.beside import gather, gather_asked, left, said_beside, spelled, unsealed, without
+from bylaw.serve.beside import gather, gather_asked, gather_strange, left, said_beside, spelled, unsealed, without
 from bylaw.serve.wire import (
     MAX_CHOICES,
     Asked,
@@ -129,7 +129,7 @@ def _part(part: JsonMap, path: Path, surface: Surface, found: Gathering, who: tu
         found.text(surface, part[key], (*path, key), *who)
         rest = {name: value for name, value in part.items() if name not in ("type", key, "cache_control", "annotations")}
         if rest:
-            found.loose(surface, rest, *who)
+            gather_strange(found, surface, rest, who)
     elif kind in MEDIA:
         found.media.append(str(kind))
     elif kind in THINKING and surface == "output":
@@ -139,7 +139,7 @@ def _part(part: JsonMap, path: Path, surface: Surface, found: Gathering, who: tu
         file = part.get("file")
         found.loose("document", {k: v for k, v in file.items() if k != "file_data"} if isinstance(file, dict) else file, *who)
     else:
-        found.loose(surface, part, *who)
+        gather_strange(found, surface, part, who)
 
 
 def calls_of(message: Mapping[str, Any], path: Path) -> Iterator[Call]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bylaw.govern.thinking import OPEN, parted
-from bylaw.serve.beside import gather, gather_asked, left, said_beside, unsealed, without
+from bylaw.serve.beside import gather, gather_asked, gather_strange, left, said_beside, unsealed, without
 from bylaw.serve.wire import (
     Asked,
     BadBody,
@@ -92,7 +92,7 @@ def _block(  # the same walk
             raise BadBody("a text block has no `text`", ".".join(map(str, path)))
         found.text(surface, block["text"], (*path, "text"), *who)
         if rest := {key: value for key, value in block.items() if key not in _PLAIN or (key == "citations" and value)}:
-            found.loose(surface, rest, *who)
+            gather_strange(found, surface, rest, who)
         gather_asked(found, block.get("cache_control"), (*path, "cache_control"))
     elif kind == "tool_result":
         tool = tools.get(str(block.get("tool_use_id")), "")
@@ -111,7 +111,7 @@ def _block(  # the same walk
         gather_asked(found, [without(block, "data"), {"encrypted_content": block.get("data")}], ())
     else:
         inner: Surface = "document" if kind == "search_result" or kind.endswith("_tool_result") else surface
-        found.loose(inner, without(block, *_SEALED), *who)
+        gather_strange(found, inner, without(block, *_SEALED), who)
         gather_asked(found, {key: block[key] for key in _SEALED if key in block}, path)
 
 

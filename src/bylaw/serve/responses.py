@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bylaw.govern.thinking import OPEN, parted
-from bylaw.serve.beside import gather, gather_asked, is_mark, said_beside, spelled, without
+from bylaw.serve.beside import gather, gather_asked, gather_strange, is_mark, said_beside, spelled, without
 from bylaw.serve.wire import (
     Asked,
     BadBody,
@@ -104,7 +104,8 @@ def _items(items: list[Any], path: Path, found: Gathering, tools: dict[str, str]
                 found.loose("tool_result", rest, "tool", tool)
             gather_asked(found, {key: item[key] for key in ("call_id", *SEALED) if key in item}, where)
         else:
-            found.loose("input", without(item, *SEALED), "assistant")
+            gather_strange(found, "input", without(item, *SEALED), ("assistant", ""))
+            found.media += [kind] if kind in MEDIA else []
             gather_asked(found, {key: item[key] for key in SEALED if key in item}, where)
 
 
@@ -115,7 +116,7 @@ def _content(content: Any, path: Path, surface: Surface, found: Gathering, who: 
         for at, one in enumerate(content):
             _part(a_map(one, "a content part"), (*path, at), surface, found, who)
     elif isinstance(content, dict):
-        found.loose(surface, content, *who)
+        gather_strange(found, surface, content, who)
     elif content is not None:
         raise BadBody(f"content must be a string or a list of parts, at {'.'.join(map(str, path))}", "input")
 
@@ -129,14 +130,14 @@ def _part(part: JsonMap, path: Path, surface: Surface, found: Gathering, who: tu
         found.text(surface, part[key], (*path, key), *who)
         rest = {name: value for name, value in part.items() if name not in ("type", key, "logprobs") and value}
         if rest:
-            found.loose(surface, rest, *who)
+            gather_strange(found, surface, rest, who)
     elif kind in MEDIA:
         found.media.append(str(kind))
     elif kind == "input_file":
         found.media.append("input_file")
         found.loose("document", {key: value for key, value in part.items() if key not in ("file_data", "type", "file_id")}, *who)
     else:
-        found.loose(surface, part, *who)
+        gather_strange(found, surface, part, who)
 
 
 def call_of(item: JsonMap, path: Path) -> Call:
