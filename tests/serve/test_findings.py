@@ -1,5 +1,6 @@
 """Findings: reported by users, testers and the public, triaged step by step, and taken into a suite as candidates."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import insert
 
 from bylaw.cli.entry import run
 from bylaw.errors import LedgerError
@@ -16,13 +18,14 @@ from bylaw.govern import keys
 from bylaw.govern.findings import NEXT, Change, Findings, NotTaken, Report
 from bylaw.govern.keys import Grant
 from bylaw.govern.quorum import Person
-from bylaw.ledger.reading import recent
 from bylaw.ledger.writer import Ledger
 from bylaw.serve.lookout import FindingsFrom, Lookout
 from bylaw.serve.wiring import Wiring
 from bylaw.store import database
 from bylaw.store.database import Store
 from bylaw.store.finding_rows import FINDING_STATES, Found
+from bylaw.store.finding_tables import FINDINGS
+from tests.serve.recorded import recent
 from tests.serve.rig import Book, post
 from tests.serve.test_serving import Served, until
 from tests.serve.test_watched import watched
@@ -73,6 +76,35 @@ def test_a_finding_is_reported_triaged_and_every_step_is_in_the_ledger(tmp_path:
         ("triaged", "triaged"),
     ]
     assert all("key" not in str(one["facts"]) for one in entries)  # what people wrote is content, which can be deleted
+
+
+def test_a_tenant_sees_its_findings_however_many_came_to_others_and_pages_through_all_of_them(url: str) -> None:
+    store, ticks = database.open(url), iter(range(1_000_000))
+    with store.writing() as connection:
+        for tenant, reporter, number in (("a", "kim", 3), ("", "", 2), ("b", "bo", 700), ("b", "kim", 1)):
+            rows = [asdict(replace(new(), id=f"{next(ticks):032x}", tenant=tenant, reporter=reporter)) for _ in range(number)]
+            connection.execute(insert(FINDINGS), [{**row, "made_at": int(row["id"], 16) // 4} for row in rows])
+    findings = Findings(store, Book().append)
+
+    def seen(person: Person, limit: int) -> list[Found]:
+        page, found = findings.seen_by(person, limit=limit), list[Found]()
+        while True:
+            found += page.found
+            if not page.older:
+                return found
+            page = findings.seen_by(person, limit=limit, before=page.older)
+
+    ann, kim, all_of_them = Person("ann", ("approver",), "a"), Person("kim", (), "a"), Person("ada", ("admin",), "*")
+    found = {person.id: seen(person, limit) for person, limit in ((ann, 2), (kim, 500), (all_of_them, 7))}
+    with pytest.raises(ValueError, match="earlier page"):
+        findings.seen_by(ann, before="1.x")
+    store.close()
+
+    assert {name: len(those) for name, those in found.items()} == {"ann": 5, "kim": 3, "ada": 706}
+    assert {(one.tenant, one.reporter) for one in found["ann"]} == {("a", "kim"), ("", "")}
+    for person in (ann, kim, all_of_them):
+        assert all(room.may_see(person, one) for one in found[person.id])
+        assert len({one.id for one in found[person.id]}) == len(found[person.id])
 
 
 def test_the_public_reports_only_where_the_operator_says_so_and_so_often(tmp_path: Path) -> None:

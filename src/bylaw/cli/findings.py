@@ -33,7 +33,7 @@ def findings_list(
 
     states = wanted(rows.FINDING_STATES, state, ("new", "triaged", "accepted"), everything, "a finding")
     with store_of(store, data_dir) as opened, opened.reading() as connection:
-        found = rows.listed(connection, states)
+        found = rows.listed(connection, states).found
     if as_json:
         say_json([rows.to_json(one) for one in found])
         return

@@ -21,7 +21,7 @@ from bylaw.store import clock as clocks
 from bylaw.store import finding_rows as rows
 from bylaw.store.clock import Clock
 from bylaw.store.database import Store
-from bylaw.store.finding_rows import FINDING_STATES, FindingState, Found, Source, Taken
+from bylaw.store.finding_rows import FINDING_STATES, FindingState, Found, Listed, Source, Taken
 
 Record = Callable[[Mapping[str, Any]], object]
 Why = Literal["too_many", "unknown_id", "not_entitled", "no_step", "wrong", "changed"]
@@ -193,16 +193,13 @@ class Findings:
         with self._store.reading() as connection:
             return rows.history(connection, finding)
 
-    def find(
-        self,
-        states: tuple[FindingState, ...] = FINDING_STATES,
-        tenant: str | None = None,
-        reporter: str | None = None,
-        limit: int = rows.MAX_LISTED,
-    ) -> list[Found]:
-        """The newest findings, newest first; of one tenant and reporter, or of all where it is None."""
+    def seen_by(self, person: Person, states: tuple[FindingState, ...] = FINDING_STATES, limit: int = 50, before: str = "") -> Listed:
+        """The newest findings that somebody may read, newest first, from where an earlier page ended; raises ValueError."""
+        whose = rows.Whose(person.tenant, person.id)
+        if any(role in REVIEWERS for role in person.roles):
+            whose = rows.Whose(None if person.tenant == ALL_TENANTS else person.tenant)
         with self._store.reading() as connection:
-            return rows.listed(connection, states, tenant, reporter, limit)
+            return rows.listed(connection, states, whose, limit, before)
 
     def _take(self, found: Found, after: Found, by: str, step: str, told: Mapping[str, list[str]], note: str) -> Found | NotTaken:
         self._record(entry(after, step, by, told, {"note": note} if note else {}))

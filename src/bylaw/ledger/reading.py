@@ -11,7 +11,7 @@ Every line of an export is RFC 8785 JSON; a line in any other form is refused, s
 import base64
 import binascii
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +88,17 @@ class StoredLog:
         """The entries after this index, at most so many."""
         found = self.db.execute("SELECT at, leaf FROM ledger_leaves WHERE log=? AND at>? ORDER BY at LIMIT ?", [self.origin, index, count])
         return list(self._typed(found, int, bytes))
+
+    def size(self) -> int:
+        """How many entries there are, by the highest index."""
+        (last,) = self.db.execute("SELECT max(at) FROM ledger_leaves WHERE log=?", [self.origin]).fetchone()
+        return 0 if last is None else int(last) + 1
+
+    def down(self, below: int, floor: int, having: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+        """The entries from below one index down to another whose leaves hold all of these bytes, newest first."""
+        holds = " AND instr(leaf, ?)>0" * len(having)
+        asked = f"SELECT at, leaf FROM ledger_leaves WHERE log=? AND at<? AND at>=?{holds} ORDER BY at DESC"
+        yield from self._typed(self.db.execute(asked, [self.origin, below, floor, *having]), int, bytes)
 
     def contents_of(self, index: int) -> dict[str, bytes]:
         """What is left of one entry's contents, by name."""

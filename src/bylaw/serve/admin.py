@@ -252,7 +252,7 @@ def shown(one: Approval) -> dict[str, Any]:
 async def decisions(desk: Desk, request: Request) -> Response:
     """The latest entries of every log here that fit, newest first; without contents."""
     desk.door.admin(headers(request))
-    wanted = query(request, *records.FILTERS, "limit", "jurisdiction")
+    wanted = query(request, *records.FILTERS, "limit", "jurisdiction", "before", long=("before",))
     most, dirs = limit(wanted), desk.data_dirs(wanted.get("jurisdiction", ""))
     filters = {name: value for name, value in wanted.items() if name in records.FILTERS}
     for name in ("since", "until"):
@@ -260,7 +260,11 @@ async def decisions(desk: Desk, request: Request) -> Response:
             raise Wrong(f"{name} is a time such as 2026-11-21 or 2026-11-21T09:30:00Z, in UTC")
     if filters.get("decision", "allow") not in DECISIONS:
         raise Wrong(f"decision is one of {', '.join(DECISIONS)}")
-    return said({"decisions": await later(lambda: records.latest(dirs, most, filters))})
+    try:
+        found = await later(lambda: records.page(dirs, most, filters, wanted.get("before", "")))
+    except ValueError as error:
+        raise Wrong(str(error)) from error
+    return said({"decisions": found.entries, "older": found.older})
 
 
 async def stopped(desk: Desk, request: Request) -> Response:

@@ -169,13 +169,13 @@ def text(value: dict[str, Any], name: str, default: str = "") -> str:
     return found
 
 
-def query(request: Request, *known: str) -> dict[str, str]:
-    """What the address asks for, each of it once."""
+def query(request: Request, *known: str, long: tuple[str, ...] = ()) -> dict[str, str]:
+    """What the address asks for, each of it once; what is `long` has a bound of its own."""
     found: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name not in known:
             raise Wrong(f"unknown {name[:60]!r} in the address; it may have {', '.join(known) or 'nothing'}")
-        if name in found or len(value) > MAX_QUERY:
+        if name in found or (len(value) > MAX_QUERY and name not in long):
             raise Wrong(f"{name} may stand there once, with at most {MAX_QUERY} characters")
         found[name] = value
     return found

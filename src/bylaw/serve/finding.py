@@ -11,11 +11,10 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bylaw.govern.appeals import REVIEWERS
 from bylaw.govern.findings import Change, Findings, NotTaken, Report, may_see
 from bylaw.serve.desk import HEADERS, Desk, Wrong, body, headers, later, limit, not_taken, one_of, query, said, text
 from bylaw.serve.door import NotIn
-from bylaw.store.finding_rows import FINDING_STATES, FindingState, Found, Source, to_json
+from bylaw.store.finding_rows import FINDING_STATES, FindingState, Found, Listed, Source, to_json
 
 STATUS: Final = {"unknown_id": 404, "not_entitled": 403, "too_many": 429, "wrong": 400}  # of what was not taken; else 409
 TESTER: Final = "tester"  # the role of somebody from outside who was asked to look
@@ -73,12 +72,15 @@ async def filled(desk: Desk, request: Request) -> Response:
 
 async def findings(desk: Desk, request: Request) -> Response:
     """The newest findings: a reviewer sees those of the tenant and of the public, anybody else their own."""
-    person, wanted = desk.reader(request), query(request, "state", "limit")
+    person, wanted = desk.reader(request), query(request, "state", "limit", "before")
     state = one_of(wanted, "state", (*FINDING_STATES, "all"), "new")
     states = tuple(one for one in FINDING_STATES if state in (one, "all"))
-    whose, most = None if any(role in REVIEWERS for role in person.roles) else person.id, limit(wanted)
-    found: list[Found] = await later(lambda: _room(desk).find(states, None, whose))
-    return said({"findings": [to_json(one) for one in found if may_see(person, one)][:most]})
+    most, before = limit(wanted), wanted.get("before", "")
+    try:
+        listed: Listed = await later(lambda: _room(desk).seen_by(person, states, most, before))
+    except ValueError as error:
+        raise Wrong(str(error)) from error
+    return said({"findings": [to_json(one) for one in listed.found if may_see(person, one)], "older": listed.older})
 
 
 async def finding(desk: Desk, request: Request) -> Response:

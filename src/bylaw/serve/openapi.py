@@ -33,6 +33,10 @@ def _list(name: str, schema: Schema) -> dict[str, Any]:
     return _object({name: {"type": "array", "items": schema}})
 
 
+def _page(name: str, schema: Schema) -> dict[str, Any]:
+    return _object({name: {"type": "array", "items": schema}, "older": _TEXT})
+
+
 _NOTICE: Final = _object({"text": _TEXT, "wording": _TEXT, "shown": {"enum": ["text", "beside"]}}, {"clause": _TEXT})
 _SCHEMAS: Final[dict[str, Any]] = {
     "bylaw": _object(
@@ -180,6 +184,7 @@ _MODEL: Final = {"model": _TEXT}
 _MESSAGES: Final = {"messages": {"type": "array", "minItems": 1, "items": _ANY}}
 _STREAM: Final = {"stream": _FLAG}
 _LIMIT: Final = {"limit": {"type": "integer", "minimum": 1, "maximum": 500}}
+_BEFORE: Final = {"before": _TEXT}  # what `older` of an earlier page said
 _REASON: Final = _object({}, {"reason": _TEXT}, strict=True)
 _SCOPE: Final = _object({}, {"scope": {"type": "string", "maxLength": MAX_TEXT}, "reason": _TEXT}, strict=True)
 _EDIT: Final = _object({"args": _ANY}, {"call": {"type": "integer", "minimum": 0, "maximum": MAX_CALLS - 1}, "reason": _TEXT}, strict=True)
@@ -250,8 +255,8 @@ DOCUMENT: Final[dict[str, Any]] = {
                 "/api/findings": {
                     "get": _route(
                         "The newest findings that one may see",
-                        _list("findings", _ref("finding")),
-                        query={"state": {"enum": [*FINDING_STATES, "all"]}, **_LIMIT},
+                        _page("findings", _ref("finding")),
+                        query={"state": {"enum": [*FINDING_STATES, "all"]}, **_LIMIT, **_BEFORE},
                     ),
                     "post": _route("Report a finding", _ref("finding"), "201", body=_FINDING, errors=(*_STEP, "429")),
                 },
@@ -260,8 +265,14 @@ DOCUMENT: Final[dict[str, Any]] = {
                 "/api/decisions": {
                     "get": _route(
                         "The latest entries of the ledger that fit",
-                        _list("decisions", _ref("entry")),
-                        query={**dict.fromkeys(FILTERS, _TEXT), "decision": {"enum": list(_EFFECTS)}, "jurisdiction": _TEXT, **_LIMIT},
+                        _page("decisions", _ref("entry")),
+                        query={
+                            **dict.fromkeys(FILTERS, _TEXT),
+                            "decision": {"enum": list(_EFFECTS)},
+                            "jurisdiction": _TEXT,
+                            **_LIMIT,
+                            **_BEFORE,
+                        },
                     )
                 },
                 "/api/stop": {

@@ -1,6 +1,7 @@
 """Findings as rows: read, put in, and moved by one compare-and-swap a step. What a step may be is decided in `govern.findings`."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, NamedTuple, get_args
@@ -17,6 +18,7 @@ FINDING_STATES: Final[tuple[FindingState, ...]] = get_args(FindingState)
 SOURCES: Final[tuple[Source, ...]] = get_args(Source)
 TEXTS: Final = ("said", "prompt", "reply", "contact")  # what people wrote: deletable
 MAX_LISTED: Final = 500
+BEFORE: Final = re.compile(r"([0-9]{1,15})\.([0-9a-f]{32})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,23 @@ class Taken(NamedTuple):
     by: str
     changed: Mapping[str, Sequence[str]]  # key -> before, after
     note: str
+
+
+class Whose(NamedTuple):
+    """Whose findings are looked for: one reporter's, or a tenant's with those that came without a key; or, as it is, everybody's."""
+
+    tenant: str | None = None
+    reporter: str | None = None
+
+
+EVERYBODY: Final = Whose()
+
+
+class Listed(NamedTuple):
+    """Some findings, newest first."""
+
+    found: list[Found]
+    older: str  # where the next page begins; empty: there are no more
 
 
 class Seed(NamedTuple):
@@ -117,18 +136,30 @@ def since(connection: Connection, reporter: str, tenant: str, after_ms: int) -> 
 def listed(
     connection: Connection,
     states: Sequence[FindingState],
-    tenant: str | None = None,
-    reporter: str | None = None,
+    whose: Whose = EVERYBODY,
     limit: int = MAX_LISTED,
-) -> list[Found]:
-    """The newest findings in these states, newest first; of one tenant and one reporter, or of all where it is None."""
+    before: str = "",
+) -> Listed:
+    """The newest findings in these states, newest first, from where an earlier page ended; raises ValueError where `before` is none."""
     asked = select(FINDINGS).where(FINDINGS.c.state.in_(states))
-    if tenant is not None:
-        asked = asked.where(FINDINGS.c.tenant == tenant)
-    if reporter is not None:
-        asked = asked.where(FINDINGS.c.reporter == reporter)
-    asked = asked.order_by(FINDINGS.c.made_at.desc(), FINDINGS.c.id).limit(min(limit, MAX_LISTED))
-    return [Found(**row) for row in connection.execute(asked).mappings()]
+    if whose.tenant is not None and whose.reporter is None:
+        asked = asked.where((FINDINGS.c.tenant == whose.tenant) | (FINDINGS.c.reporter == ""))
+    elif whose.reporter is not None:
+        asked = asked.where(FINDINGS.c.reporter == whose.reporter, FINDINGS.c.tenant == (whose.tenant or ""))
+    if before:
+        at, id_ = _begins(before)
+        asked = asked.where((FINDINGS.c.made_at < at) | ((FINDINGS.c.made_at == at) & (FINDINGS.c.id > id_)))
+    most = min(limit, MAX_LISTED)
+    asked = asked.order_by(FINDINGS.c.made_at.desc(), FINDINGS.c.id).limit(most + 1)
+    found = [Found(**row) for row in connection.execute(asked).mappings()]
+    return Listed(found[:most], f"{found[most - 1].made_at}.{found[most - 1].id}" if len(found) > most else "")
+
+
+def _begins(before: str) -> tuple[int, str]:
+    said = BEFORE.fullmatch(before)
+    if said is None:
+        raise ValueError("`before` is what an earlier page said")
+    return int(said[1]), said[2]
 
 
 def seeded(store: Store, seed: Seed) -> None:

@@ -1,11 +1,13 @@
 """What the console shows of the gateway: rates, the ledger, the policy and its versions, the debt; and how it stops and goes back."""
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bylaw.govern import stops
-from bylaw.serve import live, records
-from bylaw.serve.console import debts, deciding, plots, rates
+from bylaw.serve import live
+from bylaw.serve.console import debts, plots, rates
 from bylaw.serve.door import NotIn
 from bylaw.serve.wiring import read
 from tests.serve.console.place import NONE, RATE, Place, place, signed_in
@@ -133,14 +135,23 @@ def test_an_entry_that_was_edited_is_found(tmp_path: Path) -> None:
 # ---- Decisions -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_latest_that_fit_are_those_of_the_admin_route(at: Place) -> None:
-    for words in ("Fine.", "Your card is 4111 1111 1111 1111.") * 3:
-        at.says(words)
-    for wanted in ({}, {"clause": "privacy.card-numbers"}, {"principal": "nobody"}, {"decision": "allow", "surface": "output"}):
-        mine = deciding.latest([at.data_dir], {**wanted, "kind": "decision"})
-        theirs = records.latest([at.data_dir], deciding.MOST, {**wanted, "kind": "decision"})
+def test_decisions_go_on_page_after_page_until_there_are_no_more(at: Place) -> None:
+    for number in range(3):
+        at.ledger.append({"kind": "decision", "decision": "block", "surface": "output", "principal": "rare", "clauses": [f"old.{number}"]})
+    for _ in range(150):
+        at.ledger.append({"kind": "decision", "decision": "allow", "surface": "output", "principal": "much"})
+    vera = signed_in(at, "vera")
+    rare, first = vera.get("/decisions?principal=rare"), vera.get("/decisions?principal=much")
+    link = re.search(r'href="/console(/decisions[?][^"]*before=[^"]*)">Earlier ones', first.text)
+    assert link is not None
+    second, wrong = vera.get(unescape(link[1])), vera.get("/decisions?before=x")
 
-        assert mine == theirs
+    assert "old.0" in rare.words
+    assert "Earlier ones" not in rare.words
+    assert [len(re.findall(r">why<", one.text)) for one in (first, second)] == [100, 50]
+    assert "Back to the newest" in second.words
+    assert "data-live" not in second.text
+    assert wrong.status == 400
 
 
 # ---- Rates ---------------------------------------------------------------------------------------------------------------

@@ -2,9 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from itertools import islice
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -13,7 +11,6 @@ from starlette.responses import Response
 from bylaw.errors import PolicyError
 from bylaw.govern import basis
 from bylaw.govern.session import zeros
-from bylaw.ledger import place, reading
 from bylaw.serve import records
 from bylaw.serve.admin import DECISIONS
 from bylaw.serve.console import drafts, papers, ruling
@@ -23,7 +20,6 @@ from bylaw.serve.door import NotIn
 from bylaw.types import Rule
 
 MOST: Final = 100
-FEW: Final = 500  # entries that are looked through first
 FILTERS: Final = ("clause", "decision", "principal", "tool", "surface", "session")
 SURFACES: Final = ("input", "thinking", "document", "tool_call", "tool_result", "output")
 MAX_VALUES: Final = 20  # of one rule
@@ -45,31 +41,18 @@ async def listed(asked: Asked) -> Response:
     for name, value in wanted.items():
         if len(value) > MAX_QUERY:
             raise Wrong(f"{name} has at most {MAX_QUERY} characters")
-    found = await later(lambda: latest(asked.desk.data_dirs(), {**wanted, "kind": "decision"}))
+    before = asked.request.query_params.get("before", "")
+    try:
+        found = await later(lambda: records.page(asked.desk.data_dirs(), MOST, {**wanted, "kind": "decision"}, before))
+    except ValueError:
+        raise Wrong("this is no page of the list; begin at the newest") from None
     template = "decisions_rows.html" if POLL in asked.request.headers else "decisions.html"
     choices: dict[str, Any] = {
         "clauses": sorted(asked.desk.live.now.places.book({}).standing()),
         "effects": DECISIONS,
         "surfaces": SURFACES,
     }
-    return asked.page(
-        template, found=found, wanted=wanted, query=urlencode(wanted), most=MOST, read=records.MAX_READ, names=FILTERS, **choices
-    )
-
-
-def latest(dirs: Sequence[Path], wanted: Mapping[str, str]) -> list[Entry]:
-    """The newest entries that fit. A list that is live asks often: most often the last few entries are enough, and no more are read."""
-    found: list[Entry] = []
-    for path in dict.fromkeys(one for data_dir in dirs for one in place.logs(data_dir)):
-        with reading.stored(path) as log:
-            for count in (FEW, records.MAX_READ):
-                leaves = log.last(count)
-                entries = (reading.entry(path, leaf) for _, leaf in reversed(leaves))
-                fit = list(islice((one for one in entries if records.fits(one, wanted)), MOST))
-                if len(fit) == MOST or len(leaves) < count:
-                    break
-        found += fit
-    return sorted(found, key=lambda one: (one["time"], one["index"]), reverse=True)[:MOST]
+    return asked.page(template, found=found, wanted=wanted, query=urlencode(wanted), most=MOST, before=before, **choices)
 
 
 async def why(asked: Asked) -> Response:

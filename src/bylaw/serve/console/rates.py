@@ -15,10 +15,10 @@ from bylaw.serve.admin import DECISIONS
 from bylaw.serve.console import plots
 from bylaw.serve.console.page import Asked, May, Page
 from bylaw.serve.desk import later
-from bylaw.serve.records import MAX_READ
 
 KEPT_S: Final = 10.0  # for so long a count is shown again
 MOST: Final = 24  # clauses
+MAX_READ: Final = 20_000  # entries of one log that are counted
 
 
 class Period(NamedTuple):
