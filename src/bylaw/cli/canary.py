@@ -47,7 +47,7 @@ def canary_start(
     one = trials.new("canary", by or login(), terms)
     with store_and_ledger(store, data_dir) as (opened, ledger):
         live.take_over(data_dir, opened)
-        rails_of = wiring.Wired(wiring.judges_only(wiring.found(data_dir, config))).rails_of
+        rails_of = wiring.rails_in(data_dir, config)
         trials.begin(opened, ledger.append, folder, one, rails_of)
         _show(trials.standing(opened, "canary"), as_json)
 
@@ -79,7 +79,7 @@ def canary_promote(by: By = "", config: Config = None, store: StoreUrl = "", dat
     from bylaw.serve import trials, wiring  # noqa: PLC0415  # see `cli`
 
     with store_and_ledger(store, data_dir) as (opened, ledger):
-        rails_of = wiring.Wired(wiring.judges_only(wiring.found(data_dir, config))).rails_of
+        rails_of = wiring.rails_in(data_dir, config)
         trials.promote(opened, ledger.append, by or login(), rails_of)
         _show(trials.standing(opened, "canary"), as_json)
 
@@ -93,7 +93,7 @@ def shadow_start(
 
     with store_and_ledger(store, data_dir) as (opened, ledger):
         live.take_over(data_dir, opened)
-        rails_of = wiring.Wired(wiring.judges_only(wiring.found(data_dir, config))).rails_of
+        rails_of = wiring.rails_in(data_dir, config)
         trials.begin(opened, ledger.append, folder, trials.new("shadow", by or login()), rails_of)
         _show(trials.standing(opened, "shadow"), as_json)
 

@@ -22,7 +22,7 @@ def replay(
     from bylaw.serve import replay as again  # noqa: PLC0415  # see `cli`
     from bylaw.serve import wiring  # noqa: PLC0415  # see `cli`
 
-    rails_of = wiring.Wired(wiring.judges_only(wiring.found(ledger, config))).rails_of
+    rails_of = wiring.rails_in(ledger, config)
     report = again.replay(ledger, policy, examples, rails_of)
     if as_json:
         say_json(report.to_json())

@@ -103,7 +103,7 @@ def activate(
     with store_and_ledger(store, data_dir) as (opened, ledger):
         live.take_over(data_dir, opened)
         with nullcontext(Path(what)) if Path(what).exists() else live.kept(opened, what) as folder:
-            rails_of = wiring.Wired(wiring.judges_only(wiring.found(data_dir, config))).rails_of
+            rails_of = wiring.rails_in(data_dir, config)
             made, _ = live.activate(opened, ledger.append, folder, by or login(), rails_of=rails_of)
     _in_force(made, as_json)
 
@@ -126,7 +126,7 @@ def rollback(
         before = [one for one in past if one != past[-1]]
         if not to and not before:
             raise PolicyError("there is no earlier policy", "Name a folder: bylaw policy activate DIR")
-        rails_of = wiring.Wired(wiring.judges_only(wiring.found(data_dir, config))).rails_of
+        rails_of = wiring.rails_in(data_dir, config)
         made, _ = live.put_back(opened, ledger.append, to or before[-1], by or login(), past[-1] if past else "", rails_of)
     _in_force(made, as_json)
 

@@ -90,7 +90,7 @@ def watch_seed(
         last = live.latest(opened)
         if last is None:
             raise StoreError("no policy is in force here", "Start the gateway with a policy first.")
-        rails_of = wiring.Wired(wiring.judges_only(wiring.found(data_dir))).rails_of
+        rails_of = wiring.rails_in(data_dir)
         policy = live.loaded(opened, last, rails_of).places.policy
         approvals = Approvals(opened, ledger.append)
         try:

@@ -283,6 +283,11 @@ class Wired:
         return ring
 
 
+def rails_in(data_dir: Path, file: Path | None = None) -> Callable[[Policy], Mapping[str, Rail]]:
+    """The rails that a policy may name under this gateway.yaml, for who makes one ready and serves nobody."""
+    return Wired(judges_only(found(data_dir, file))).rails_of
+
+
 def judge_apart(wiring: Wiring, calls_a_day: int) -> "_Judges":
     """The judge with one thread and a budget of its own: what it is asked takes nothing from decisions. Raises StoreError without one."""
     if wiring.judge is None:
