@@ -111,7 +111,7 @@ def read(file: Path) -> Wiring:
     fields = Fields(read_yaml(text, Place(str(file), 1)), FILE)
     judge, ring, bears, servers = fields.node("judge"), fields.node("ring"), fields.node("entailment"), read_servers(fields.node("mcp"))
     run, draft, lookout = fields.text("run"), fields.text("draft"), read_lookout(fields)
-    console = fields.choice("console", Reached, "either")
+    console: Reached = fields.choice("console", Reached, "either")
     fields.done()
     made = Wiring(_judge(Fields(judge, "judge")) if judge else None, entailment=_judge(Fields(bears, "entailment")) if bears else None)
     made = replace(
