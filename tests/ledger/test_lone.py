@@ -13,7 +13,8 @@ import pytest
 from bylaw.errors import LedgerError
 from bylaw.ledger import place
 from bylaw.ledger.disk import CRAMPED, ROOMY_BYTES
-from bylaw.ledger.writer import FEW, FEW_BYTES, Ledger, Settings
+from bylaw.ledger.waiting import SOON_S
+from bylaw.ledger.writer import FEW_BYTES, Ledger, Settings
 from tests.ledger.logs import report
 
 DECISION = {"kind": "decision", "decision": "allow"}
@@ -49,20 +50,74 @@ def test_a_lone_entry_is_written_by_its_caller_and_by_nobody_else_where_that_is_
     assert report(tmp_path).logs[0].entries == 12
 
 
-@pytest.mark.parametrize("entry", [{**DECISION, "contents": {"input": "x" * (FEW_BYTES + 1)}}, DECISION])
-def test_what_is_large_or_many_is_left_to_the_writer(tmp_path: Path, entry: dict[str, object]) -> None:
-    many = 1 if "contents" in entry else FEW + 1
+def test_what_is_large_is_left_to_the_writer(tmp_path: Path) -> None:
+    entry = {**DECISION, "contents": {"input": "x" * (FEW_BYTES + 1)}}
 
-    async def at_once(ledger: Ledger) -> None:
-        await asyncio.gather(*(ledger.record(entry) for _ in range(many)))
+    async def record(ledger: Ledger) -> None:
+        await ledger.record(entry)
 
     with Ledger(tmp_path, settings=HERE) as ledger:
         names = writers(ledger)
-        asyncio.run(at_once(ledger))
+        asyncio.run(record(ledger))
+        ledger.append(entry)
         seen = set(names)
 
     assert threading.current_thread().name not in seen
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("settings", [HERE, NEVER])
+def test_what_nobody_waits_for_is_written_before_the_next_in_the_same_commit_and_is_told_of_after_it(
+    tmp_path: Path, settings: Settings
+) -> None:
+    told: list[object] = []
+
+    async def work(ledger: Ledger) -> tuple[int, list[object], int]:
+        ledger.later({"kind": "first"})
+        before, early = ledger.groups, list(told)
+        index = (await ledger.record({"kind": "second"})).index
+        return ledger.groups - before, early, index
+
+    with Ledger(tmp_path, settings=settings) as ledger:
+        ledger.seen = lambda entry: told.append(entry["kind"])
+        groups, early, index = asyncio.run(work(ledger))
+
+    assert (groups, early, index) == (1, [], 1)
+    assert sorted(map(str, told)) == ["first", "second"]
+    assert report(tmp_path).good
+
+
+@pytest.mark.parametrize("settings", [HERE, NEVER])
+def test_what_nobody_waits_for_is_written_soon_and_at_the_latest_at_the_close(tmp_path: Path, settings: Settings) -> None:
+    async def soon(ledger: Ledger) -> int:
+        ledger.later(DECISION)
+        async with asyncio.timeout(60):
+            while not ledger.groups:
+                await asyncio.sleep(SOON_S / 5)
+        ledger.later(DECISION)
+        return ledger.groups
+
+    with Ledger(tmp_path, settings=settings) as ledger:
+        groups = asyncio.run(soon(ledger))
+
+    assert groups == 1
+    assert report(tmp_path).logs[0].entries == 2
+
+
+def test_where_there_is_no_room_what_nobody_waits_for_is_not_taken_and_after_a_fault_that_is_said(tmp_path: Path) -> None:
+    async def fill(ledger: Ledger) -> list[bool]:
+        return [ledger.later(DECISION) for _ in range(3)]
+
+    async def after(ledger: Ledger) -> None:
+        ledger.later(DECISION)
+
+    with Ledger(tmp_path, settings=Settings(max_waiting=2)) as ledger:
+        taken = asyncio.run(fill(ledger))
+    with pytest.raises(LedgerError, match="closed"):
+        asyncio.run(after(ledger))
+
+    assert taken == [True, True, False]
+    assert report(tmp_path).logs[0].entries == 2
 
 
 def test_a_locked_database_is_waited_for_by_the_writer_while_the_loop_goes_on(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_sessions_beyond_memory_are_counted_from_the_disk(tmp_path: Path) -> Non
     with Ledger(tmp_path) as ledger:
         for i in range(50):
             ledger.append({**DECISION, "session": f"s{i % 10}"})
-            ledger._sessions.clear()  # as if a hundred thousand others had come between
+            ledger._places.sessions.clear()  # as if a hundred thousand others had come between
 
     assert report(tmp_path).good
 
@@ -321,7 +321,7 @@ def test_a_cancelled_task_leaves_a_sound_log(tmp_path: Path) -> None:
             await task
         await ledger.record(DECISION)
 
-    with Ledger(tmp_path) as ledger:
+    with Ledger(tmp_path, settings=Settings(here_s=0)) as ledger:  # so that it waits for the writer
         asyncio.run(cancel(ledger))
 
     assert report(tmp_path).good

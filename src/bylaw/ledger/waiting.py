@@ -1,17 +1,20 @@
 """An entry between its caller and the disk; how its caller is told (a thread at a gate, a task at a future); when the writer is woken."""
 
 import asyncio
+import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 from bylaw.errors import LedgerError
 
 GATHER_S: Final = 0.002  # how long entries of a busy loop gather at most before the writer is woken
 BUSY_S: Final = 0.000_05  # a turn of the loop that takes longer has done something
+SOON_S: Final = 0.05  # after which an entry that nobody waits for is written at the latest, be there another or not
+LOG: Final = logging.getLogger(__name__)
 STOP: Final = "Nothing may be released without its record. Mend the cause, then start again; the log goes on where it was."
 
 
@@ -30,7 +33,7 @@ class Receipt:
 
 @dataclass(slots=True)
 class Waiting:
-    """An entry between its caller and the disk. Exactly one of `gate` and `future` is there."""
+    """An entry between its caller and the disk. Who waits for it has a gate or a future; nobody waits for one that has an `entry`."""
 
     index: int
     seq: int
@@ -38,9 +41,10 @@ class Waiting:
     time_us: int
     leaf: bytes
     contents: list[tuple[str, bytes, bytes]]  # name, salt, content
-    erase: tuple[int, str] | None  # of a retention entry: before when, of which session (empty: of all)
-    gate: "threading.Lock | None"
-    future: "asyncio.Future[Receipt] | None"
+    erase: tuple[int, str] | None = None  # of a retention entry: before when, of which session (empty: of all)
+    gate: "threading.Lock | None" = None
+    future: "asyncio.Future[Receipt] | None" = None
+    entry: Mapping[str, Any] | None = None
     receipt: Receipt | None = None
     fault: LedgerError | None = None
     erased: int = 0
@@ -69,6 +73,7 @@ class Watch:
         self._since = self._turned = 0.0  # when the entry that has waited longest came, and the loop's last turn; 0: none waits
         self._futures: deque[tuple[float, asyncio.Future[Receipt]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._soon: asyncio.TimerHandle | None = None
 
     def add(self, future: "asyncio.Future[Receipt]") -> None:
         """Watch over a future; on the loop's own thread."""
@@ -80,6 +85,15 @@ class Watch:
         if not self._since:
             self._since = self._turned = perf_counter()
             self._loop.call_soon(self._turn)
+
+    def soon(self) -> None:
+        """Wake the writer in a moment, for an entry that nobody waits for; on the loop's own thread."""
+        if self._soon is None:
+            self._soon = self._loop.call_later(SOON_S, self._waited)
+
+    def _waited(self) -> None:
+        self._soon = None
+        self._wake(self._loop)
 
     def _turn(self) -> None:
         now = perf_counter()
@@ -108,6 +122,8 @@ def resolve(group: Sequence[Waiting], here: asyncio.AbstractEventLoop | None = N
             one.gate.release()
         elif one.future is not None:
             loops.setdefault(one.future.get_loop(), []).append(one)
+        elif one.fault is not None:
+            LOG.error("an entry that nobody waits for is not recorded: %s", one.fault.what)
     for loop, some in loops.items():
         if loop is here:
             _set(some)

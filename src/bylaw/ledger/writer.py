@@ -19,7 +19,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +31,15 @@ from bylaw.errors import LedgerError
 from bylaw.ledger import entries, place
 from bylaw.ledger.disk import Disk, Locked
 from bylaw.ledger.keyfile import signing_key
+from bylaw.ledger.settling import Places, Prepared
 from bylaw.ledger.waiting import STOP, Receipt, Waiting, Watch, resolve
 
 MAX_GROUP: Final = 1_024  # entries in one commit
 FEW: Final = 4  # entries that their callers' own thread writes
+LATER: Final = 64  # the same, where but one of them has somebody who waits
+ALONE_S: Final = 0.000_5  # since the last commit, for an entry to be alone
 FEW_BYTES: Final = 1 << 16
 PACES: Final = 8  # commits of which the pace is an average
-MAX_SESSIONS: Final = 100_000  # whose sequence numbers are kept in memory; far above `max_waiting`
 
 
 def now_us() -> int:
@@ -69,19 +71,18 @@ class Ledger:
         settings: Settings = Settings(),
         clock: Callable[[], int] = now_us,
     ) -> None:
-        self._settings, self._clock, self._pid = settings, clock, os.getpid()
+        self._settings, self._pid = settings, os.getpid()
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)  # the writer waits here for entries
         self._room = threading.Condition(self._lock)  # callers wait here for room
         self._waiting: deque[Waiting] = deque()
         self._writing = 0  # entries in the group at the disk
         self._weight = 0  # bytes of both
-        self._salts = entries.Salts()
         self._ripe = False  # whether the writer is to take what waits
         self._oldest = 0.0  # since when the group at the disk is being written; 0: none is
         self._busy = False  # whether somebody is at the disk: the writer, or a caller with a lone entry
         self._pace_s = 0.0  # what commits have taken lately
-        self._sessions: OrderedDict[str, int] = OrderedDict()  # the last number handed out
+        self._ended = 0.0  # when a caller's own commit last ended
         self._watches: WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = WeakKeyDictionary()
         self._fault, self._closing = "", False
         self.seen: Callable[[Mapping[str, Any]], object] | None = None  # told of each entry that is on the disk, as it was given
@@ -94,7 +95,7 @@ class Ledger:
                     raise LedgerError(f"{path} is being written by another process", "One log has one writer.")
                 self._held = lock
             self._disk = Disk(path, key, settings.busy_s)
-            self.log, self._next, self._last_us = self._disk.log, self._disk.size, self._disk.last_us
+            self.log, self._places = self._disk.log, Places(self._disk, clock)
         except (sqlite3.Error, OSError, ValueError) as error:
             self._release()
             raise LedgerError(f"the ledger in {data_dir} cannot be opened: {error}", "Check the disk and its permissions.") from error
@@ -113,26 +114,41 @@ class Ledger:
     async def record(self, entry: Mapping[str, Any]) -> Receipt:
         """`append` for asyncio: other tasks go on while the group is being written."""
         loop = asyncio.get_running_loop()
-        prepared = self._prepare(entry)
+        prepared = self._places.prepared(entry)
         future: asyncio.Future[Receipt] = loop.create_future()
         end = time.monotonic() + self._settings.timeout_s
         while True:
             with self._lock:
                 self._usable()
                 if not self._full():
-                    self._hand_in(prepared, None, None, future)
+                    self._hand_in(prepared).future = future
+                    group = self._alone()
                     break
             if time.monotonic() > end:
                 raise self._late()
             await asyncio.sleep(0.001)
-        watch = self._watches.get(loop)
-        if watch is None:
-            watch = self._watches[loop] = Watch(loop, self._settings.timeout_s, self._late, self._rested)
-        watch.add(future)
+        if group:
+            self._write_here(group, loop)
+        if not future.done():
+            self._watch(loop).add(future)
         receipt = await future
         if self.seen is not None:
             self.seen(entry)
         return receipt
+
+    def later(self, entry: Mapping[str, Any]) -> bool:
+        """Hand in an entry that nobody waits for; on an event loop. It is written with the next that somebody waits for, or soon.
+
+        False where there is no room for it. Raises LedgerError where nothing is taken any more. A process that is killed loses it.
+        """
+        prepared = self._places.prepared(entry)
+        with self._lock:
+            self._usable()
+            if self._full():
+                return False
+            self._hand_in(prepared).entry = entry
+        self._watch(asyncio.get_running_loop()).soon()
+        return True
 
     def retain(self, before_us: int, session: str = "", principal: str = "") -> int:
         """Delete contents from before that time (of one session, or of all), and record that. Leaves stay. Returns how many went."""
@@ -187,7 +203,7 @@ class Ledger:
     # ---- The caller's side --------------------------------------------------------------------------------------------
 
     def _append(self, entry: Mapping[str, Any], erase: tuple[int, str] | None) -> tuple[Receipt, int]:
-        prepared = self._prepare(entry)
+        prepared = self._places.prepared(entry)
         gate = threading.Lock()
         gate.acquire()
         end = time.monotonic() + self._settings.timeout_s
@@ -197,16 +213,14 @@ class Ledger:
                 if not self._room.wait(end - time.monotonic()):
                     raise self._late()
                 self._usable()
-            waiting = self._hand_in(prepared, erase, gate, None)
-            alone = len(self._waiting) == 1 and not (erase or self._busy or self._ripe) and self._quick(1)
-            if alone:
-                self._waiting.clear()
-                self._take([waiting])
-            elif not self._ripe:
+            waiting = self._hand_in(prepared)
+            waiting.erase, waiting.gate = erase, gate
+            group = self._alone()
+            if not (group or self._ripe):
                 self._ripe = True
                 self._wake.notify()
-        if alone:
-            self._write_here([waiting], None)
+        if group:
+            self._write_here(group, None)
         if not gate.acquire(timeout=max(0.0, end - time.monotonic())):
             raise self._late()
         if waiting.receipt is None:
@@ -215,52 +229,18 @@ class Ledger:
             self.seen(entry)
         return waiting.receipt, waiting.erased
 
-    def _prepare(self, entry: Mapping[str, Any]) -> tuple[dict[str, Any], int, int, list[tuple[str, bytes, bytes]]]:
-        said = entries.checked(entry)
-        time_us = entries.check_time(entry["time"] if "time" in entry else self._clock())
-        seq = entry.get("seq", 0)
-        if type(seq) is not int or not 0 <= seq <= entries.MAX_INT:
-            raise LedgerError("an entry's seq must be a whole number from 1", "Leave it out, and the ledger counts.")
-        contents = []
-        if given := entry.get("contents"):
-            contents = [(name, self._salts.next(), content) for name, content in entries.check_contents(given).items()]
-        said["contents"] = {name: entries.commitment(salt, content) for name, salt, content in contents}
-        return said, time_us, seq, contents
-
-    def _hand_in(
-        self,
-        prepared: tuple[dict[str, Any], int, int, list[tuple[str, bytes, bytes]]],
-        erase: tuple[int, str] | None,
-        gate: "threading.Lock | None",
-        future: "asyncio.Future[Receipt] | None",
-    ) -> Waiting:
-        """Settle an entry's place and bytes. Under the lock; nothing is settled where the bytes cannot be made."""
-        said, time_us, seq, contents = prepared
-        session = said["session"]
-        seq = seq or self._seq(session) + 1
-        back = self._last_us - time_us
-        said |= {
-            "v": entries.VERSION,
-            "log": self.log,
-            "index": self._next,
-            "time": entries.timestamp(time_us),
-            "clock_back_us": back if back > entries.SLACK_US else 0,
-            "seq": seq,
-        }
-        waiting = Waiting(self._next, seq, session, time_us, entries.encoded(said), contents, erase, gate, future)
-        self._next += 1
-        self._last_us = time_us
-        self._sessions[session] = seq
-        self._sessions.move_to_end(session)
-        if len(self._sessions) > MAX_SESSIONS:
-            self._sessions.popitem(last=False)
+    def _hand_in(self, prepared: Prepared) -> Waiting:
+        """Settle an entry's place, and put it among those that wait; under the lock. Whoever waits for it is written down after."""
+        waiting = self._places.settled(prepared)
         self._waiting.append(waiting)
         self._weight += waiting.weight
         return waiting
 
-    def _seq(self, session: str) -> int:
-        known = self._sessions.get(session)
-        return self._disk.last_of(session) if known is None else known
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> Watch:
+        watch = self._watches.get(loop)
+        if watch is None:
+            watch = self._watches[loop] = Watch(loop, self._settings.timeout_s, self._late, self._rested)
+        return watch
 
     def _usable(self) -> None:
         if self._fault:
@@ -333,6 +313,10 @@ class Ledger:
                 self._weight -= one.weight
             self._room.notify_all()
         resolve(group, here)
+        if self.seen is not None:
+            for one in group:
+                if one.entry is not None:
+                    self.seen(one.entry)
 
     def _fail(self, group: Sequence[Waiting], error: BaseException, here: asyncio.AbstractEventLoop | None = None) -> None:
         what = error.what if isinstance(error, LedgerError) else f"{type(error).__name__}: {error}"
@@ -354,19 +338,34 @@ class Ledger:
         with self._lock:
             if not self._waiting or self._ripe:
                 return
-            if self._busy or not self._quick(len(self._waiting)) or any(one.erase for one in self._waiting):
+            group = self._here(FEW)
+            if not group:
                 self._ripe = True
                 self._wake.notify()
-                return
-            group = list(self._waiting)
-            self._waiting.clear()
-            self._take(group)
-        self._write_here(group, loop)
+        if group:
+            self._write_here(group, loop)
 
-    def _quick(self, entries: int) -> bool:
-        """Whether the disk has been so quick lately that to hand a few entries over would cost more than to write them; under the lock."""
-        small = entries <= FEW and self._weight <= FEW_BYTES and self._disk.unpublished + entries < self._settings.checkpoint_entries
-        return small and self._pace_s < self._settings.here_s and not (self._closing or self._tidies())
+    def _alone(self) -> list[Waiting]:
+        """What an entry's own caller is to write, the moment that it has handed it in; under the lock.
+
+        Nothing, where another came shortly before, so that more may be on their way: they are written together.
+        """
+        if time.perf_counter() - self._ended < ALONE_S or any(one.entry is None for one in list(self._waiting)[:-1]):
+            return []
+        return self._here(LATER)
+
+    def _here(self, most: int) -> list[Waiting]:
+        """All that waits, where it is little, nobody is at the disk, and the disk so quick that to hand it over would cost more."""
+        size, unpublished = len(self._waiting), self._disk.unpublished + len(self._waiting)
+        much = size > most or self._weight > FEW_BYTES or unpublished >= self._settings.checkpoint_entries
+        if much or self._busy or self._ripe or self._pace_s >= self._settings.here_s or self._closing or self._tidies():
+            return []
+        if any(one.erase for one in self._waiting):
+            return []
+        group = list(self._waiting)
+        self._waiting.clear()
+        self._take(group)
+        return group
 
     def _write_here(self, group: list[Waiting], here: asyncio.AbstractEventLoop | None) -> None:
         first = not self._disk.unpublished
@@ -384,6 +383,7 @@ class Ledger:
             if not isinstance(error, Exception):  # somebody wants this process to end
                 raise
             return
+        self._ended = time.perf_counter()
         with self._lock:
             self._busy = False
             if first or self._ripe or self._closing or self._tidies():  # the thread has something to do, or to wait for
