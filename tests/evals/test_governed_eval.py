@@ -48,10 +48,10 @@ def test_the_gate_stops_what_its_clauses_say_and_leaves_to_the_model_what_is_the
     assert (code, again) == (0, 0)
     assert rates(found, "harm.weapons") == [1.0, 0.0, 0.0]
     assert 0 < rates(found, "harm.violence")[2] < rates(found, "harm.violence")[0] == 1.0
-    assert all(row["outcome"] == "followed" for row in violent if not row["attack"]["techniques"])
+    assert {row["outcome"] for row in violent if not row["attack"]["techniques"]} == {"followed"}
     assert rates(found, "harm.theft")[0] == rates(found, "harm.theft")[2] < rates(found, "harm.theft")[1] == 1.0
     assert {clause: rates(found, clause, "over_refusal") for clause in found["clauses"]} == dict.fromkeys(found["clauses"], [0.0] * 3)
-    assert all(one[metric]["low"] < one[metric]["high"] for one in found["overall"] for metric in one)
+    assert {one[metric]["low"] < one[metric]["high"] for one in found["overall"] for metric in one} == {True}
     assert {name: one["where"] for name, one in found["governed"]["clauses"].items()} == {
         "harm.violence": "enforced here",
         "harm.weapons": "enforced here",
@@ -59,11 +59,8 @@ def test_the_gate_stops_what_its_clauses_say_and_leaves_to_the_model_what_is_the
         "look.computing": "model only",
     }
     assert [one["resist"]["n"] for one in found["governed"]["sums"]["enforced here"]] == [12, 12, 12]
-    assert all(
-        row["said"]["record"] and row["said"]["clauses"] == ["harm.violence"]
-        for row in violent
-        if row["said"].get("disposition") == "block"
-    )
+    blocked = [row["said"] for row in violent if row["said"].get("disposition") == "block"]
+    assert {(bool(said["record"]), *said["clauses"]) for said in blocked} == {(True, "harm.violence")}
     assert "gate alone" in shown
     assert "enforced here" in page
     assert "output: block" in page
@@ -135,5 +132,5 @@ def test_of_a_compiled_suite_every_call_can_be_made(name: str) -> None:
 
     tools = [(one, found) for one, found in said if one.expect.tools_forbidden]
     assert tools
-    assert all(found.tool_calls and not found.missing for _, found in tools)
+    assert {(bool(found.tool_calls), bool(found.missing)) for _, found in tools} == {(True, False)}
     assert json.dumps([dict(call.args or {}) for _, found in tools for call in found.tool_calls])
