@@ -31,21 +31,7 @@ class TooManyPiecesError(ValueError):
 
 
 # Words that make sense where others are turned round, too.
-_TELLING: Final = [
-    "ignore",
-    "disregard",
-    "forget",
-    "instruction",
-    "instructions",
-    "previous",
-    "system",
-    "prompt",
-    "password",
-    "secret",
-    "rules",
-    "assistant",
-    "reveal",
-]
+_TELLING: Final = "ignore disregard forget instruction instructions previous system prompt password secret rules assistant reveal"
 _DIGIT_WORDS: Final = (  # of four languages, nought to nine
     "zero one two three four five six seven eight nine",
     "null eins zwei drei vier fünf sechs sieben acht neun",
@@ -76,14 +62,15 @@ _SOURCES: Final = {
     "lookalikes": rf"(?:[A-Z]{{2}}|\b|\+)(?:[{_NUMBERISH}]{{4}}(?:[ .\-]?[{_NUMBERISH}]{{4}}){{2,3}}"
     rf"|[{_NUMBERISH}](?:[ .\-/()]{{0,2}}[{_NUMBERISH}]){{8,}})",
     "url": r"(?:%[0-9A-Fa-f]{2})+",
-    "escape": r"\\u[0-9A-Fa-f]{4}|\\u\{[0-9A-Fa-f]{1,6}\}|\\U[0-9A-Fa-f]{8}|\\x[0-9A-Fa-f]{2}|\\[0-7]{3}",
+    "escape": r"\\u[0-9A-Fa-f]{4}|\\u\{[0-9A-Fa-f]{1,6}\}|\\U[0-9A-Fa-f]{8}|\\x[0-9A-Fa-f]{2}|\\[0-7]{3}"
+    r"|\\[nrtbf\"'/\\]",
     "html": r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?",
     "flipped": r"[ɐɔǝɟƃɓᴉɾʞɹʇʌʍʎɥɯ](?:[^\n]{0,3}[ɐɔǝɟƃɓᴉıɾʞɹʇʌʍʎɥɯ]){3,}",
     "tags": r"[\x{fe00}-\x{fe0f}\x{e0020}-\x{e01ef}]",
     # Single signs with gaps between them; two ways, so that dots and dashes can be gaps or signs.
     "spaced": r"(?:[^\s][ \t\x{a0}]{1,3}){4,}[^\s]",
     "dotted": rf"(?:[{_SIGN}][ ]?[.\-_*|/,~+:·•][ ]?){{4,}}[{_SIGN}]",
-    "backwards": rf"(?i)\b(?:{'|'.join(word[::-1] for word in _TELLING)})\b",
+    "backwards": rf"(?i)\b(?:{'|'.join(word[::-1] for word in _TELLING.split())})\b",
     "leet": r"[0134578@$!|+][A-Za-z]|[A-Za-z][0134578@$|+]",
     "split": r"[A-Za-z\x{c0}-\x{1fff}][\-._*~^|]{1,2}[A-Za-z\x{c0}-\x{1fff}]",
 }
@@ -115,6 +102,7 @@ _LEET: Final = bytes.maketrans(b"0134578@$!|+", b"oleastbasllt")  # of bytes: no
 _ROT13: Final = bytes.maketrans(_ABC + _ABC.upper(), _ABC[13:] + _ABC[:13] + (_ABC[13:] + _ABC[:13]).upper())
 _NO_TEXT: Final = frozenset({"Cc", "Cn", "Co"})  # characters that no text has: what holds one is bytes
 _WORD: Final = re.compile(r"\w+")
+_ESCAPED: Final = {"n": "\n", "r": "\r", "t": "\t", "b": "", "f": "\n"}  # as JSON writes them; every other sign is itself
 
 
 def _found(name: str, text: str) -> Iterator[tuple[int, int, str]]:
@@ -255,6 +243,9 @@ def _url(text: str) -> list[Edit]:
 def _escape(text: str) -> list[Edit]:
     edits = []
     for start, end, run in _found("escape", text):
+        if end - start == 2:
+            edits.append(Edit(start, end, _ESCAPED.get(run[1], run[1])))
+            continue
         digits = run[1:].strip("uUx{}")
         code = int(digits, 8 if run[1] in "01234567" else 16)
         if code <= 0x10FFFF and not 0xD800 <= code < 0xE000:
