@@ -5,7 +5,6 @@ Nothing is opened before the fork: each worker has its own ledger log, its own c
 
 import gc
 import ipaddress
-import logging
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +45,6 @@ GRACE_S: Final = 30  # how long requests in flight may take to end
 BACKLOG: Final = 1_024  # connections that wait to be accepted
 KEEP_ALIVE_S: Final = 30
 WORKER_S: Final = 60  # after which a worker that says nothing is replaced; one that is still loading says nothing
-LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +178,10 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     stack.callback(approvals.close)
     stack.callback(wired.close)  # before what it writes to
     wired.catch_up(lambda: approvals.find(["pending"]), lambda one: approval_rows.taken(store, one), time.time())
-    keeper = Keeper(Histories(store))
-    stack.callback(keeper.close)
-    upstream = Upstream(setting.upstream, setting.upstream_key())
-    stack.push_async_callback(upstream.close)
-    _settled()
-    gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(keeper=keeper), approvals, setting.ways, stops.applies_now)
-    gate.troubles, gate.appeals, gate.data_dir = wired.troubles.now, Appeals(store, ledger.append, ring=ring_for), setting.data_dir
-    gate.talks = live.of_talk
+    gate = _gate(setting, live, ledger, stops, approvals, stack)
+    gate.troubles, gate.appeals = wired.troubles.now, Appeals(store, ledger.append, ring=ring_for)
     gate.regions = regional.opened(setting.regions, gate, ring_for, stack)
-    watching = watchers.begun(setting.wiring, (gate, *gate.regions.values()), wired.troubles.say, stack, setting.workers)
+    watching = watchers.begun(setting.wiring, (gate, *gate.regions.values()), wired.troubles.say, stack, setting.workers, str(setting.database))
     stack.callback(trying.begun(live, ledger.append, (gate, *gate.regions.values()), None if setting.unsafe_watch else watch))
     budgets = _budgets(store, stack)
     door = Door(ring, setting.local, setting.workers, budgets=budgets, prices={one.name: one.price for one in setting.regions})
@@ -204,6 +196,18 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
         ))  # fmt: skip
 
     return Gateway(gate, door, other, mcp=_mcp(setting, gate, door, store, stack), ended=watching.ended)
+
+
+def _gate(setting: Setting, live: Live, ledger: Ledger, stops: Stops, approvals: Approvals, stack: AsyncExitStack) -> Gate:
+    """The gate of the gateway's own place, with its upstream and its sessions."""
+    keeper = Keeper(Histories(live.store))
+    stack.callback(keeper.close)
+    upstream = Upstream(setting.upstream, setting.upstream_key())
+    stack.push_async_callback(upstream.close)
+    _settled()
+    gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(keeper=keeper), approvals, setting.ways, stops.applies_now)
+    gate.data_dir, gate.talks = setting.data_dir, live.of_talk
+    return gate
 
 
 def _budgets(store: Store, stack: AsyncExitStack) -> Budgets:
