@@ -4,6 +4,7 @@
     otel: {endpoint: "http://127.0.0.1:4318/v1/traces", key_env: OTEL_KEY, service: bylaw}
     findings: {open: true, an_hour: 20}          # the public may report at /report and POST /api/findings, so many an hour in all
     sampling: {share: 0.01, calls_a_day: 500}    # of answers that left, read by the `judge` afterwards; calls are each process's own
+    signals: {every: 15m, window: 24h, history: 30d}     # what is unlike itself is looked for; see `looking`
 
 Nothing here decides on a request. What is off costs nothing.
 """
@@ -18,6 +19,8 @@ from bylaw.policy.notation import wrong
 AN_HOUR: Final = 20  # findings that come without a key, in all
 CALLS_A_DAY: Final = 500  # of the judge that samples
 SERVICE: Final = "bylaw"
+WINDOW_S: Final = 86_400  # in which signals are looked for
+HISTORY_S: Final = 30 * 86_400  # that they are compared with
 
 Scrapers = Literal["keyed", "open"]
 
@@ -48,6 +51,15 @@ class SamplingAt:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalsAt:
+    """How often signals are looked for, and in which time."""
+
+    every_s: int
+    window_s: int = WINDOW_S
+    history_s: int = HISTORY_S
+
+
+@dataclass(frozen=True, slots=True)
 class Lookout:
     """How one gateway is watched."""
 
@@ -55,16 +67,18 @@ class Lookout:
     otel: OtelAt | None = None
     findings: FindingsFrom = FindingsFrom()
     sampling: SamplingAt | None = None
+    signals: SignalsAt | None = None
 
 
 def read_lookout(fields: Fields) -> Lookout:
     """What a gateway's file says of watching; raises PolicyError."""
-    otel, findings, sampling = fields.node("otel"), fields.node("findings"), fields.node("sampling")
+    otel, findings, sampling, signals = (fields.node(name) for name in ("otel", "findings", "sampling", "signals"))
     return Lookout(
         fields.choice("metrics", Scrapers, "keyed"),
         _otel(Fields(otel, "otel")) if otel else None,
         _findings(Fields(findings, "findings")) if findings else FindingsFrom(),
         _sampling(Fields(sampling, "sampling")) if sampling else None,
+        _signals(Fields(signals, "signals")) if signals else None,
     )
 
 
@@ -82,6 +96,17 @@ def _otel(fields: Fields) -> OtelAt:
 def _sampling(fields: Fields) -> SamplingAt:
     fields.need("share", "Write `share: 0.01`.")
     made = SamplingAt(fields.share("share") or 0.0, fields.whole("calls_a_day", 1, 1_000_000) or CALLS_A_DAY)
+    fields.done()
+    return made
+
+
+def _signals(fields: Fields) -> SignalsAt:
+    fields.need("every", "Write `every: 15m`.")
+    made = SignalsAt(
+        fields.seconds("every") or 0,
+        fields.seconds("window") or WINDOW_S,
+        fields.seconds("history") or HISTORY_S,
+    )
     fields.done()
     return made
 

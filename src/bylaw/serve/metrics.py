@@ -16,7 +16,7 @@ from bylaw.govern import stops as emergency
 from bylaw.govern.keys import ADMIN, Grant
 from bylaw.govern.quorum import ALL_TENANTS
 from bylaw.ledger.writer import Ledger
-from bylaw.serve import tallies
+from bylaw.serve import looking, tallies
 from bylaw.serve.desk import HEADERS, Desk, headers, later, query
 from bylaw.serve.door import NotIn
 from bylaw.serve.tally import BOUNDS_S, Count, Tally
@@ -40,6 +40,7 @@ class Standing:
     waiting: int  # approvals
     appeals: int
     stops: int
+    looks: tuple[tuple[str, str, float], ...] = ()  # gauges of the looks for signals
 
 
 async def scraped(desk: Desk, request: Request) -> Response:
@@ -93,6 +94,22 @@ def standing(desk: Desk) -> Standing:
         sum(len(room.find(["pending"])) for room in desk.approvals) if readable else 0,
         sum(len(room.find(("open",))) for room in desk.appeals) if readable else 0,
         len(emergency.active(desk.store)) if readable else 0,
+        _looks(desk),
+    )
+
+
+def _looks(desk: Desk) -> tuple[tuple[str, str, float], ...]:
+    """How the looks for signals stand, where there are any; of all data directories the worst."""
+    if desk.watching.lookout.signals is None:
+        return ()
+    found = [looking.last(data_dir) for data_dir in desk.data_dirs()]
+    return (
+        ("bylaw_signals_standing", "Signals that stood at the last look.", float(sum(one.standing for one in found if one))),
+        (
+            "bylaw_signals_looked_at",
+            "When the last look came to its end, seconds since 1970.",
+            min(one.done if one else 0.0 for one in found),
+        ),
     )
 
 
@@ -119,6 +136,10 @@ def families(tallied: Mapping[str, Tally], now: Standing, process: str) -> "Iter
     for name, says, value in gauges:
         made = GaugeMetricFamily(name, says, labels=("process",))
         made.add_metric((process,), float(value))
+        yield made
+    for name, says, at in now.looks:
+        made = GaugeMetricFamily(name, says, labels=("process",))
+        made.add_metric((process,), at)
         yield made
     policy = GaugeMetricFamily("bylaw_policy_in_force", "1 for the policy in force.", labels=("process", "digest"))
     policy.add_metric((process, now.policy), 1.0)

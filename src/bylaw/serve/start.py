@@ -181,8 +181,9 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     gate = _gate(setting, live, ledger, stops, approvals, stack)
     gate.troubles, gate.appeals = wired.troubles.now, Appeals(store, ledger.append, ring=ring_for)
     gate.regions = regional.opened(setting.regions, gate, ring_for, stack)
-    watching = watchers.begun(setting.wiring, (gate, *gate.regions.values()), wired.troubles.say, stack, setting.workers, str(setting.database))
-    stack.callback(trying.begun(live, ledger.append, (gate, *gate.regions.values()), None if setting.unsafe_watch else watch))
+    gates = (gate, *gate.regions.values())
+    watching = watchers.begun(setting.wiring, gates, wired.troubles.say, stack, setting.workers, str(setting.database))
+    stack.callback(trying.begun(live, ledger.append, gates, None if setting.unsafe_watch else watch))
     budgets = _budgets(store, stack)
     door = Door(ring, setting.local, setting.workers, budgets=budgets, prices={one.name: one.price for one in setting.regions})
 

@@ -12,6 +12,7 @@ from bylaw.serve.lookout import Lookout, OtelAt
 from bylaw.serve.secret import secret_in
 from bylaw.serve.tally import Tally
 from bylaw.serve.wiring import Wiring, judge_apart
+from bylaw.store import database
 
 if TYPE_CHECKING:  # spans and samples load where they are asked for: each costs memory at rest
     from bylaw.serve.gateway import Begun
@@ -56,8 +57,10 @@ def _key(at: OtelAt) -> str:
     return secret_in(at.key_env, "the key of the collector")
 
 
-def begun(wiring: Wiring, gates: Sequence[Gate], say: Callable[[str, str], object], stack: AsyncExitStack, workers: int = 1) -> Watchers:
-    """Begin to watch these gates; the first is the gateway's own. So many workers share its data directory."""
+def begun(
+    wiring: Wiring, gates: Sequence[Gate], say: Callable[[str, str], object], stack: AsyncExitStack, workers: int = 1, store: str = ""
+) -> Watchers:
+    """Begin to watch these gates; the first is the gateway's own, with its store. So many workers share its data directory."""
     made, lookout = Watchers(wiring.lookout), wiring.lookout
     for gate in gates:
         if isinstance(gate.recorder, Ledger):
@@ -79,4 +82,10 @@ def begun(wiring: Wiring, gates: Sequence[Gate], say: Callable[[str, str], objec
         stack.callback(judges.close)
         made.sampling = Sampling(lookout.sampling, judges.rails_of, say)
         stack.callback(made.sampling.close)
+    if lookout.signals is not None:
+        from bylaw.serve.looking import Looking  # noqa: PLC0415  # see above
+
+        own_first = [store, *(str(gate.data_dir / database.DEFAULT.name) for gate in gates[1:] if gate.data_dir)]
+        places = list(zip([gate.data_dir for gate in gates if gate.data_dir], own_first, strict=True))
+        stack.callback(Looking(lookout.signals, wiring, places, say).close)
     return made
