@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bylaw.cli.saying import A_MODEL, AsJson, Out, PolicyOption, Seed, say_json
+from bylaw.cli.saying import A_MODEL, AsJson, Concurrency, Out, PolicyOption, Seed, say_json
 
 if TYPE_CHECKING:
     from bylaw.models.manners import Manners
@@ -16,7 +16,6 @@ app = typer.Typer(help="Align a model to a policy.", no_args_is_help=True)
 Price = Annotated[
     str, typer.Option(metavar="IN,OUT", help="What endpoints charge per million tokens, for the cost that is told.", show_default=False)
 ]
-Concurrency = Annotated[int, typer.Option(min=1, max=512, help="Calls to an endpoint at a time.")]
 
 
 @app.command("deliberative")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bylaw.cli.saying import A_MODEL, FINDINGS, AsJson, Seed, say, say_json
+from bylaw.cli.saying import A_MODEL, FINDINGS, AsJson, Concurrency, JudgeOfTheRest, Seed, Timeout, say, say_json
 
 
 def attack(
@@ -24,11 +24,11 @@ def attack(
     side: Annotated[
         list[str] | None, typer.Option(help="Sides to attack; `allow` searches for over-refusal.", show_default="all but allow")
     ] = None,
-    judge: Annotated[str, typer.Option(help="Who judges what evidence leaves open.", show_default="string")] = "",
+    judge: JudgeOfTheRest = "",
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write.", show_default="./runs/…")] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds one call to an endpoint may take.")] = 120.0,
-    concurrency: Annotated[int, typer.Option(min=1, max=512, help="Calls to an endpoint at a time.")] = 8,
+    timeout: Timeout = 120.0,
+    concurrency: Concurrency = 8,
     show: Annotated[bool, typer.Option("--list", help="List techniques and attackers, and stop.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -1,13 +1,14 @@
 """`bylaw eval` and `bylaw suite …`: measure a target from both sides; compile, read, check and import the suites it is measured with."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bylaw.cli.saying import A_MODEL, FINDINGS, AsJson, PolicyOption, Seed, say, say_json
+from bylaw.cli.saying import A_MODEL, FINDINGS, AsJson, Concurrency, JudgeOfTheRest, PolicyOption, Seed, Timeout, say, say_json
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # commands import what they need when they run
+    from bylaw.recipes.evaluate import Question
     from bylaw.types import Policy
 
 app = typer.Typer(help="Suites: what a target is measured with.", no_args_is_help=True)
@@ -17,6 +18,14 @@ OutFile = Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to w
 MaybePolicy = Annotated[
     Path | None, typer.Option("--policy", metavar="PATH", help="Its clauses must be this policy's.", show_default=False)
 ]
+Suites = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Suites; left out, compiled from the policy.", show_default=False)]
+Trained = Annotated[
+    Path | None, typer.Option(metavar="RUN|FILE", help="Training rows: cases that stand in them are left out.", show_default=False)
+]
+Cards = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="The judge's cards: rates are corrected too.", show_default=False)]
+Counterfactual = Annotated[
+    bool, typer.Option("--counterfactual", help="Swap each clause in the prompt (PolicyWorld): does the decision move?")
+]
 PerClause = Annotated[int, typer.Option(min=1, max=1000, help="At most so many cases a clause and side.")]
 
 
@@ -24,31 +33,23 @@ def evaluate(
     target: Annotated[str, typer.Option(help=f"Who is tested: {A_MODEL}, openai:MODEL@URL, scripted:FILE.", show_default=False)],
     policy: PolicyOption,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; a begun one goes on.", show_default="./runs/…")] = None,
-    suite: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="Suites; left out, compiled from the policy.", show_default=False)
-    ] = None,
-    judge: Annotated[str, typer.Option(help="Who judges what evidence leaves open.", show_default="string")] = "",
+    suite: Suites = None,
+    judge: JudgeOfTheRest = "",
     tests: Annotated[Path | None, typer.Option(metavar="FILE", help="More prompts to be tested with.", show_default=False)] = None,
     size: Annotated[Literal["smoke", "tiny", "small", "full"], typer.Option(help="How much of PolicyWorld's test set.")] = "tiny",
     per_clause: PerClause = 8,
     policy_in_prompt: Annotated[bool, typer.Option("--policy-in-prompt", help="The policy stands in the prompt.")] = False,
     candidates: Annotated[bool, typer.Option("--candidates", help="Cases that are only candidates count too.")] = False,
-    against: Annotated[
-        Path | None, typer.Option(metavar="RUN|FILE", help="Training rows: cases that stand in them are left out.", show_default=False)
-    ] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds one call to an endpoint may take.")] = 120.0,
+    against: Trained = None,
+    timeout: Timeout = 120.0,
     price: Annotated[str, typer.Option(metavar="IN,OUT", help="What endpoints charge per million tokens.", show_default=False)] = "",
-    concurrency: Annotated[int, typer.Option(min=1, max=512, help="Calls to an endpoint at a time.")] = 8,
+    concurrency: Concurrency = 8,
     repeat: Annotated[int, typer.Option(min=1, max=100, help="Ask every case so often, each time with another seed.")] = 1,
     temperature: Annotated[float | None, typer.Option(min=0.0, max=5.0, help="Of the target.", show_default="0; 0.7 with --repeat")] = None,
     stop_early: Annotated[bool, typer.Option("--stop-early", help="A clause ends once its limit is decided, with 5 % error.")] = False,
     grader: Annotated[str, typer.Option(metavar="MODEL", help="Grades answers after StrongREJECT.", show_default=False)] = "",
-    judge_card: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="The judge's cards: rates are corrected too.", show_default=False)
-    ] = None,
-    counterfactual: Annotated[
-        bool, typer.Option("--counterfactual", help="Swap each clause in the prompt (PolicyWorld): does the decision move?")
-    ] = False,
+    judge_card: Cards = None,
+    counterfactual: Counterfactual = False,
     attach: Annotated[bool, typer.Option("--attach", help="Documents go as files: `document` to a bylaw gateway.")] = False,
     governed: Annotated[bool, typer.Option("--governed", help="The target alone, the gate alone, and both, side by side.")] = False,
     as_json: AsJson = False,
@@ -61,7 +62,6 @@ def evaluate(
 
     from bylaw.cli.align import manners  # noqa: PLC0415  # see `cli`
     from bylaw.recipes import evaluate as recipe  # noqa: PLC0415  # see `cli`
-    from bylaw.recipes import measured  # noqa: PLC0415  # see `cli`
 
     asked = recipe.Question(
         target=target,
@@ -77,15 +77,21 @@ def evaluate(
         manners=replace(manners(price, concurrency), timeout_s=timeout, tries=2),
         depth=recipe.Depth(repeat, temperature, stop_early, grader, tuple(judge_card or ()), counterfactual, attach),
     )
+    results = _measured(asked, out, governed, as_json)
+    if as_json:
+        say_json(results)
+
+
+def _measured(asked: "Question", out: Path | None, governed: bool, quiet: bool) -> dict[str, Any]:
+    from bylaw.recipes import evaluate as recipe  # noqa: PLC0415  # see `cli`
+    from bylaw.recipes import measured  # noqa: PLC0415  # see `cli`
+
+    folder = recipe.place(asked)
     if governed:
         from bylaw.recipes import governed_eval  # noqa: PLC0415  # see `cli`
 
-        folder = out or recipe.place(asked).with_name(f"{recipe.place(asked).name}-governed")
-        results = governed_eval.evaluated(asked, folder, quiet=as_json)
-    else:
-        results = measured.evaluate(asked, out or recipe.place(asked), quiet=as_json)
-    if as_json:
-        say_json(results)
+        return governed_eval.evaluated(asked, out or folder.with_name(f"{folder.name}-governed"), quiet=quiet)
+    return measured.evaluate(asked, out or folder, quiet=quiet)
 
 
 @app.command("compile")

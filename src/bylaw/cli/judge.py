@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bylaw.cli.saying import FINDINGS, AsJson, Seed, say, say_json
+from bylaw.cli.saying import FINDINGS, AsJson, Concurrency, Seed, Timeout, say, say_json
 
 app = typer.Typer(help="Try a judge before anyone relies on it.", no_args_is_help=True)
 
@@ -47,8 +47,8 @@ def judge_calibrate(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the cards go, for `bylaw gate --card`.", show_default=False)
     ] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds one call to an endpoint may take.")] = 120.0,
-    concurrency: Annotated[int, typer.Option(min=1, max=512, help="Calls to an endpoint at a time.")] = 8,
+    timeout: Timeout = 120.0,
+    concurrency: Concurrency = 8,
     as_json: AsJson = False,
 ) -> None:
     """Measure how often a judge agrees with people: sensitivity, specificity and kappa, with intervals. Exit 2 where it cannot be asked."""

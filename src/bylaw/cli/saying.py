@@ -16,6 +16,9 @@ PolicyOption = Annotated[Path, typer.Option("--policy", metavar="PATH", help="A 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same rows.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; a begun run goes on.", show_default="./runs/…")]
+Concurrency = Annotated[int, typer.Option(min=1, max=512, help="Calls to an endpoint at a time.")]
+Timeout = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds one call to an endpoint may take.")]
+JudgeOfTheRest = Annotated[str, typer.Option(help="Who judges what evidence leaves open.", show_default="string")]
 A_MODEL: Final = "`embedded`, a folder, a run, a hub name"
 
 
