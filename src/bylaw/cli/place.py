@@ -40,6 +40,16 @@ def store_and_ledger(url: str, data_dir: Path) -> "Iterator[tuple[Store, Ledger]
         yield store, ledger
 
 
+def there(url: str, data_dir: Path) -> None:
+    """Raises StoreError where no store is yet. Whoever stops or looks in a wrong folder must not be told that all is well."""
+    from bylaw.errors import StoreError  # noqa: PLC0415  # see `cli`
+    from bylaw.store import database  # noqa: PLC0415  # see `cli`
+
+    file = Path(url) if url else data_dir / database.DEFAULT.name
+    if "://" not in url and not file.exists():
+        raise StoreError(f"{file}: no store there", "Name the gateway's data directory with --data-dir, or its store with --store.")
+
+
 def login() -> str:
     """Who is at the command line, where nobody says so."""
     try:

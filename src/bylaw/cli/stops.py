@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bylaw.cli.place import DATA_DIR, By, DataDir, StoreUrl, login, store_and_ledger, store_of, when
+from bylaw.cli.place import DATA_DIR, By, DataDir, StoreUrl, login, store_and_ledger, store_of, there, when
 from bylaw.cli.saying import FINDINGS, AsJson, say, say_json
 from bylaw.errors import StoreError
 
@@ -28,7 +28,10 @@ def stop(
 ) -> None:
     """Stop everything, or one tenant, principal or tool: on every process within a second. With --drill, exit 1: it takes longer."""
     from bylaw.govern import stops  # noqa: PLC0415  # see `cli`
+    from bylaw.store import processes  # noqa: PLC0415  # see `cli`
+    from bylaw.store.clock import Clock  # noqa: PLC0415  # see `cli`
 
+    there(store, data_dir)
     if listed:
         with store_of(store, data_dir) as opened:
             found = stops.active(opened)
@@ -41,10 +44,13 @@ def stop(
     else:
         with store_and_ledger(store, data_dir) as (opened, ledger):
             made, _ = stops.stop(opened, ledger.append, scope, by or login(), reason)
+            alone = not processes.living(opened, Clock())
         if as_json:
             say_json(stops.to_json(made))
         else:
             say(f"stopped: {scope}. To lift it: bylaw resume --scope {scope}")
+            if alone:
+                say("no process runs on this store now: if one should, name its own --store or --data-dir")
 
 
 def resume(
@@ -53,6 +59,7 @@ def resume(
     """Lift the stops of exactly this scope."""
     from bylaw.govern import stops  # noqa: PLC0415  # see `cli`
 
+    there(store, data_dir)
     with store_and_ledger(store, data_dir) as (opened, ledger):
         lifted = stops.resume(opened, ledger.append, scope, by or login(), reason)
         left = stops.active(opened)

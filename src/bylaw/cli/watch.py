@@ -16,8 +16,6 @@ from bylaw.errors import StoreError
 if TYPE_CHECKING:  # commands import what they need when they run
     from bylaw.govern.sampled import Checked
     from bylaw.govern.signals import Rate, Report
-    from bylaw.govern.watch import Ring
-    from bylaw.serve.wiring import Wiring
 
 app = typer.Typer(help="Signals from the records, and seeded proposals.", no_args_is_help=True)
 
@@ -38,13 +36,18 @@ def watch_report(
 ) -> None:
     """Compare the latest records with those before. Exit 1: a signal stands, or --alert was not heard."""
     from bylaw.govern import sampled, watch  # noqa: PLC0415  # see `cli`
-    from bylaw.serve import wiring  # noqa: PLC0415  # see `cli`
+    from bylaw.ledger import place  # noqa: PLC0415  # see `cli`
+    from bylaw.serve import looking, wiring  # noqa: PLC0415  # see `cli`
 
+    if not place.files(data_dir):
+        raise StoreError(f"{data_dir}: no ledger there", "Name the gateway's data directory with --data-dir.")
     wired = wiring.found(data_dir, config)
     span, now = watch.Span(_seconds(window), _seconds(history)), time.time()
     faults: tuple[str, ...] = ()
     if alert:
-        rings = _rings(wired)
+        if not wired.hooks:
+            raise StoreError("gateway.yaml names no webhook", "Write `ring: {hosts: …, webhooks: …}`, or leave --alert out.")
+        rings = looking.rings(wired.hooks, wired.hosts)
         with store_and_ledger(store, data_dir) as (opened, ledger):
             found = watch.gather([data_dir], opened, span, now)
             faults = watch.tell(found, rings, ledger.append, now).faults
@@ -119,26 +122,6 @@ def _seconds(text: str) -> int:
     if not 0 < found <= 366 * 86_400:
         raise StoreError(f"{text[:40]!r} is no time of at most 366d", "Write 30m, 24h or 7d.")
     return found
-
-
-def _rings(wired: "Wiring") -> "list[tuple[str, Ring]]":
-    """The webhooks of a gateway's file; mail is for approvals alone."""
-
-    from bylaw.canonical import digest  # noqa: PLC0415  # see `cli`
-    from bylaw.govern import webhooks  # noqa: PLC0415  # see `cli`
-    from bylaw.serve.secret import secret_in  # noqa: PLC0415  # see `cli`
-
-    if not wired.hooks:
-        raise StoreError("gateway.yaml names no webhook", "Write `ring: {hosts: …, webhooks: …}`, or leave --alert out.")
-
-    def ring_of(hook: webhooks.Webhook) -> "Ring":
-        return lambda said: webhooks.send(hook, f"msg_{digest(said).removeprefix('sha256:')[:32]}", int(time.time()), said)
-
-    made = []
-    for at, hook in enumerate(wired.hooks):
-        secret = secret_in(hook.secret_env, "whsec_ and base64 of 24 to 64 bytes")
-        made.append((f"webhook {at + 1}", ring_of(webhooks.Webhook(hook.url, secret, frozenset(wired.hosts), hook.inside))))
-    return made
 
 
 def _released(run: Path | None) -> dict[str, tuple[float, int]]:

@@ -121,6 +121,7 @@ def test_what_is_shown_hides_nothing(capsys: pytest.CaptureFixture[str]) -> None
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_what_next(capsys: pytest.CaptureFixture[str], arguments: list[str], says: str) -> None:
+    database.open().close()
     code = run(arguments)
     err = capsys.readouterr().err
 
@@ -129,7 +130,28 @@ def test_what_cannot_be_done_is_one_line_and_what_next(capsys: pytest.CaptureFix
     assert len(err.strip().splitlines()) == 2
 
 
+@pytest.mark.parametrize(
+    "arguments", [["stop"], ["stop", "--list"], ["stop", "--drill"], ["resume"], ["approvals", "list"], ["watch", "report"]]
+)
+def test_a_wrong_folder_stops_nobody_and_says_so(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    code = run(arguments)
+    err = capsys.readouterr().err
+
+    assert code == 2
+    assert "--data-dir" in err
+    assert not Path(".bylaw").exists()
+
+
+def test_a_stop_that_no_process_can_see_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    database.open().close()
+    code = run(["stop"])
+
+    assert code == 0
+    assert "no process runs on this store now" in capsys.readouterr().out
+
+
 def test_stop_list_and_resume_at_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    database.open().close()
     said(capsys, "stop", "--scope", "tenant:acme", "--reason", "drill", "--as", "ops")
     said(capsys, "stop")
     listed = said(capsys, "stop", "--list")
@@ -142,6 +164,7 @@ def test_stop_list_and_resume_at_the_command_line(capsys: pytest.CaptureFixture[
 
 
 def test_the_drill_at_the_command_line_says_how_long(capsys: pytest.CaptureFixture[str]) -> None:
+    database.open().close()
     found = said(capsys, "stop", "--drill")
 
     assert found["good"]
