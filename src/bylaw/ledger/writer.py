@@ -37,7 +37,7 @@ from bylaw.ledger.waiting import STOP, Receipt, Waiting, Watch, resolve
 MAX_GROUP: Final = 1_024  # entries in one commit
 FEW: Final = 4  # entries that their callers' own thread writes
 LATER: Final = 64  # the same, where but one of them has somebody who waits
-ALONE_S: Final = 0.000_5  # since the last commit, for an entry to be alone
+ALONE_S: Final = 0.000_5  # since a loop's last commit, for an entry to be alone
 FEW_BYTES: Final = 1 << 16
 PACES: Final = 8  # commits of which the pace is an average
 
@@ -122,7 +122,10 @@ class Ledger:
                 self._usable()
                 if not self._full():
                     self._hand_in(prepared).future = future
-                    group = self._alone()
+                    more = (
+                        time.perf_counter() - self._ended < ALONE_S
+                    )  # others of this loop may be on their way, which stands still meanwhile
+                    group = [] if more else self._alone()
                     break
             if time.monotonic() > end:
                 raise self._late()
@@ -346,13 +349,8 @@ class Ledger:
             self._write_here(group, loop)
 
     def _alone(self) -> list[Waiting]:
-        """What an entry's own caller is to write, the moment that it has handed it in; under the lock.
-
-        Nothing, where another came shortly before, so that more may be on their way: they are written together.
-        """
-        if time.perf_counter() - self._ended < ALONE_S or any(one.entry is None for one in list(self._waiting)[:-1]):
-            return []
-        return self._here(LATER)
+        """What an entry's own caller is to write, the moment that it has handed it in; under the lock. Nothing, where others wait."""
+        return [] if any(one.entry is None for one in list(self._waiting)[:-1]) else self._here(LATER)
 
     def _here(self, most: int) -> list[Waiting]:
         """All that waits, where it is little, nobody is at the disk, and the disk so quick that to hand it over would cost more."""
