@@ -308,6 +308,46 @@ def test_what_gives_a_coroutine_without_saying_so_is_not_run_behind_our_back(set
     assert setup.ran == []
 
 
+def test_what_would_run_later_is_not_run_past_the_guard(setup: Setup) -> None:
+    def rows(amount: float) -> Iterator[str]:
+        setup.ran.append({"amount": amount})
+        yield NUMBER
+
+    async def pages(amount: float) -> Any:
+        setup.ran.append({"amount": amount})
+        yield NUMBER
+
+    async def hidden(amount: float) -> Any:
+        return rows(amount)
+
+    for tool in (rows, pages, lambda amount: pages(amount)):  # noqa: PLW0108  # a function that is no `async def`
+        with pytest.raises(TypeError, match=r"nothing of it was run|goes on after the call"):
+            setup.guard.tool(tool, name="mail.send")(amount=3.0)
+    with pytest.raises(TypeError, match="nothing of it was run"):
+        asyncio.run(setup.guard.tool(hidden, name="mail.send")(amount=3.0))
+    assert setup.ran == []
+
+
+@pytest.mark.parametrize("rail", ["pii.card", "pii.card.plain"])
+@pytest.mark.parametrize("gap", [" ", "\n", "\t"])
+@pytest.mark.parametrize("shaped", [lambda text: text, lambda text: {"rows": [text]}, lambda text: [[{text: 1}]]])
+def test_no_shape_of_a_result_hides_what_stands_in_it(tmp_path: Path, shaped: Any, gap: str, rail: str) -> None:
+    text = f"\tpaid with{gap}{NUMBER.replace(' ', gap)}{gap}today"
+    said = []
+    for effect in ("redact", "block"):
+        (tmp_path / effect).mkdir()
+        made = Setup(tmp_path / effect, clause("privacy.card", Rule("card", ("tool_result",), effect, detect=(rail,))))  # type: ignore[arg-type]  # both are effects
+        try:
+            said.append(str(made.guard.tool(lambda: shaped(text), name="mail.send")()))
+        except Blocked as error:
+            said.append(error.what)
+        made.approvals.close()
+        made.store.close()
+
+    assert not any("1111" in one for one in said)
+    assert "block" in said[1]
+
+
 def test_a_split_over_many_threads_never_passes_the_limit(setup: Setup) -> None:
     start = threading.Barrier(10)
 

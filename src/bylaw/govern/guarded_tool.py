@@ -5,7 +5,7 @@ import contextlib
 import functools
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from bylaw.canonical import digest
 from bylaw.errors import BylawError, StoreError
 from bylaw.govern.cutting import Uncut, copied, cut_args, cut_text
 from bylaw.govern.guard import Guard, Judged, blocked, unrecorded
-from bylaw.govern.outcomes import Blocked, Pending, named
+from bylaw.govern.outcomes import Blocked, Pending, both, named
 from bylaw.govern.session import Turn
 from bylaw.types import EMPTY, Decision, Event
 
@@ -77,7 +77,7 @@ def guarded(guard: Guard, fn: Callable[..., Any], name: str) -> Callable[..., An
         async def run_later(*args: Any, **kwargs: Any) -> Any:
             ready = await before_later(guard, call(args, kwargs))
             try:
-                result = await fn(*ready.args, **ready.kwargs)
+                result = _done(name, await fn(*ready.args, **ready.kwargs))
             except BaseException as error:
                 await asyncio.to_thread(failed, guard, name, ready, error)
                 raise
@@ -89,16 +89,24 @@ def guarded(guard: Guard, fn: Callable[..., Any], name: str) -> Callable[..., An
     def run(*args: Any, **kwargs: Any) -> Any:
         ready = before(guard, call(args, kwargs))
         try:
-            result = fn(*ready.args, **ready.kwargs)
-            if inspect.iscoroutine(result):
-                result.close()
-                raise TypeError(f"{name} gives a coroutine and is no `async def`: nothing of it was run")
+            result = _done(name, fn(*ready.args, **ready.kwargs))
         except BaseException as error:
             failed(guard, name, ready, error)
             raise
         return after(guard, name, ready, result)
 
     return run
+
+
+def _done(name: str, result: Any) -> Any:
+    """The result of a call that has ended; raises TypeError where it would go on later, when nobody judges it or looks for stops."""
+    if inspect.iscoroutine(result) or inspect.isgenerator(result):
+        result.close()
+        kind = "coroutine and is no `async def`" if inspect.iscoroutine(result) else "generator"
+        raise TypeError(f"{name} gives a {kind}: nothing of it was run")
+    if inspect.isasyncgen(result) or inspect.isawaitable(result):
+        raise TypeError(f"{name} gives something that goes on after the call: let it give its result")
+    return result
 
 
 # ---- Before the call -----------------------------------------------------------------------------------------------------
@@ -249,6 +257,8 @@ def after(guard: Guard, tool: str, ready: Ready, result: Any) -> Any:
 
     def work(turn: Turn) -> Decision:
         judged = guard.judge(guard.filled(event, turn))
+        if text is not None and text is not result and "\\" in text:
+            judged = _unescaped(guard, judged, result)
         if text is None and (slot := judged.book.slot("tool_result", tool)) is not None and slot.rules:
             judged = replace(
                 judged, decision=replace(judged.decision, effect="block", undecided=("result",), reason="the result is no JSON")
@@ -266,6 +276,27 @@ def after(guard: Guard, tool: str, ready: Ready, result: Any) -> Any:
     if decision.effect == "redact" and text is not None:
         return _cut(result, text, decision, tool)
     raise blocked(decision, f"{tool} has run, and its result is withheld")
+
+
+def _unescaped(guard: Guard, judged: Judged, result: Any) -> Judged:
+    """What is decided where JSON writes escapes, which not every rail reads: the strings as they are count too, uncut."""
+    again = guard.judge(replace(judged.event, text="\n".join(_strings(result))))
+    if again.decision.effect == "redact" and judged.decision.effect == "allow":
+        return _uncut(replace(judged, decision=again.decision))
+    return judged if again.decision.effect == "redact" else replace(judged, decision=both(judged.decision, again.decision))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every string in a value that JSON could write, names of fields too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from _strings(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _strings(item)
 
 
 def failed(guard: Guard, tool: str, ready: Ready, error: BaseException) -> None:
