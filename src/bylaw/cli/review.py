@@ -1,16 +1,13 @@
-"""`bylaw policy diff|effective|signoffs|sign|keygen|rule`: what changed, what holds where and why, who has signed, what was ruled."""
+"""`bylaw policy diff|effective|signoffs|sign|keygen`: what changed, what holds where and why, and who has signed."""
 
-import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from bylaw.cli.saying import FINDINGS, AsJson, PolicyPath, say, say_json
-from bylaw.errors import PolicyError
+from bylaw.cli.saying import FINDINGS, ISO, AsJson, PolicyPath, say, say_json
 
-ISO = "%Y-%m-%d"
 Jurisdictions = Annotated[list[str] | None, typer.Option("--jurisdiction", help="Holds there; repeat for several.", show_default=False)]
 Products = Annotated[list[str] | None, typer.Option("--product", help="Holds for it; repeat for several.", show_default=False)]
 Deployments = Annotated[list[str] | None, typer.Option("--deployment", help="Holds for it; repeat for several.", show_default=False)]
@@ -52,7 +49,7 @@ def policy_effective(
 
     policy = load(path)
     scope = Scope(tuple(jurisdiction or ()), tuple(product or ()), tuple(deployment or ()))
-    day = on.date() if on else _today()
+    day = on.date() if on else datetime.now(UTC).date()
     found = resolve(policy, scope, day, reviewed(path, policy).reviews)
     if as_json:
         say_json(showing_effective.to_json(found))
@@ -113,31 +110,3 @@ def policy_sign(
     else:
         what = f"{len(signed.clauses)} clause{'s' * (len(signed.clauses) != 1)}"
         say(f"{reviewer} ({role}) {'rejects' if reject else 'approves'} {what} of {policy.id} {policy.version}: {file}")
-
-
-def policy_rule(
-    path: PolicyPath,
-    clause: Annotated[str, typer.Argument(metavar="CLAUSE", help="A clause id.", show_default=False)],
-    side: Annotated[Literal["good", "bad"], typer.Option(help="Is the case within the clause, or against it?", show_default=False)],
-    by: Annotated[str, typer.Option(help='Who decided: "J. Osei, legal".', show_default=False)],
-    why: Annotated[str, typer.Option(help="Why, in one sentence.", show_default=False)],
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The dialogue or event.", show_default="stdin")] = None,
-    split: Annotated[Literal["train", "eval"], typer.Option(help="eval is never shown to a model or a judge.")] = "train",
-    on: Annotated[datetime | None, typer.Option(formats=[ISO], help="When it was decided.", show_default="today")] = None,
-) -> None:
-    """Keep a ruling on an ambiguous case beside its clause, as a cited example."""
-    from bylaw.policy import rulings  # noqa: PLC0415  # see `cli`
-    from bylaw.types import Ruling  # noqa: PLC0415  # see `cli`
-
-    try:
-        text = file.read_text("utf-8") if file else sys.stdin.read(rulings.MAX_CASE_CHARS + 1)
-    except UnicodeDecodeError as error:
-        raise PolicyError(f"{file or 'stdin'}: not UTF-8 text", "Save the case as UTF-8.") from error
-    day = on.date() if on else _today()
-    place = rulings.rule(path, clause, rulings.case(side, split, Ruling(by, day.isoformat(), why), text))
-    say(f"{place}: a {side} ruling on {clause}")
-    say("the clause has changed: raise `version:`, and have it signed again where it must be (`bylaw policy signoffs`)")
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()

@@ -1,15 +1,23 @@
-"""`bylaw ruling …`: somebody decides an ambiguous case, and the policy cites it from then on."""
+"""`bylaw ruling …` and `bylaw policy rule`: somebody decides an ambiguous case, and the policy cites it from then on."""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
 from bylaw.cli.place import DATA_DIR, DataDir
-from bylaw.cli.saying import FINDINGS, AsJson, PolicyOption, say, say_json
+from bylaw.cli.saying import FINDINGS, ISO, AsJson, PolicyOption, PolicyPath, say, say_json
+from bylaw.errors import PolicyError
 
 app = typer.Typer(no_args_is_help=True, help="Somebody decides an ambiguous case, and the policy cites it from then on.")
+
+CHANGED: Final = "the clause has changed: raise `version:`, and have it signed again where it must be (`bylaw policy signoffs`)"
+Side = Annotated[Literal["good", "bad"], typer.Option(help="Is the case within the clause, or against it?", show_default=False)]
+Decider = Annotated[str, typer.Option(help='Who decided: "J. Osei, legal".', show_default=False)]
+Why = Annotated[str, typer.Option(help="Why, in one sentence.", show_default=False)]
+Split = Annotated[Literal["train", "eval"], typer.Option(help="eval is never shown to a model or a judge.")]
 
 
 @app.callback()
@@ -21,14 +29,14 @@ def _group() -> None:
 def ruling_add(
     policy: PolicyOption,
     decision: Annotated[str, typer.Option(metavar="ID", help="Its record, as `x-bylaw-record` has it.", show_default=False)],
-    says: Annotated[str, typer.Option(help="Why, in one sentence.", show_default=False)],
-    side: Annotated[Literal["good", "bad"], typer.Option(help="Is the case within the clause, or against it?", show_default=False)],
-    by: Annotated[str, typer.Option(help='Who decided: "J. Osei, legal".', show_default=False)],
+    says: Why,
+    side: Side,
+    by: Decider,
     clause: Annotated[str, typer.Option(metavar="ID", help="Where the decision names several, or none.", show_default=False)] = "",
     case: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The case in other words: nothing of the ledger is copied.", show_default=False)
     ] = None,
-    split: Annotated[Literal["train", "eval"], typer.Option(help="eval is never shown to a model or a judge.")] = "train",
+    split: Split = "train",
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
@@ -47,8 +55,32 @@ def ruling_add(
         say(f"{done.place}: a {side} ruling on {done.clause}")
         if not case:
             say("what was said now stands in the policy, where no retention reaches it")
-        say("the clause has changed: raise `version:`, and have it signed again where it must be (`bylaw policy signoffs`)")
+        say(CHANGED)
         if done.trouble:
             say(f"the rules say otherwise, so that the policy does not load until they are changed: {done.trouble}")
     if done.trouble:
         raise typer.Exit(FINDINGS)
+
+
+def policy_rule(
+    path: PolicyPath,
+    clause: Annotated[str, typer.Argument(metavar="CLAUSE", help="A clause id.", show_default=False)],
+    side: Side,
+    by: Decider,
+    why: Why,
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The dialogue or event.", show_default="stdin")] = None,
+    split: Split = "train",
+    on: Annotated[datetime | None, typer.Option(formats=[ISO], help="When it was decided.", show_default="today")] = None,
+) -> None:
+    """Keep a ruling on an ambiguous case beside its clause, as a cited example."""
+    from bylaw.policy import rulings  # noqa: PLC0415  # see `cli`
+    from bylaw.types import Ruling  # noqa: PLC0415  # see `cli`
+
+    try:
+        text = file.read_text("utf-8") if file else sys.stdin.read(rulings.MAX_CASE_CHARS + 1)
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"{file or 'stdin'}: not UTF-8 text", "Save the case as UTF-8.") from error
+    day = on.date() if on else datetime.now(UTC).date()
+    place = rulings.rule(path, clause, rulings.case(side, split, Ruling(by, day.isoformat(), why), text))
+    say(f"{place}: a {side} ruling on {clause}")
+    say(CHANGED)

@@ -19,6 +19,7 @@ Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; a
 Concurrency = Annotated[int, typer.Option(min=1, max=512, help="Calls to an endpoint at a time.")]
 Timeout = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds one call to an endpoint may take.")]
 JudgeOfTheRest = Annotated[str, typer.Option(help="Who judges what evidence leaves open.", show_default="string")]
+ISO: Final = "%Y-%m-%d"  # a day, as options take it
 A_MODEL: Final = "`embedded`, a folder, a run, a hub name"
 
 
