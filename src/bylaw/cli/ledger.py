@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from bylaw.cli.place import DATA_DIR, DataDir
 from bylaw.cli.saying import FINDINGS, AsJson, say, say_json
 from bylaw.errors import LedgerError
 
@@ -19,12 +20,10 @@ if TYPE_CHECKING:  # commands import what they need when they run
 
 app = typer.Typer(help="Verify, prove, export and read the record of what was decided.", no_args_is_help=True)
 
-DATA_DIR: Final = Path(".bylaw")
 POLL_S: Final = 0.5
 MAX_NOTE_BYTES: Final = 100_000
 MAX_PROOF_BYTES: Final = 1_000_000
 LOGS: Final = (".sqlite", ".jsonl")
-DataDir = Annotated[Path, typer.Option(metavar="DIR", help="Where the run-time data lies.", show_default="./.bylaw")]
 KeyOption = Annotated[str | None, typer.Option(metavar="KEY", help="A public key, or its file.", show_default="DIR/keys/ledger.pub")]
 
 
