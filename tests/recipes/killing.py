@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 PATIENCE_S = 300
+SMOKE = ("--model", "embedded", "--size", "smoke")
 
 
 def command(out: Path, *options: str) -> list[str]:

@@ -1,6 +1,7 @@
 """One step on several processes: what accelerate and torchrun do on several devices, here on two CPU ranks."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,16 +9,15 @@ from pathlib import Path
 import pytest
 
 from bylaw.runs import Run
-from tests.recipes.killing import command, finish
 
 
 @pytest.mark.slow
-def test_training_steps_are_taken_by_two_ranks_and_recorded_once(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    line = command(run, "--model", "embedded", "--size", "smoke", "--arms", "sft")
-    finish(line)
-    (run / "steps" / "sft.json").unlink()
-    (run / "manifest.json").unlink()
+def test_training_steps_are_taken_by_two_ranks_and_recorded_once(smoke: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(smoke, tmp_path / "run")
+    for file in ("steps/sft.json", "manifest.json"):
+        (run / file).unlink()
+    for folder in ("models/sft", "work/sft"):
+        shutil.rmtree(run / folder)
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "bylaw.recipes.launch", str(run), "sft"]
 
     done = subprocess.run(launch, capture_output=True, text=True, timeout=200, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})

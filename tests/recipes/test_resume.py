@@ -6,31 +6,21 @@ from random import Random
 import pytest
 
 from tests.recipes import stock
-from tests.recipes.killing import command, finish, kill_when, weights
-
-SMOKE = ("--model", "embedded", "--size", "smoke")
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nobody disturbed."""
-    out = tmp_path_factory.mktemp("whole") / "run"
-    finish(command(out, *SMOKE))
-    return out
+from tests.recipes.killing import SMOKE, command, finish, kill_when, weights
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_results(whole: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_results(smoke: Path, tmp_path: Path) -> None:
     again = tmp_path / "run"
 
     finish(command(again, *SMOKE))
 
-    assert (again / "results.json").read_bytes() == (whole / "results.json").read_bytes()
-    assert weights(again) == weights(whole)
+    assert (again / "results.json").read_bytes() == (smoke / "results.json").read_bytes()
+    assert weights(again) == weights(smoke)
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_every_step_boundary_ends_the_same(whole: Path, tmp_path: Path) -> None:
+def test_a_run_killed_at_every_step_boundary_ends_the_same(smoke: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     steps = out / "steps"
     kills = 0
@@ -43,13 +33,13 @@ def test_a_run_killed_at_every_step_boundary_ends_the_same(whole: Path, tmp_path
     finish(command(out, *SMOKE))
 
     assert kills >= 8
-    assert (out / "results.json").read_bytes() == (whole / "results.json").read_bytes()
-    assert weights(out) == weights(whole)
+    assert (out / "results.json").read_bytes() == (smoke / "results.json").read_bytes()
+    assert weights(out) == weights(smoke)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_run_killed_inside_its_training_ends_the_same(whole: Path, tmp_path: Path, seed: int) -> None:
+def test_a_run_killed_inside_its_training_ends_the_same(smoke: Path, tmp_path: Path, seed: int) -> None:
     out = tmp_path / "run"
     waits = Random(seed).randint(0, 40)  # hundredths of a second after the first checkpoint of RL begins to appear
     ticks = 0
@@ -63,8 +53,8 @@ def test_a_run_killed_inside_its_training_ends_the_same(whole: Path, tmp_path: P
     finish(command(out, *SMOKE))
 
     assert killed
-    assert (out / "results.json").read_bytes() == (whole / "results.json").read_bytes()
-    assert weights(out) == weights(whole)
+    assert (out / "results.json").read_bytes() == (smoke / "results.json").read_bytes()
+    assert weights(out) == weights(smoke)
 
 
 @pytest.mark.slow
