@@ -4,7 +4,7 @@ Choices may come interleaved (n > 1); each has its own filter. What a delta carr
 Token probabilities are left out where a filter holds text back, because they would spell it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -84,7 +84,7 @@ class ChatStream:
             self._voices[index] = Voice(index, Lane(self._gates, self._searched))
         return self._voices[index]
 
-    def _choice(self, voice: Voice, choice: JsonMap, chunk: JsonMap) -> Iterator[Step]:
+    def _choice(self, voice: Voice, choice: JsonMap, chunk: JsonMap) -> Sequence[Step]:
         delta = a_map(choice.get("delta") or {}, "delta")
         voice.finish = word(choice["finish_reason"], "stop") if choice.get("finish_reason") else None
         text = delta.get("content") if len(delta) == 1 and not voice.finish else None
@@ -96,20 +96,21 @@ class ChatStream:
                 out = _shown(voice, delta)
         except Stopped as stop:
             voice.closed = True
-            if stop.before:
-                yield self._chunk(voice, {"content": stop.before}, None)
-            yield Halt(voice.index, stop.decision)
-            return
+            before = [self._chunk(voice, {"content": stop.before}, None)] if stop.before else []
+            return [*before, Halt(voice.index, stop.decision)]
+        steps: list[Step] = []
         if out:
             plain = not self._searched and not voice.lane.thinking
-            extra = {"usage": left(chunk["usage"])} if chunk.get("usage") else {}
-            yield self._chunk(voice, out, None, choice.get("logprobs") if plain else None, extra)
+            extra = {"usage": left(chunk["usage"])} if chunk.get("usage") else None
+            steps.append(self._chunk(voice, out, None, choice.get("logprobs") if plain else None, extra))
         if voice.finish:
             voice.closed = True
             message, beside = voice.message(), Gathering()
             gather(beside, list(calls_beside(message)))
             calls = tuple(calls_of(message, ("choices", 0, "message")))
-            yield Finished(voice.index, calls, "".join(voice.lane.out), voice.lane.met, tuple(beside.texts), "".join(voice.lane.thinking))
+            spoken, thought = "".join(voice.lane.out), "".join(voice.lane.thinking)
+            steps.append(Finished(voice.index, calls, spoken, voice.lane.met, tuple(beside.texts), thought))
+        return steps
 
     def _gather(self, voice: Voice, delta: JsonMap) -> None:
         """Keep the pieces of thinking and of tool calls."""
@@ -176,7 +177,8 @@ class ChatStream:
 
     def _chunk(self, voice: Voice, delta: JsonMap, finish: str | None, logprobs: Any = None, extra: JsonMap | None = None) -> bytes:
         choice = {"index": voice.index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-        return sent(dump({**self._head, "choices": [choice], **(extra or {})}))
+        chunk = {**self._head, "choices": [choice]}
+        return sent(dump(chunk | extra if extra else chunk))
 
 
 def _shown(voice: Voice, delta: JsonMap) -> JsonMap:

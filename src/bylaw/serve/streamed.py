@@ -17,7 +17,7 @@ from bylaw.serve import refusals
 from bylaw.serve.ends import OPEN, UpstreamSaid
 from bylaw.serve.exchange import Exchange
 from bylaw.serve.law import RailFailed, blocked, together
-from bylaw.serve.route import Finished, Halt, Step, Stream
+from bylaw.serve.route import Finished, Halt, Stream
 from bylaw.serve.sse import Reader
 from bylaw.serve.upstream import UpstreamTrouble
 from bylaw.serve.wire import BadBody, Choice, Text, dump
@@ -69,14 +69,18 @@ async def stream(exchange: Exchange, opened: "asyncio.Future[list[tuple[bytes, b
         reader, run = Reader(), Run(exchange, through)
         try:
             async for piece in live.pieces():
-                out = [part for event in reader.feed(piece) for step in through.feed(event) for part in await run.step(step)]
+                out = [
+                    step if isinstance(step, bytes) else await run.step(step)
+                    for event in reader.feed(piece)
+                    for step in through.feed(event)
+                ]
                 if reasons := exchange.stops(""):
                     yield await run.stopped(sorted(reasons))
                     return
                 if out:
-                    yield b"".join(out)
+                    yield out[0] if len(out) == 1 else b"".join(out)
             last = [step for event in reader.finish() for step in through.feed(event)]
-            out = [part for step in (*last, *through.finish()) for part in await run.step(step)]
+            out = [step if isinstance(step, bytes) else await run.step(step) for step in (*last, *through.finish())]
             yield b"".join((*out, through.close(run.told)))
         except (BadBody, UpstreamTrouble, RailFailed, LedgerError) as error:
             yield await run.broken(error)
@@ -96,13 +100,9 @@ class Run:
     stream: Stream
     told: dict[str, Any] | None = None
 
-    async def step(self, step: Step) -> list[bytes]:
+    async def step(self, step: Halt | Finished) -> bytes:
         """Act on one step; what may leave because of it."""
-        if isinstance(step, bytes):
-            return [step]
-        if isinstance(step, Halt):
-            return [await self.halt(step)]
-        return [await self.finished(step)]
+        return await (self.halt(step) if isinstance(step, Halt) else self.finished(step))
 
     async def halt(self, step: Halt) -> bytes:
         """A choice ends in a refusal."""
