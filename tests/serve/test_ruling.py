@@ -16,7 +16,8 @@ from bylaw.serve.ruling import Ruled, add
 from bylaw.types import Ruling
 from tests.serve.recorded import recent
 from tests.serve.replaying import kept, said
-from tests.serve.rig import post, rigged
+from tests.serve.rig import CLAUSE, post, rigged
+from tests.serve.test_processes_wiring import CLOSED
 
 CLAUSES = ["money.limit", "security.keys"]
 HOW = ("--side", "good", "--by", "J. Osei, legal", "--says", "The second half was another order.")
@@ -85,6 +86,20 @@ def test_an_answer_becomes_a_dialogue(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.exception
     assert [(turn.role, turn.text) for turn in example.turns] == [("user", "Help me: now."), ("assistant", "sk-abcdefgh")]
     assert "no retention reaches it" in done.output
+
+
+def test_a_policy_with_a_judge_is_tried_with_the_judges_of_the_gateway_and_nobody_asks_them(tmp_path: Path) -> None:
+    record = talked(tmp_path)[0]
+    rule = "    on: output\n    detect: [judge.tone.promise]\n    then: block"
+    (tmp_path / "policy" / "tone.md").write_text("# Tone\n\n" + CLAUSE.format(id="tone.promise", title="No promises", rule=rule))
+    without = orjson.loads(ruling(tmp_path, record, "--json").output)["trouble"]
+    (tmp_path / "data" / "gateway.yaml").write_text(f"judge: {{url: {CLOSED}/v1, model: m, key_env: BYLAW_NO_SUCH_VARIABLE}}\n")
+    with_it = ruling(tmp_path, record, "--json")
+    (tmp_path / "data" / "gateway.yaml").rename(tmp_path / "elsewhere.yaml")
+    named = ruling(tmp_path, record, "--json", "--config", str(tmp_path / "elsewhere.yaml"))
+
+    assert "judge.tone.promise" in without
+    assert [(one.exit_code, orjson.loads(one.output)["trouble"]) for one in (with_it, named)] == [(0, ""), (0, "")]
 
 
 def test_what_was_deleted_must_be_said_in_other_words_and_then_nothing_is_copied(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from bylaw.cli.place import DATA_DIR, DataDir
 from bylaw.cli.saying import FINDINGS, ISO, AsJson, PolicyOption, PolicyPath, say, say_json
 from bylaw.errors import PolicyError
 
+Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Judges that rules name.", show_default="DIR/gateway.yaml")]
 app = typer.Typer(no_args_is_help=True, help="Somebody decides an ambiguous case, and the policy cites it from then on.")
 
 CHANGED: Final = "the clause has changed: raise `version:`, and have it signed again where it must be (`bylaw policy signoffs`)"
@@ -37,18 +38,19 @@ def ruling_add(
         Path | None, typer.Option(metavar="FILE", help="The case in other words: nothing of the ledger is copied.", show_default=False)
     ] = None,
     split: Split = "train",
+    config: Config = None,
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Write a ruling from a decision beside its clause. Exit 1: the policy's rules say otherwise, and must be changed."""
     from bylaw.ledger.writer import Ledger  # noqa: PLC0415  # see `cli`
-    from bylaw.serve import ruling  # noqa: PLC0415  # see `cli`
+    from bylaw.serve import ruling, wiring  # noqa: PLC0415  # see `cli`
     from bylaw.types import Ruling  # noqa: PLC0415  # see `cli`
 
     made = Ruling(by, datetime.now(UTC).date().isoformat(), says)
-    text = case.read_text("utf-8") if case else ""
+    text, rails_of = case.read_text("utf-8") if case else "", wiring.rails_in(data_dir, config)
     with Ledger(data_dir) as ledger:
-        done = ruling.add(policy, [data_dir], ledger.append, ruling.Ruled(decision, side, made, clause, split, text))
+        done = ruling.add(policy, [data_dir], ledger.append, ruling.Ruled(decision, side, made, clause, split, text), rails_of)
     if as_json:
         say_json({"clause": done.clause, "file": done.place.file, "line": done.place.line, "trouble": done.trouble})
     else:
