@@ -18,7 +18,7 @@ from bylaw.store.watching import Watch
 LIMIT_S: Final = 1.0  # what the drill must show
 PATIENCE_S: Final = 10.0
 LOOK_S: Final = 0.005
-START_S: Final = 30.0  # for the witness to be there
+START_S: Final = 120.0  # for the witness to be there: a new interpreter, which a busy machine takes long to start
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,11 @@ class Drill:
         return self.slowest_s is not None and self.slowest_s <= LIMIT_S
 
 
-def drill(store: Store, record: Callable[[Mapping[str, Any]], object], by: str) -> Drill:
-    """Measure it on every process that watches this store now, and on one more that is started for it."""
+def drill(store: Store, record: Callable[[Mapping[str, Any]], object], by: str, start_s: float = START_S) -> Drill:
+    """Measure it on every process that watches this store now, and on one more that is started for it within so many seconds.
+
+    Only from then on is measured. Raises StoreError where the witness does not come, at once where it has ended.
+    """
     context = multiprocessing.get_context("spawn")  # a fresh interpreter, as any other worker
     done = context.Event()
     witness = context.Process(target=_witness, args=(store.engine.url.render_as_string(hide_password=False), done), daemon=True)
@@ -48,13 +51,17 @@ def drill(store: Store, record: Callable[[Mapping[str, Any]], object], by: str) 
     before = _watching(store, clock)
     witness.start()
     try:
-        _until(lambda: set(_watching(store, clock)) - set(before), START_S, "the drill's witness did not start")
+        there = _until(lambda: set(_watching(store, clock)) - set(before), lambda: not witness.is_alive(), start_s)
+        if not there:
+            what = f"not within {start_s:g} s" if witness.is_alive() else f"it ended with {witness.exitcode}"
+            raise StoreError(f"the drill's witness did not start: {what}", "Nothing was stopped. Try again on a machine that is less busy.")
         return _measured(store, record, by, clock)
     finally:
         done.set()
         witness.join(PATIENCE_S)
         if witness.is_alive():
             witness.kill()
+            witness.join()
 
 
 def _measured(store: Store, record: Callable[[Mapping[str, Any]], object], by: str, clock: Clock) -> Drill:
@@ -75,12 +82,11 @@ def _watching(store: Store, clock: Clock) -> dict[str, int]:
     return {one: seen[stops.NAME] for one, seen in processes.living(store, clock).items() if stops.NAME in seen}
 
 
-def _until(there: Callable[[], object], patience_s: float, otherwise: str) -> None:
+def _until(there: Callable[[], object], over: Callable[[], bool], patience_s: float) -> bool:
     late = time.monotonic() + patience_s
-    while not there():
-        if time.monotonic() > late:
-            raise StoreError(otherwise, "Try again on a machine that is less busy.")
+    while not (came := bool(there())) and not over() and time.monotonic() <= late:
         time.sleep(LOOK_S)
+    return came
 
 
 def _witness(url: str, done: Event) -> None:

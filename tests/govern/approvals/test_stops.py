@@ -1,5 +1,6 @@
 """A stop is in force on every process within a second; a store that cannot be read stops everything."""
 
+import multiprocessing
 import threading
 import time
 from collections.abc import Iterator
@@ -179,6 +180,16 @@ def test_the_drill_measures_every_process_that_watches(store: Store, watch: Watc
     assert found.good, found
     assert stops.active(store) == []
     assert view.applies(ANN) == ()
+
+
+def test_a_drill_whose_witness_does_not_come_in_time_stops_nothing_and_leaves_nobody_behind(store: Store) -> None:
+    book = Ledger()
+    with pytest.raises(StoreError, match="not within 0 s"):
+        drill.drill(store, book, "ops", start_s=0.0)
+
+    assert stops.active(store) == []
+    assert book.entries == []
+    assert multiprocessing.active_children() == []
 
 
 def test_a_drill_says_so_where_a_process_does_not_see_it() -> None:
