@@ -197,3 +197,36 @@ def test_a_required_check_that_there_is_not_lets_no_answer_out() -> None:
     decision = guard.check(Event("output", text="Hello, how can I help?"))
 
     assert (decision.effect, decision.undecided) == ("block", ("honesty.sources/requires:no-such-check",))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "http://x/y.png"}},
+        {"type": "audio_url", "audio_url": {"url": "data:audio/wav;base64,AAAA"}},
+        {"image_url": {"url": "http://x/y.png"}},
+        {"type": "text", "text": "Look.", "image_url": {"url": "http://x/y.png"}},
+        {"type": "odd", "inside": [{"deeper": "QUJD" * 200}]},
+        {"type": "computer_screenshot", "image_url": "http://x/y.png"},
+    ],
+    ids=str,
+)
+def test_no_picture_passes_under_another_name(part: dict[str, Any]) -> None:
+    model = Model({"content": "ok"})
+    open_policy: Policy = policy(clause("conduct.word", WORD), extra={"x-media": "allow"})
+
+    with pytest.raises(Blocked, match="pictures"):
+        asked(model, says([part]))
+    with pytest.raises(Blocked, match=r"conduct\.word"):
+        asked(model, says([{**part, "words": "forbidden"}]), guard=Guard(open_policy))
+    asked(model, says([part]), guard=Guard(open_policy))
+    asked(model, says([{"type": "odd", "words": "Look here.", "data": '{"a":1}' * 200}]))
+
+    assert len(model.sent) == 2
+
+
+def test_a_source_that_an_answer_names_is_part_of_it() -> None:
+    note = [{"type": "url_citation", "url_citation": {"url": "https://x", "title": "forbidden", "start_index": 0, "end_index": 1}}]
+
+    with pytest.raises(Blocked, match=r"conduct\.word"):
+        asked(Model({"content": "fine", "annotations": note}), says("hi"))

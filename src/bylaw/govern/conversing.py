@@ -13,6 +13,7 @@ from typing import Any, Final
 from bylaw.govern import citing
 from bylaw.govern.cutting import cut_text
 from bylaw.govern.guard import Guard, blocked
+from bylaw.govern.media import unread
 from bylaw.govern.outcomes import both
 from bylaw.govern.taking import MEDIA, Body, Other, Shape, Taken, Wanted
 from bylaw.types import EMPTY, Decision, Event
@@ -74,11 +75,14 @@ def _dumped(value: Any) -> Any:
 def _searched(guard: Guard, other: Other, what: str) -> None:
     """What is no text: searched as JSON; pictures and sounds are let through only where the policy says so."""
     value = other.value
-    if isinstance(value, dict) and (str(value.get("type", "")) in MEDIA or "audio" in value):
-        if guard.places.policy.extra.get("x-media") == "allow":
-            return
-        digest = guard.places.policy.digest
-        raise blocked(Decision("block", (), (), digest, ("media",), "no rail can look into pictures and sounds"), what)
+    if other.part and unread(value):
+        if guard.places.policy.extra.get("x-media") != "allow":
+            digest = guard.places.policy.digest
+            raise blocked(Decision("block", (), (), digest, ("media",), "no rail can look into pictures and sounds"), what)
+        if isinstance(value, dict) and value.get("type") in MEDIA:
+            value = {key: one for key, one in value.items() if key not in (*MEDIA, "type", "detail", "file_data", "file_id")}
+            if not value:
+                return
     decision = guard.check(Event(other.surface, other.tool, EMPTY, json.dumps([value], ensure_ascii=False, default=repr)), whole=False)
     if decision.effect != "allow":
         raise blocked(decision, what)

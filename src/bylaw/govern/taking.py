@@ -16,7 +16,7 @@ Body = dict[str, Any]
 
 TOOL_ROLES: Final = ("tool", "function")
 TEXTS: Final = ("text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text")  # parts that are text
-PLAIN: Final = ("role", "content", "refusal", "tool_call_id", "type", "id", "status", "call_id", "annotations", "phase")
+PLAIN: Final = ("role", "content", "refusal", "tool_call_id", "type", "id", "status", "call_id", "phase")
 MEDIA: Final = ("image_url", "input_audio", "file", "input_image", "input_file", "audio", "output_audio", "output_image")
 THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 SEALED: Final = ("encrypted_content", "id", "status", "type", "call_id")
@@ -45,6 +45,7 @@ class Other(NamedTuple):
     surface: Surface
     value: Any
     tool: str = ""
+    part: bool = False  # of a content: there may be more in it than text
 
 
 class Wanted(NamedTuple):
@@ -77,13 +78,13 @@ class Taken:
             if name:
                 self.pieces.append(Piece(surface, part, name, role, tool))
             if rest:
-                self.others.append(Other(surface, rest, tool))
+                self.others.append(Other(surface, rest, tool, True))
 
-    def beside(self, surface: Surface, value: Body, but: tuple[str, ...], tool: str = "") -> None:
+    def beside(self, surface: Surface, value: Body, but: tuple[str, ...], tool: str = "", part: bool = False) -> None:
         """Take what else stands in a map."""
         rest = {name: one for name, one in value.items() if name not in but and one not in (None, [], "", {})}
         if rest:
-            self.others.append(Other(surface, rest, tool))
+            self.others.append(Other(surface, rest, tool, part))
 
     def said(self) -> str:
         """All its texts."""
@@ -206,7 +207,7 @@ class _Responses:
         else:
             if kind == "function_call":
                 tools[str(item.get("call_id"))] = str(item.get("name") or "")
-            taken.beside("input", item, SEALED)
+            taken.beside("input", item, () if kind in MEDIA else SEALED, part=True)
 
     def choices(self, body: Body) -> int:
         return 1

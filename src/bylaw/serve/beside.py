@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from bylaw.govern.media import unread
 from bylaw.serve.wire import Gathering, JsonMap, Path, strings
 from bylaw.types import EMPTY, Surface
 
@@ -53,29 +54,6 @@ KEYS: Final = (  # names of fields, which say nothing themselves
         "custom prediction functions response_format json_schema schema description image",
     )
 )
-
-
-UNREAD: Final = _named(
-    "image image_url image_file image_embeds input_image output_image computer_screenshot audio audio_url audio_embeds input_audio",
-    "output_audio video video_url input_video file file_url input_file document_url container_upload base64",
-)
-
-
-def unread(value: Any) -> str:
-    """What no rail can look into in a part whose shape we do not know: the name of the first such thing; empty: all of it is text."""
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            kinds = [name for name in (one.get("type"), *one) if isinstance(name, str) and name in UNREAD]
-            if kinds:
-                return kinds[0]
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
-        elif isinstance(one, str) and len(one) > MAX_SHORT and _SEALED.fullmatch(one):
-            return "encoded"
-    return ""
 
 
 def gather_strange(found: Gathering, surface: Surface, part: Any, who: tuple[str, str]) -> None:
