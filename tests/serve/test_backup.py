@@ -42,14 +42,6 @@ def asked(approvals: Approvals, order: int) -> str:
     return found.id
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    if why := postgres.missing():
-        pytest.skip(why)
-    with postgres.cluster() as folder:
-        yield folder
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def urls(request: pytest.FixtureRequest) -> tuple[str, str]:
     """Where the store is, and where it comes back; empty: in the data directory."""

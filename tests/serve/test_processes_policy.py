@@ -24,26 +24,12 @@ from bylaw.store.policy_tables import POLICIES
 from tests.serve.rig import CLAUSE, post, serving, speaking, written
 from tests.serve.test_processes_sessions import asked, gateways, refund, started
 from tests.serve.test_serving import WITHIN_S, best, until
-from tests.store import postgres
 
 OTHER = ("privacy.cards", "money.never")
 
 
 def record(entry: Any) -> object:
     return ""
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    if why := postgres.missing():
-        pytest.skip(why)
-    with postgres.cluster() as folder:
-        yield folder
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "store.sqlite") if request.param == "sqlite" else postgres.database(request.getfixturevalue("cluster"))
 
 
 @pytest.fixture

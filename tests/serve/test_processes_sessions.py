@@ -26,7 +26,6 @@ from bylaw.store.database import Store
 from bylaw.types import Decision, Event
 from tests.serve.rig import STREAMABLE, Speaker, post, rigged, serving, speaking, written
 from tests.serve.test_serving import saying, until
-from tests.store import postgres
 
 ALLOW = Decision("allow", (), (), "")
 
@@ -44,19 +43,6 @@ def asked(url: str, session: str = "s1") -> str:
     reply = post(f"{url}/v1/chat/completions", body, headers={"x-bylaw-session": session})
     assert reply.status == 200, reply.body
     return reply.headers["x-bylaw-decision"]
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    if why := postgres.missing():
-        pytest.skip(why)
-    with postgres.cluster() as folder:
-        yield folder
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "store.sqlite") if request.param == "sqlite" else postgres.database(request.getfixturevalue("cluster"))
 
 
 @contextmanager

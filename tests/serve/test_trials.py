@@ -33,24 +33,10 @@ from tests.serve.recorded import recent
 from tests.serve.rig import CLAUSE, Speaker, post, serving, speaking, written
 from tests.serve.test_processes_sessions import started as process
 from tests.serve.test_serving import PATIENCE_S, WITHIN_S, best, saying, until
-from tests.store import postgres
 
 PEOPLE = ("ana", "bo")
 NOTHING = CLAUSE.format(id="tone.nothing", title="Nothing", rule='    on: output\n    when: text.contains("order")\n    then: block')
 BASE = ["security.keys", "money.never"]
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    if why := postgres.missing():
-        pytest.skip(why)
-    with postgres.cluster() as folder:
-        yield folder
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "store.sqlite") if request.param == "sqlite" else postgres.database(request.getfixturevalue("cluster"))
 
 
 class Two(NamedTuple):

@@ -12,7 +12,6 @@ from bylaw.govern.quorum import Refused
 from bylaw.store import database
 from bylaw.store.approval_rows import Approval
 from tests.govern.approvals.scene import AGENT, ANN, BOB, CALL, POLICY, Ledger, asking
-from tests.store import postgres
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 60
@@ -50,17 +49,12 @@ def asked(url: str, state: str, route: str = "run") -> str:
     return found.id
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def place(request: pytest.FixtureRequest, folder: Path) -> str:
-    return str(folder / "store.sqlite") if request.param == "sqlite" else postgres.database(request.getfixturevalue("cluster"))
-
-
 @pytest.mark.parametrize(("where", "state"), [("record:requested", None), ("after:requested", "pending")])
-def test_killed_while_asking_there_is_a_request_or_there_is_none(place: str, folder: Path, where: str, state: str | None) -> None:
-    code = run(place, folder, where, "ask")
-    approvals, store = opened(place)
+def test_killed_while_asking_there_is_a_request_or_there_is_none(url: str, folder: Path, where: str, state: str | None) -> None:
+    code = run(url, folder, where, "ask")
+    approvals, store = opened(url)
     found = approvals.find()
-    again = asked(place, "pending")
+    again = asked(url, "pending")
     store.close()
 
     assert code == -9
@@ -70,10 +64,10 @@ def test_killed_while_asking_there_is_a_request_or_there_is_none(place: str, fol
 
 
 @pytest.mark.parametrize(("where", "state"), [("record:approved", "pending"), ("after:approved", "approved")])
-def test_killed_while_approving_it_is_approved_or_it_waits(place: str, folder: Path, where: str, state: str) -> None:
-    one = asked(place, "pending")
-    code = run(place, folder, where, "approve", one)
-    approvals, store = opened(place)
+def test_killed_while_approving_it_is_approved_or_it_waits(url: str, folder: Path, where: str, state: str) -> None:
+    one = asked(url, "pending")
+    code = run(url, folder, where, "approve", one)
+    approvals, store = opened(url)
     found = approvals.get(one)
     store.close()
 
@@ -94,13 +88,13 @@ def test_killed_while_approving_it_is_approved_or_it_waits(place: str, folder: P
         ("after:done", "done", 1),
     ],
 )
-def test_killed_while_running_it_never_runs_again_unasked(place: str, folder: Path, where: str, state: str, ran: int) -> None:
-    one = asked(place, "approved")
-    code = run(place, folder, where, "run", one)
-    approvals, store = opened(place)
+def test_killed_while_running_it_never_runs_again_unasked(url: str, folder: Path, where: str, state: str, ran: int) -> None:
+    one = asked(url, "approved")
+    code = run(url, folder, where, "run", one)
+    approvals, store = opened(url)
     found = approvals.get(one)
     store.close()
-    second = run(place, folder, "never", "run", one)
+    second = run(url, folder, "never", "run", one)
     effects = len(lines(folder / "effects"))
 
     assert (code, second) == (-9, 0)
@@ -110,14 +104,14 @@ def test_killed_while_running_it_never_runs_again_unasked(place: str, folder: Pa
     assert effects <= recorded(folder, "claimed")
 
 
-def test_what_was_in_doubt_is_settled_by_a_person_and_then_stays_so(place: str, folder: Path) -> None:
-    one = asked(place, "approved")
-    run(place, folder, "after:ran", "run", one)
-    approvals, store = opened(place)
+def test_what_was_in_doubt_is_settled_by_a_person_and_then_stays_so(url: str, folder: Path) -> None:
+    one = asked(url, "approved")
+    run(url, folder, "after:ran", "run", one)
+    approvals, store = opened(url)
     settled = approvals.settle(one, BOB, True, "it is on the account")
     again = approvals.settle(one, ANN, False, "no")
     store.close()
-    run(place, folder, "never", "run", one)
+    run(url, folder, "never", "run", one)
 
     assert isinstance(settled, Approval)
     assert settled.state == "done"
@@ -126,10 +120,10 @@ def test_what_was_in_doubt_is_settled_by_a_person_and_then_stays_so(place: str, 
 
 
 @pytest.mark.parametrize(("where", "state"), [("record:released", "approved"), ("after:released", "released")])
-def test_killed_while_releasing_it_is_given_out_at_most_once(place: str, folder: Path, where: str, state: str) -> None:
-    one = asked(place, "approved", "release")
-    code = run(place, folder, where, "release", one)
-    approvals, store = opened(place)
+def test_killed_while_releasing_it_is_given_out_at_most_once(url: str, folder: Path, where: str, state: str) -> None:
+    one = asked(url, "approved", "release")
+    code = run(url, folder, where, "release", one)
+    approvals, store = opened(url)
     found = approvals.get(one)
     again = approvals.release(one, AGENT, POLICY, lambda _: asking(), lambda: ())
     store.close()
@@ -141,11 +135,11 @@ def test_killed_while_releasing_it_is_given_out_at_most_once(place: str, folder:
     assert recorded(folder, "released") == 1
 
 
-def test_killed_while_recovering_the_next_one_recovers(place: str, folder: Path) -> None:
-    one = asked(place, "approved")
-    run(place, folder, "after:claimed", "run", one)
-    code = run(place, folder, "record:unknown", "ask")
-    approvals, store = opened(place)
+def test_killed_while_recovering_the_next_one_recovers(url: str, folder: Path) -> None:
+    one = asked(url, "approved")
+    run(url, folder, "after:claimed", "run", one)
+    code = run(url, folder, "record:unknown", "ask")
+    approvals, store = opened(url)
     found = approvals.get(one)
     store.close()
 
