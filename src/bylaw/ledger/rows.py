@@ -6,6 +6,7 @@ that the few statements there are stay prepared.
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 MOST: Final = 64  # rows in one statement; seven values each stay far below SQLite's bound
@@ -18,9 +19,14 @@ def insert(db: sqlite3.Connection, table: str, rows: Sequence[Iterable[Any]]) ->
         count = min(MOST, 1 << (len(rows) - at).bit_length() - 1)
         some = rows[at : at + count]
         values = [value for row in some for value in row]
-        one = f"({','.join('?' * (len(values) // count))})"
-        db.execute(f"INSERT INTO {table} VALUES {','.join([one] * count)}", values)
+        db.execute(_statement(table, count, len(values) // count), values)
         at += count
+
+
+@lru_cache(maxsize=64)
+def _statement(table: str, rows: int, columns: int) -> str:
+    one = f"({','.join('?' * columns)})"
+    return f"INSERT INTO {table} VALUES {','.join([one] * rows)}"
 
 
 def erase(db: sqlite3.Connection, log: str, at: int, before_us: int, session: str) -> int:

@@ -14,7 +14,7 @@ from typing import Final
 
 from bylaw.errors import BylawError
 from bylaw.serve.mcp_asking import Client
-from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Gone, Id, Rpc, id_of, kind_of, read
+from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Gone, Id, Rpc, TooLong, id_of, kind_of, line_of, read
 from bylaw.serve.wire import JsonMap, dump
 
 ENDED: Final = -32000
@@ -109,7 +109,8 @@ class Child:
             raise Rpc(ENDED, "the server has ended")
         try:
             self._process.stdin.write(dump(message) + b"\n")
-            await self._process.stdin.drain()
+            if self._process.stdin.transport.get_write_buffer_size():
+                await self._process.stdin.drain()
         except (ConnectionError, RuntimeError) as error:
             raise Rpc(ENDED, "the server has ended") from error
 
@@ -118,18 +119,27 @@ class Child:
         try:
             while out is not None:
                 try:
-                    line = await out.readline()
-                except ValueError:
-                    LOG.error("the server wrote a line of more than %d bytes, which is dropped", MAX_MESSAGE_BYTES)
+                    line = await line_of(out)
+                except TooLong as error:
+                    self._dropped(error.id)
                     continue
                 if not line:
                     break
-                if line.strip():
+                if not line.isspace():
                     self._take(line)
         finally:
             for future in self._waiting.values():
                 if not future.done():
                     future.set_exception(Gone(ENDED, "the server has ended, and the call may have run"))
+
+    def _dropped(self, ours: Id | None) -> None:
+        """A line that is too long: whoever waits for what it said learns it now; where nobody can tell who that is, all who wait do."""
+        LOG.error("the server wrote a line of more than %d bytes, which is dropped", MAX_MESSAGE_BYTES)
+        theirs = [self._waiting[ours]] if isinstance(ours, int) and ours in self._waiting else list(self._waiting.values())
+        for future in theirs:
+            if not future.done():
+                text = f"the server answered with more than {MAX_MESSAGE_BYTES} bytes, or it cannot be told whom; the call may have run"
+                future.set_exception(Gone(ENDED, text))
 
     def _take(self, line: bytes) -> None:
         try:

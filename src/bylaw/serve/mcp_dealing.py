@@ -6,6 +6,8 @@ what they bring is a `document`: the words of a stranger, as far as anybody know
 left is judged again. A call counts from the moment it may run, and while it waits for a person.
 """
 
+import asyncio
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,14 +15,15 @@ from time import time
 from typing import Any, Final, NamedTuple
 
 from bylaw.canonical import digest
+from bylaw.errors import LedgerError
 from bylaw.govern.cutting import Uncut, cut_args
 from bylaw.govern.rails.asking import Placed, texts
 from bylaw.govern.rails.rail import NO_FACTS, RailError
-from bylaw.govern.session import History
+from bylaw.govern.session import UNTRUSTED, History
+from bylaw.ledger.writer import Ledger
 from bylaw.serve.exchange import MAX_TOOL_CHARS, TRIES
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.law import Law, blocked, together
-from bylaw.serve.mcp_outcomes import Together
 from bylaw.serve.mcp_texts import Gathered, TooMany, cut, gathered
 from bylaw.serve.mcp_texts import Uncut as Whole
 from bylaw.serve.sessions import Session
@@ -31,6 +34,8 @@ READ: Final = "mcp.resources.read"
 PROMPT: Final = "mcp.prompts.get"
 ROUTE: Final = "mcp"
 OPEN: Final = ("allow", "redact")
+WRITING: Final[set["asyncio.Task[Any]"]] = set()  # a loop alone would not hold them
+LOG: Final = logging.getLogger(__name__)
 
 
 class Judged(NamedTuple):
@@ -83,7 +88,7 @@ class Dealing:
             ref = ref_of(tool, args) if begun.held else ""
             event = self.call_event(tool, args, begun, ref)
             decision = await self.law.judge(event, NO_FACTS, self.stops(tool))
-            after = begun.given_back(ref).after(event, self.passed) if decision.effect == "allow" else begun
+            after = (begun.given_back(ref) if ref else begun).after(event, self.passed) if decision.effect == "allow" else begun
             if await self.session.swap(begun, after, stored):
                 return Judged(decision, event, ref or (ref_of(tool, args) if decision.effect == "require_approval" else ""))
         return Judged(self.no("its session changes too fast", "session"), self.event("tool_call", tool, args), "")
@@ -134,6 +139,13 @@ class Dealing:
             await self.session.change(partial(_after, event, decision, self.law.book.trusted), self.law.reads_session)
         return Heard(decision, body)
 
+    def passes(self, surface: Surface, body: JsonMap, tool: str) -> bool:
+        """Whether something passes because no rule looks at it and it changes nothing; where not, it has to be judged."""
+        tainted = UNTRUSTED in self.session.history.taint or (surface == "tool_result" and tool in self.law.book.trusted)
+        if not tainted or self.law.reads_session or not self.law.idle(surface, tool) or self.stops(tool):
+            return False
+        return self._media(self.law.quiet, None, body) is self.law.quiet
+
     def _cut(self, body: JsonMap, found: Gathered, decision: Decision) -> Decision:
         if decision.effect == "redact":
             try:
@@ -158,11 +170,31 @@ class Dealing:
 
     async def outcome(self, surface: Surface, contents: Mapping[str, bytes], tool: str) -> None:
         """Record what came of a call where no rule looks at it; raises LedgerError where that cannot be."""
-        entry = self.entry(self.law.quiet, surface, contents, tool)
-        if isinstance(self.gate.recorder, Together):
-            self.gate.recorder.later(entry)
-        else:
-            await self.gate.recorder.record(entry)
+        await self.gate.recorder.record(self.entry(self.law.quiet, surface, contents, tool))
+
+    def later(self, surface: Surface, body: JsonMap, tool: str) -> bool:
+        """Have such a record written soon, for nobody has to wait for it: that the result may pass is what the record of its call says.
+
+        It is made once the result has left, and written with the next record or within 50 ms: a process that is killed may leave a call
+        without its outcome. False where the recorder has no such way. Raises LedgerError where nothing is taken any more.
+        """
+        recorder = self.gate.recorder
+        if not isinstance(recorder, Ledger):
+            return False
+        if not recorder.healthy:
+            raise LedgerError("the ledger does not take entries", "Nothing was let through.")
+        asyncio.get_running_loop().call_soon(self._write, recorder, surface, body, tool)
+        return True
+
+    def _write(self, recorder: Ledger, surface: Surface, body: JsonMap, tool: str) -> None:
+        try:
+            entry = self.entry(self.law.quiet, surface, {"result": dump(body)}, tool)
+            if not recorder.later(entry):
+                task = asyncio.ensure_future(recorder.record(entry))
+                WRITING.add(task)
+                task.add_done_callback(_written)
+        except LedgerError as error:
+            LOG.error("what came of a call is not recorded: %s", error.what)
 
     def entry(
         self, decision: Decision, surface: str, contents: Mapping[str, bytes], tool: str = "", facts: Mapping[str, Any] = EMPTY
@@ -235,6 +267,12 @@ def ref_of(tool: str, args: Mapping[str, Any]) -> str:
 
 def _after(event: Event, decision: Decision, trusted: frozenset[str], history: History) -> History:
     return history.after(event, decision, trusted=trusted)
+
+
+def _written(task: "asyncio.Task[Any]") -> None:
+    WRITING.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        LOG.error("what came of a call is not recorded: %s", error)
 
 
 def _only_who(source: str) -> bool:

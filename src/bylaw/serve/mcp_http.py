@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
@@ -24,7 +24,6 @@ from bylaw.serve.gateway import EVENTS, JSON, Begun, Receive, Scope, Send
 from bylaw.serve.mcp_child import Child
 from bylaw.serve.mcp_held import Held, Most, room_for
 from bylaw.serve.mcp_line import Line, Server
-from bylaw.serve.mcp_outcomes import Together
 from bylaw.serve.mcp_pins import Pins
 from bylaw.serve.mcp_seal import Seal
 from bylaw.serve.mcp_servers import Remote, ServerAt, Web
@@ -122,7 +121,6 @@ class Mcp:
     most: Most = field(default_factory=Most)
     _held: "OrderedDict[str, Held]" = field(default_factory=OrderedDict)
     _children: dict[str, Child] = field(default_factory=dict)  # for requests of today, one a server
-    _together: dict[int, Together] = field(default_factory=dict)  # by recorder: one, and one for each region
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _active: int = 0
 
@@ -249,7 +247,6 @@ class Mcp:
 
     def _line(self, at: ServerAt, who: Who, headers: list[tuple[bytes, bytes]], server: Server, held: Held | None) -> Line:
         gate = placed(self.gate, who)
-        gate = replace(gate, recorder=self._together.setdefault(id(gate.recorder), Together(gate.recorder)))
         name = given(dict(headers))
         if not name and held is not None:
             name = f"mcp-{sha256(held.id.encode()).hexdigest()[:24]}"
@@ -298,8 +295,6 @@ class Mcp:
             await self._end(held)
         for child in self._children.values():
             await child.close()
-        for recorder in self._together.values():
-            await recorder.close()
         await self.web.close()
 
 

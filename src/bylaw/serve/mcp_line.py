@@ -5,7 +5,7 @@ of itself, and what it asks or tells the client meanwhile, before the client see
 it. A method that is not named here does not pass: nobody has said how to judge it.
 
 Each call is recorded before it is sent, and its result before the client has it, or, where no rule looks at it, right after (see
-`mcp_outcomes`). Where no record can be written, nothing goes on.
+`Dealing.later`). Where no record can be written, nothing goes on.
 """
 
 import asyncio
@@ -185,6 +185,9 @@ class Line:
             await self._ended(claim, "failed", "")
             await dealing.note("failed", tool, {"error": error.code}, "result")
             raise
+        quiet = claim is None and _ends(reply) and dealing.passes("tool_result", reply, tool)
+        if quiet and dealing.later("tool_result", reply, tool):
+            return reply
         return await _to_its_end(self._came(dealing, tool, reply, claim))
 
     async def _came(self, dealing: Dealing, tool: str, reply: JsonMap, claim: Claim | None) -> JsonMap:
@@ -286,8 +289,7 @@ class Line:
         self, dealing: Dealing, surface: Surface, reply: JsonMap, tool: str, taints: bool = True, quiet: bool = False
     ) -> "Said":
         """What a server said, judged and recorded. `quiet`: what is nothing but let through is not recorded."""
-        result = reply.get("result")
-        if isinstance(result, dict) and result.get("resultType", "complete") not in ENDS:
+        if not _ends(reply):
             decision = dealing.no("a kind of result that is not known here", "result")
         else:
             said = await dealing.said(surface, reply, tool, taints)
@@ -310,6 +312,12 @@ class Said(NamedTuple):
     reply: JsonMap
     decision: Decision
     withheld: str | None  # the record of what withholds it
+
+
+def _ends(reply: JsonMap) -> bool:
+    """Whether a reply is of a kind that is known here."""
+    result = reply.get("result")
+    return not isinstance(result, dict) or result.get("resultType", "complete") in ENDS
 
 
 def _withheld(text: str, told: JsonMap) -> JsonMap:

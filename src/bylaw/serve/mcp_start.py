@@ -29,7 +29,6 @@ from bylaw.serve.gate import Gate, Ways
 from bylaw.serve.live import Live
 from bylaw.serve.mcp_child import Ended
 from bylaw.serve.mcp_line import Line, Server
-from bylaw.serve.mcp_outcomes import Together
 from bylaw.serve.mcp_pins import Pins
 from bylaw.serve.mcp_seal import Seal
 from bylaw.serve.secret import secret_in
@@ -115,9 +114,7 @@ def opened(setting: Setting, stack: AsyncExitStack) -> mcp_stdio.MakeLine:
     keeper = Keeper(Histories(store))
     stack.callback(keeper.close)
     sessions = Sessions(keeper=keeper)
-    recorder = Together(ledger)
-    stack.push_async_callback(recorder.close)
-    gate = Gate(live.law, Upstream("http://localhost"), recorder, stops.applies, sessions, approvals, setting.ways, stops.applies_now)
+    gate = Gate(live.law, Upstream("http://localhost"), ledger, stops.applies, sessions, approvals, setting.ways, stops.applies_now)
     pins, seal, door = Pins(store), Seal(setting.data_dir, store), Door(ring, local=True)
     headers = {b"host": b"localhost", **({b"authorization": f"Bearer {key}".encode()} if key else {})}
     headers |= {PLACE: setting.place.encode()} if setting.place else {}

@@ -26,10 +26,12 @@ from bylaw.serve.mcp_wire import (
     MAX_MESSAGE_BYTES,
     Id,
     Rpc,
+    TooLong,
     answer,
     id_of,
     is_modern,
     kind_of,
+    line_of,
     meta_of,
     params_of,
     read,
@@ -132,13 +134,13 @@ class Pump:
     async def _read(self) -> None:
         while True:
             try:
-                line = await self.client_in.readline()
-            except ValueError:
-                self.write(answer(None, {"error": Rpc(INVALID, f"a message may have {MAX_MESSAGE_BYTES} bytes").error}))
+                line = await line_of(self.client_in)
+            except TooLong as error:
+                self.write(answer(error.id, {"error": Rpc(INVALID, str(error)).error}))
                 continue
             if not line:
                 return
-            if line.strip():
+            if not line.isspace():
                 await self._take(line)
 
     async def _take(self, line: bytes) -> None:
@@ -179,7 +181,8 @@ class Pump:
     async def _answer(self, line: Line, message: JsonMap, caller: Caller) -> None:
         try:
             self.write(await line.answer(message, caller))
-            await self.client_out.drain()
+            if self.client_out.transport.get_write_buffer_size():
+                await self.client_out.drain()
         except ConnectionError:
             LOG.warning("the client has gone")
         finally:
