@@ -10,6 +10,7 @@ A client's own key is never sent on: a server is asked with the key that is name
 import itertools
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -185,12 +186,10 @@ class Remote:
                 body += await reply.content.read(MAX_MESSAGE_BYTES + 1 - len(body))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Gone(AWAY, f"the server broke off ({type(error).__name__}); the call may have run") from error
-        try:
+        with suppress(Rpc):  # what is no message is told by its status
             message = read(body)
             if kind_of(message) == "response" and (message["id"] == ours or (message["id"] is None and "error" in message)):
                 return _said(message)
-        except Rpc:
-            pass  # what is no message is told by its status
         said = f"the server answered what is no answer (HTTP {reply.status})"
         raise Rpc(AWAY, said) if reply.status in REFUSED else Gone(AWAY, f"{said}; the call may have run")
 

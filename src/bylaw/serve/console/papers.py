@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -107,15 +108,13 @@ def said(entry: Mapping[str, Any], found: Mapping[str, bytes]) -> list[Said]:
 def _texts(name: str, content: bytes, shape: Any) -> list[Said]:
     if name.startswith("basis"):  # what it was judged on, besides texts
         return []
-    try:
+    with suppress(BadBody):  # what cannot be read is shown as it is
         if shape is not None and name == "request":
             return [Said(text.role, text.text) for text in shape.asked(load(content)).texts]
         if shape is not None and name == "reply":
             choices = shape.said(load(content)).choices
             spoken = [Said("answer", text.text) for choice in choices for text in choice.texts if text.text]
             return spoken + [Said(f"call of {call.tool}", _json(call.args)) for choice in choices for call in choice.calls]
-    except BadBody:
-        pass  # shown as it is
     return [Said({"args": "arguments"}.get(name, name), content.decode("utf-8", "replace"))]
 
 
