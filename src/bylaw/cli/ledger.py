@@ -123,14 +123,18 @@ def ledger_export(
     public = _key(key, data_dir)
     _files(None, data_dir)
     written = [str(path) for path in export.export(place.files(data_dir), public, out, contents)]
+    keys = [(public, out)]
     for old in sealed.keys(data_dir):
         lie = sealed.folder(data_dir, old)
+        keys.append((old, out / lie.name))
         written += [str(path) for path in export.export(sorted(lie.glob("*.sqlite")), old, out / lie.name, contents)]
     if as_json:
-        say_json({"written": written, "key": str(public), "verifier": str(out / export.VERIFIER)})
+        folders = [{"key": str(one), "folder": str(folder)} for one, folder in keys]
+        say_json({"written": written, "key": str(public), "verifier": str(out / export.VERIFIER), "folders": folders})
     else:
         say("\n".join(f"wrote {path}" for path in written))
-        say(f"verify with: python {out / export.VERIFIER} --key {public} {out}")
+        for one, folder in keys:  # the verifier holds one folder against one key, and does not go into those below
+            say(f"verify with: python {out / export.VERIFIER} --key {one} {folder}")
 
 
 @app.command("tail")
