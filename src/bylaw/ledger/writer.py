@@ -39,7 +39,7 @@ FEW: Final = 4  # entries that their callers' own thread writes
 LATER: Final = 64  # the same, where but one of them has somebody who waits
 ALONE_S: Final = 0.000_5  # since a loop's last commit, for an entry to be alone
 FEW_BYTES: Final = 1 << 16
-PACES: Final = 8  # commits of which the pace is an average
+PACES: Final = 4  # commits of which the quickest says how quick the disk is: others may have waited for a processor
 
 
 def now_us() -> int:
@@ -81,7 +81,7 @@ class Ledger:
         self._ripe = False  # whether the writer is to take what waits
         self._oldest = 0.0  # since when the group at the disk is being written; 0: none is
         self._busy = False  # whether somebody is at the disk: the writer, or a caller with a lone entry
-        self._pace_s = 0.0  # what commits have taken lately
+        self._paces = deque([0.0], maxlen=PACES)  # what the last commits took, in seconds
         self._ended = 0.0  # when a caller's own commit last ended
         self._watches: WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = WeakKeyDictionary()
         self._fault, self._closing = "", False
@@ -307,7 +307,7 @@ class Ledger:
     def _commit(self, group: Sequence[Waiting], publish: bool, wait: bool) -> None:
         began = time.perf_counter()
         self._disk.commit(group, publish, wait)
-        self._pace_s += (min(time.perf_counter() - began, 4 * self._settings.here_s) - self._pace_s) / PACES
+        self._paces.append(time.perf_counter() - began)
 
     def _answer(self, group: Sequence[Waiting], here: asyncio.AbstractEventLoop | None = None) -> None:
         with self._lock:
@@ -356,7 +356,7 @@ class Ledger:
         """All that waits, where it is little, nobody is at the disk, and the disk so quick that to hand it over would cost more."""
         size, unpublished = len(self._waiting), self._disk.unpublished + len(self._waiting)
         much = size > most or self._weight > FEW_BYTES or unpublished >= self._settings.checkpoint_entries
-        if much or self._busy or self._ripe or self._pace_s >= self._settings.here_s or self._closing or self._tidies():
+        if much or self._busy or self._ripe or min(self._paces) >= self._settings.here_s or self._closing or self._tidies():
             return []
         if any(one.erase for one in self._waiting):
             return []
