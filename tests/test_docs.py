@@ -24,7 +24,7 @@ IMPORTED_AS = {"cel-expr-python": "cel_expr_python", "pyyaml": "yaml"}
 
 def commands_in(page: str) -> list[str]:
     """Every command a page tells a reader to type, comments left out."""
-    lines = [line.partition("  #")[0].strip() for line in page.splitlines() if line.startswith("bylaw ")]
+    lines = [line.partition("  #")[0].strip() for line in page.replace("\\\n", " ").splitlines() if line.startswith("bylaw ")]
     return [line for line in lines if "…" not in line]
 
 
