@@ -30,7 +30,7 @@ from bylaw.serve.route import Route
 from bylaw.serve.sayings import APPEALED, ROUTE
 from bylaw.serve.sessions import Session
 from bylaw.serve.upstream import UpstreamTrouble
-from bylaw.serve.wire import Asked, BadBody, Call, Choice, JsonMap, Said, Text, dump, load, put
+from bylaw.serve.wire import Asked, BadBody, Call, Choice, JsonMap, Said, Text, dump, load, now, put
 from bylaw.types import EMPTY, Decision, Event
 
 MAX_TOOL_CHARS: Final = 200  # of a tool's name, as in the ledger
@@ -74,7 +74,7 @@ class Exchange:
                 decisions.append(self.law.quiet)
                 continue
             known = known or (EMPTY if idle else self.facts())
-            event = Event(text.surface, tool, EMPTY, text.text, self.who.principal, known, self.env())
+            event = Event(text.surface, tool, EMPTY, now(self.asked.body, text).text, self.who.principal, known, self.env())
             decision = self.law.quiet if idle else self.cut(self.asked.body, text, await self.law.judge(event, facts, self.stops("")))
             decisions.append(decision)
             if text.surface == "input":

@@ -23,6 +23,7 @@ from bylaw.serve.wire import (
     a_list,
     a_map,
     a_string,
+    across,
     arguments,
     kind_of,
     opening,
@@ -58,7 +59,7 @@ def asked(body: JsonMap) -> Asked:
     begin = opening(found.texts)
     gather_asked(found, without(body, "system", "messages", *_READ), ())
     model, streams = a_string(body, "model"), a_flag(body, "stream")
-    return Asked(body, model, streams, tuple(found.texts), tuple(found.calls), begin, tuple(found.media), _schema(body))
+    return Asked(body, model, streams, (*found.texts, *across(found.texts)), tuple(found.calls), begin, tuple(found.media), _schema(body))
 
 
 def _schema(body: JsonMap) -> Mapping[str, Any] | None:

@@ -25,6 +25,7 @@ from bylaw.serve.wire import (
     a_list,
     a_map,
     a_string,
+    across,
     arguments,
     kind_of,
     opening,
@@ -64,7 +65,9 @@ def asked(body: JsonMap) -> Asked:
     gather_asked(found, without(form, "format") if isinstance(form, dict) else form, ("text",))
     model = a_string(body, "model") if "prompt" not in body or "model" in body else ""
     stream = a_flag(body, "stream")
-    return Asked(body, model, stream, tuple(found.texts), tuple(found.calls), begin, tuple(found.media), _schema(body), previous)
+    return Asked(
+        body, model, stream, (*found.texts, *across(found.texts)), tuple(found.calls), begin, tuple(found.media), _schema(body), previous
+    )
 
 
 def _kept(body: JsonMap) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ redacted, a redaction there is a block. Arguments of a tool call with a key give
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import isfinite
 from typing import Any, Final
@@ -49,6 +49,7 @@ class Text:
     path: Path = ()  # where it stands in the body; empty: gathered from several places, so nothing can be cut out of it
     role: str = "user"
     tool: str = ""  # of a tool's result: whose
+    parts: tuple[Path, ...] = ()  # where the texts stand of which this is made; it is judged when they have been
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,20 @@ def opening(texts: Sequence[Text]) -> tuple[str, ...]:
         return ()
     same = (text for text in texts if (text.role, text.surface, text.path[:2]) == ("user", "input", first.path[:2]))
     return tuple(text.text for text in same)
+
+
+def across(texts: Sequence[Text]) -> list[Text]:
+    """The parts of each message that has several, as a model reads them: in one piece, for what begins in one part and ends in another."""
+    parts: dict[tuple[str, Path], list[Text]] = {}
+    for text in texts:
+        if text.path[-1:] == ("text",) and text.role != "assistant":  # what this gateway answered was judged when it left
+            parts.setdefault((text.surface, text.path[:-2]), []).append(text)
+    found = []
+    for several in parts.values():
+        if len(several) > 1:
+            whole, paths = "".join(one.text for one in several), tuple(one.path for one in several)
+            found.append(Text(several[0].surface, whole, (), "", several[0].tool, paths))
+    return found
 
 
 def load(body: bytes | bytearray) -> JsonMap:
@@ -235,6 +250,11 @@ def get(body: JsonMap, path: Path) -> Any:
     for step in path:
         at = at[step]
     return at
+
+
+def now(body: JsonMap, text: Text) -> Text:
+    """A text that is made of parts, as they stand in the body now."""
+    return replace(text, text="".join(get(body, part) for part in text.parts)) if text.parts else text
 
 
 def arguments(text: Any) -> Mapping[str, Any] | None:
