@@ -4,7 +4,6 @@ The form is plain HTML: no script, nothing loaded, nothing that signs anybody in
 there only where `gateway.yaml` says `findings: {open: true}`. Findings are kept in the gateway's own store, not in a region's.
 """
 
-from html import escape
 from typing import Any, Final, get_args
 from urllib.parse import parse_qs
 
@@ -12,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bylaw.govern.findings import Change, Findings, NotTaken, Report, may_see
-from bylaw.serve.desk import HEADERS, Desk, Wrong, body, headers, later, limit, not_taken, one_of, query, said, text
+from bylaw.serve import report_page
+from bylaw.serve.desk import Desk, Wrong, body, headers, later, limit, not_taken, one_of, query, said, text
 from bylaw.serve.door import NotIn
 from bylaw.store.finding_rows import FINDING_STATES, FindingState, Found, Listed, Source, to_json
 
@@ -21,19 +21,6 @@ TESTER: Final = "tester"  # the role of somebody from outside who was asked to l
 TEXTS: Final = ("prompt", "reply", "contact", "record", "clause")
 CHANGES: Final = ("state", "clause", "severity", "assignee", "duplicate_of", "disclose_on", "note")
 MAX_FORM_BYTES: Final = 64 * 1024
-PAGE: Final = {**HEADERS, "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'"}
-FORM: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<meta name="color-scheme" content="light dark"><title>Report a finding</title>
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem}
-label{display:block;margin:1rem 0 .2rem}textarea,input{width:100%;box-sizing:border-box;font:inherit;padding:.4rem}
-textarea{min-height:6rem}button{font:inherit;margin-top:1rem;padding:.5rem 1rem}</style>
-<main><h1>Report a finding</h1>MESSAGE
-<form method="post" action="/report">
-<label for="said">What went wrong?</label><textarea id="said" name="said" required maxlength="8000"></textarea>
-<label for="prompt">What did you ask? (if you remember)</label><textarea id="prompt" name="prompt" maxlength="8000"></textarea>
-<label for="reply">What was the answer?</label><textarea id="reply" name="reply" maxlength="8000"></textarea>
-<label for="contact">How can we reach you? (if you wish)</label><input id="contact" name="contact" maxlength="200" autocomplete="email">
-<button>Send</button></form><p>What you write is kept until the finding is settled and can be deleted on request.</p></main></html>"""
 
 
 async def report(desk: Desk, request: Request) -> Response:
@@ -48,7 +35,7 @@ async def form(desk: Desk, request: Request) -> Response:
     """The form of the public."""
     _public(desk)
     query(request)
-    return _page("", 200)
+    return report_page.form("", {}, 200)
 
 
 async def filled(desk: Desk, request: Request) -> Response:
@@ -63,11 +50,11 @@ async def filled(desk: Desk, request: Request) -> Response:
         fields = parse_qs(content.decode("utf-8", "strict"), keep_blank_values=True, strict_parsing=True, max_num_fields=20)
     except ValueError:
         raise Wrong("this is no filled-in form") from None
-    values = {name: fields.get(name, [""])[0] for name in ("said", "prompt", "reply", "contact")}
+    values = {name: fields.get(name, [""])[0] for name in report_page.FIELDS}
     done = await _take(desk, Report(**values), None, "public")
-    if isinstance(done, NotTaken):
-        return _page(f"<p><strong>It was not taken: {escape(done.text)}.</strong></p>", STATUS.get(done.why, 409))
-    return _page(f"<p><strong>Thank you. It was taken as {done.id}. It is disclosed on {done.disclose_on} at the latest.</strong></p>", 201)
+    if isinstance(done, NotTaken):  # nobody writes it twice
+        return report_page.form(f"it was not sent: {done.text}", values, STATUS.get(done.why, 409))
+    return report_page.taken(done.id, done.disclose_on)
 
 
 async def findings(desk: Desk, request: Request) -> Response:
@@ -138,7 +125,3 @@ def _told(found: Found | NotTaken, status: int = 200) -> Response:
     if isinstance(found, NotTaken):
         return not_taken(found.why, found.text, STATUS)
     return said(to_json(found), status)
-
-
-def _page(message: str, status: int) -> Response:
-    return Response(FORM.replace("MESSAGE", message), status, PAGE, "text/html; charset=utf-8")
