@@ -11,9 +11,8 @@ All of it goes through the one approval store, so that a call that was asked abo
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final, Protocol
 
 from bylaw.canonical import canonical
@@ -111,7 +110,7 @@ class Asking:
         if brought.state:
             approval = await self._answered(self.approvals, brought)
         else:
-            asked = await self._later(self.approvals.request, self.what, dealing.who.principal, decision)
+            asked = await asyncio.to_thread(self.approvals.request, self.what, dealing.who.principal, decision)
             if isinstance(asked, NotNow):
                 raise NotYet(decision, self._words(f"and cannot wait for one now: {asked.text}"))
             approval = asked
@@ -138,7 +137,7 @@ class Asking:
             return asked(dealing.who.principal, event.tool)
 
         policy = dealing.law.digest
-        found = await self._later(approvals.claim, approval.id, self.what, dealing.who.principal, policy, rejudge, stops)
+        found = await asyncio.to_thread(approvals.claim, approval.id, self.what, dealing.who.principal, policy, rejudge, stops)
         if isinstance(found, NotNow):
             await self._counts(lambda history: history.given_back(ref))
             raise NotYet(replace(self.judged.decision, effect="block", needs=()), self._words(f"and {found.text}"))
@@ -166,9 +165,9 @@ class Asking:
             said = self.seal.opened(SEALED_FOR, brought.state, self._bound())
         except Unsealed as error:
             raise Rpc(PARAMS, f"requestState is refused: {error}; make the call again without it") from error
-        if not await self._later(self.seal.used, said["nonce"]):
+        if not await asyncio.to_thread(self.seal.used, said["nonce"]):
             raise Rpc(PARAMS, "requestState is refused: it was used before; make the call again without it")
-        approval = await self._later(approvals.get, str(said["approval"]))
+        approval = await asyncio.to_thread(approvals.get, str(said["approval"]))
         if approval is None:
             raise Rpc(PARAMS, "requestState is refused: its request is not there")
         return await self._decided(approvals, approval, brought.answer) if approval.state == "pending" else approval
@@ -179,9 +178,9 @@ class Asking:
             return approval
         who = self.dealing.who
         person = Person(f"{who.id} (at the keyboard)"[:200], (KEYBOARD,), str(who.principal.get("tenant") or ""))
-        decided = await self._later(approvals.decide, approval.id, person, yes, "answered a form in the agent's host")
+        decided = await asyncio.to_thread(approvals.decide, approval.id, person, yes, "answered a form in the agent's host")
         if isinstance(decided, NotNow):
-            found = await self._later(approvals.get, approval.id)
+            found = await asyncio.to_thread(approvals.get, approval.id)
             return found or approval
         made: Approval = decided
         return made
@@ -223,10 +222,6 @@ class Asking:
 
     async def _counts(self, work: Callable[[History], History]) -> None:
         await self.dealing.session.change(work, self.dealing.law.reads_session)
-
-    @staticmethod
-    def _later(work: Any, *args: Any) -> Awaitable[Any]:
-        return asyncio.get_running_loop().run_in_executor(None, partial(work, *args))
 
 
 FORM: Final = {

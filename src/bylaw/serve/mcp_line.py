@@ -10,7 +10,7 @@ Each call is recorded before it is sent, and its result before the client has it
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -201,7 +201,7 @@ class Line:
 
     async def _ended(self, claim: Claim | None, how: Any, result: str) -> None:
         if claim is not None and self.gate.approvals is not None:
-            await _later(lambda: self.gate.approvals.finish(claim, how, result))  # type: ignore[union-attr]  # looked at a line above
+            await asyncio.to_thread(self.gate.approvals.finish, claim, how, result)  # type: ignore[union-attr]  # looked at a line above
 
     # ---- What is read -------------------------------------------------------------------------------------------------
 
@@ -346,7 +346,3 @@ async def _to_its_end(work: Coroutine[Any, Any, JsonMap]) -> JsonMap:
     ENDING.add(task)
     task.add_done_callback(ENDING.discard)
     return await asyncio.shield(task)
-
-
-async def _later(work: Callable[[], Any]) -> Any:
-    return await asyncio.get_running_loop().run_in_executor(None, work)

@@ -55,7 +55,7 @@ class Pins:
     async def look(self, server: str, tools: Sequence[Any]) -> Looked:
         """Hold tools, as they are listed, against their pins; raises StoreError."""
         listed = [one for tool in tools if (one := listed_as(tool)) is not None]
-        new, changed, known = await self._later(self._look, server, listed)
+        new, changed, known = await asyncio.to_thread(self._look, server, listed)
         standing = self.standing(server)
         fresh = tuple(pin for pin in changed if (old := standing.changed.get(pin.tool)) is None or old.seen != pin.seen)
         names = {one.tool for one in listed}
@@ -78,7 +78,7 @@ class Pins:
         standing = self.standing(server)
         if tool not in standing.changed:
             return True
-        now = await self._later(self._pin, server, tool)
+        now = await asyncio.to_thread(self._pin, server, tool)
         if now is not None and not now.changed:
             del standing.changed[tool]
             return True
@@ -110,10 +110,6 @@ class Pins:
     def _pin(self, server: str, tool: str) -> Pin | None:
         with self._store.reading() as connection:
             return rows.pin(connection, server, tool)
-
-    @staticmethod
-    async def _later(work: Any, *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(None, work, *args)
 
 
 def listed_as(tool: Any) -> Listed | None:
