@@ -201,7 +201,7 @@ class Line:
 
     async def _ended(self, claim: Claim | None, how: Any, result: str) -> None:
         if claim is not None and self.gate.approvals is not None:
-            await asyncio.to_thread(self.gate.approvals.finish, claim, how, result)  # type: ignore[union-attr]  # looked at a line above
+            await asyncio.to_thread(self.gate.approvals.finish, claim, how, result)
 
     # ---- What is read -------------------------------------------------------------------------------------------------
 
