@@ -92,6 +92,7 @@ def test_conditions_read_every_part_of_an_event() -> None:
     ("source", "said", "hint"),
     [
         ("args.amnt > 1.0", "undefined field 'amnt'", "schema"),
+        ('args.amnt + session.sums["payments.refund.amount"] > 1.0', "undefined field 'amnt'", "Use a field"),
         ("args.amount > 200", "(double, int)", "`200.0` instead of `200`"),
         ('args.amount == "x"', "'_==_'", "different types"),
         ("args.amount", "not a yes-or-no condition", "Compare"),

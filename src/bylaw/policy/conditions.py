@@ -213,12 +213,12 @@ def _refused(source: str, problem: str) -> PolicyError:
         .strip()[:300]
     )
     hint = "Read the line aloud against the tool's schema; conditions are CEL expressions."
-    if "+" in source and "(int, double)" in problem:  # CEL takes the sum of two values of unknown kind for a whole number
+    if "undefined field" in said:  # what follows from it is said of a field that is none
+        hint = "Use a field that the tool's schema in tools/ (or principal, session, env) has."
+    elif "+" in source and "(int, double)" in problem:  # CEL takes the sum of two values of unknown kind for a whole number
         hint = "Say the kind of the sum: start it with `0.0 +`, or give the tool a schema in tools/."
     elif "(double, int)" in problem or "(int, double)" in problem:
         hint = "This field is a number with decimals: write the other side with a point, `200.0` instead of `200`."
-    elif "undefined field" in problem:
-        hint = "Use a field that the tool's schema in tools/ (or principal, session, env) has."
     elif "undeclared reference" in problem:
         hint = "Conditions can name: args, text, tool, surface, principal, session, env."
     elif "token recognition error at: '= '" in problem or "token recognition error at: '='" in problem:
