@@ -1,4 +1,4 @@
-"""`bylaw serve` where it could not listen: one error of two lines, and no policy is in force for it."""
+"""`bylaw serve` where it could not listen, or has no policy: one error of two lines, and nothing was put in force."""
 
 import socket
 import subprocess
@@ -36,4 +36,15 @@ def test_a_gateway_before_itself_is_refused(host: str, tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert f"http://{host}:{port}/v1 is this gateway's own address" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("policy", "says"), [("money.md", "a single file is not put in force"), ("typo", "no such policy")])
+def test_a_policy_that_is_no_folder_is_said_to_be_none(policy: str, says: str, tmp_path: Path) -> None:
+    where = POLICY / policy
+    options = ["--policy", str(where), "--upstream", "http://127.0.0.1:1", "--port", "0"]
+    done = served(tmp_path, *options)
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [f"error: {where}: {says}", "  next: Give a policy folder with a policy.yaml."]
     assert not list(tmp_path.iterdir())

@@ -60,6 +60,7 @@ def serve(
     )
     with local_model.behind(setting, model) as behind:
         _can_listen(host, port, upstream)
+        _folder(policy)
         made = start.prepare(behind.setting, policy, login())
         say(f"policy {made.places.policy.id} {made.places.policy.version} {made.digest}")
         for clause, where in made.places.book({}).standing().items():
@@ -71,6 +72,15 @@ def serve(
         if unsafe_watch:
             say("UNSAFE: whatever is written into the policy's folder is in force at once, and nobody has reviewed it (--unsafe-watch)")
         start.serve(behind.ready(made.digest, say), say)
+
+
+def _folder(policy: Path) -> None:
+    """Raises PolicyError where no folder is: what is put in force is a folder's files."""
+    from bylaw.errors import PolicyError  # noqa: PLC0415  # see `cli`
+
+    if not policy.is_dir():
+        what = "a single file is not put in force" if policy.exists() else "no such policy"
+        raise PolicyError(f"{policy}: {what}", "Give a policy folder with a policy.yaml.")
 
 
 def _can_listen(host: str, port: int, upstream: str) -> None:
@@ -102,7 +112,9 @@ def activate(
 
     with store_and_ledger(store, data_dir) as (opened, ledger):
         live.take_over(data_dir, opened)
-        with nullcontext(Path(what)) if Path(what).exists() else live.kept(opened, what) as folder:
+        if (there := Path(what)).exists():
+            _folder(there)
+        with nullcontext(there) if there.exists() else live.kept(opened, what) as folder:
             rails_of = wiring.rails_in(data_dir, config)
             made, _ = live.activate(opened, ledger.append, folder, by or login(), rails_of=rails_of)
     _in_force(made, as_json)
