@@ -1,13 +1,21 @@
 """Cut what rails found out of an event: out of its text, or out of the arguments of a call, each hit where it stands."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from bylaw.types import Hit
+from bylaw.types import Decision, Hit
 
 
 class Uncut(Exception):  # noqa: N818  # its caller blocks
     """Something was found where nothing can be cut: in a name, in a number's place, or nowhere that can be reached."""
+
+
+def uncut(decision: Decision) -> Decision:
+    """What a decision becomes where it cuts and cannot: a block. What blocks or stops stays as it is."""
+    if decision.effect in ("block", "stop"):
+        return decision
+    return replace(decision, effect="block", reason=f"{decision.reason}: what was found cannot be cut out", needs=())
 
 
 def cut_text(text: str, hits: Sequence[Hit]) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 
 from bylaw.canonical import digest
 from bylaw.errors import BylawError, StoreError
-from bylaw.govern.cutting import Uncut, copied, cut_args, cut_text
+from bylaw.govern.cutting import Uncut, copied, cut_args, cut_text, uncut
 from bylaw.govern.guard import Guard, Judged, blocked, unrecorded
 from bylaw.govern.outcomes import Blocked, Pending, both, named
-from bylaw.govern.session import Turn
+from bylaw.govern.session import Turn, ref_of
 from bylaw.types import EMPTY, Decision, Event
 
 
@@ -153,7 +153,7 @@ def _begun(guard: Guard, call: Call, turn: Turn) -> tuple[Judged, Ready]:
 
 def _judged(guard: Guard, call: Call, turn: Turn) -> tuple[Call, Judged, str]:
     """What is decided on a call; what a rule redacts is cut out of it first, and the rest is judged again."""
-    ref = _ref(call)
+    ref = ref_of(call.tool, call.json)
     judged = guard.judge(guard.filled(Event("tool_call", call.tool, call.json), turn, ref))
     if judged.decision.effect not in ("redact", "require_approval") or not _redacting(judged):
         return call, judged, ref
@@ -162,7 +162,7 @@ def _judged(guard: Guard, call: Call, turn: Turn) -> tuple[Call, Judged, str]:
         call = call.with_json(cut_args(call.json, judged.placed, judged.decision.hits))
     except Uncut:
         return call, _uncut(judged), ref
-    ref = _ref(call)
+    ref = ref_of(call.tool, call.json)
     again = guard.judge(guard.filled(Event("tool_call", call.tool, call.json), turn, ref))
     return call, _uncut(again) if _redacting(again) else again, ref
 
@@ -172,18 +172,8 @@ def _redacting(judged: Judged) -> bool:
 
 
 def _uncut(judged: Judged) -> Judged:
-    if judged.decision.effect in ("block", "stop"):
-        return judged
-    reason = f"{judged.decision.reason}: what was found cannot be cut out"
-    return replace(judged, decision=replace(judged.decision, effect="block", reason=reason, needs=()), cut=True)
-
-
-def _ref(call: Call) -> str:
-    """By what a call is known again; a call that is no plain JSON has none, and is blocked anyway."""
-    try:
-        return digest({"tool": call.tool, "args": call.json})
-    except (ValueError, TypeError, RecursionError):
-        return ""
+    decision = uncut(judged.decision)
+    return judged if decision is judged.decision else replace(judged, decision=decision, cut=True)
 
 
 def _approved(guard: Guard, call: Call, judged: Judged, ref: str, turn: Turn) -> Ready:

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
+from bylaw.canonical import digest
 from bylaw.errors import StoreError
 from bylaw.types import EMPTY, Decision, Event, Policy
 
@@ -122,6 +123,14 @@ def owner(principal: Mapping[str, Any]) -> str:
     """Whose a session is: the principal of a tenant. The same id in two tenants is two owners."""
     name, tenant = str(principal.get("id") or ""), str(principal.get("tenant") or "")
     return json.dumps([tenant, name]) if tenant or name.startswith("[") else name
+
+
+def ref_of(tool: str, args: Mapping[str, Any]) -> str:
+    """By what a call is known again; "" for one that is no plain JSON, which is blocked anyway or asked for anew."""
+    try:
+        return digest({"tool": tool, "args": dict(args)})
+    except (ValueError, TypeError, RecursionError):
+        return ""
 
 
 def zeros(policy: Policy) -> dict[str, float]:

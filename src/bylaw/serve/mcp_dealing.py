@@ -14,12 +14,11 @@ from functools import partial
 from time import time
 from typing import Any, Final, NamedTuple
 
-from bylaw.canonical import digest
 from bylaw.errors import LedgerError
-from bylaw.govern.cutting import Uncut, cut_args
+from bylaw.govern.cutting import Uncut, cut_args, uncut
 from bylaw.govern.rails.asking import Placed, texts
 from bylaw.govern.rails.rail import NO_FACTS, RailError
-from bylaw.govern.session import UNTRUSTED, History
+from bylaw.govern.session import UNTRUSTED, History, ref_of
 from bylaw.ledger.writer import Ledger
 from bylaw.serve.exchange import MAX_TOOL_CHARS, TRIES
 from bylaw.serve.gate import Gate, Who
@@ -77,9 +76,9 @@ class Dealing:
         try:
             less = cut_args(args, await self._placed(judged), judged.decision.hits)
         except (Uncut, RailError):
-            return self._uncut(judged)
+            return judged._replace(decision=uncut(judged.decision))
         again = await self._counted(tool, less)
-        return self._uncut(again) if self._redacts(again) else again
+        return again._replace(decision=uncut(again.decision)) if self._redacts(again) else again
 
     async def _counted(self, tool: str, args: JsonMap) -> Judged:
         stored = self.law.reads_session
@@ -112,12 +111,6 @@ class Dealing:
             hits, _ = self.law.ask(Event("document", "", EMPTY, piece.text, self.who.principal), names, NO_FACTS)
             found += [Placed(piece.where, hit) for ones in hits.values() for hit in ones if hit in wanted]
         return found
-
-    def _uncut(self, judged: Judged) -> Judged:
-        if judged.decision.effect in ("block", "stop"):
-            return judged
-        reason = f"{judged.decision.reason}: what was found cannot be cut out"
-        return judged._replace(decision=replace(judged.decision, effect="block", reason=reason, needs=()))
 
     # ---- What is said -------------------------------------------------------------------------------------------------
 
@@ -255,14 +248,6 @@ class Dealing:
         event = self.event("tool_call", tool)
         always = (rule for rule in slot.rules if rule.effect == "block" and not rule.detect)
         return not any(rule.when is None or (_only_who(rule.when.source) and rule.when.decide(event) == "true") for rule in always)
-
-
-def ref_of(tool: str, args: Mapping[str, Any]) -> str:
-    """By what a call is known again; what is no plain JSON has no name, and is blocked or asked anew."""
-    try:
-        return digest({"tool": tool, "args": dict(args)})
-    except (ValueError, TypeError, RecursionError):
-        return ""
 
 
 def _after(event: Event, decision: Decision, trusted: frozenset[str], history: History) -> History:
