@@ -135,7 +135,7 @@ class Findings:
         with self._store.reading() as connection:
             made = rows.since(connection, reporter, tenant, now - HOUR_MS)
         if made >= an_hour:
-            return NotTaken("too_many", f"{made} findings came within an hour; try again later")
+            return NotTaken("too_many", f"{made} reports came within an hour, and no more are taken; try again later")
         texts = {name: plain_text(getattr(said, name), MAX_TEXT) for name in rows.TEXTS}
         found = Found(
             uuid4().hex,

@@ -53,7 +53,8 @@ async def filled(desk: Desk, request: Request) -> Response:
     values = {name: fields.get(name, [""])[0] for name in report_page.FIELDS}
     done = await _take(desk, Report(**values), None, "public")
     if isinstance(done, NotTaken):  # nobody writes it twice
-        return report_page.form(f"it was not sent: {done.text}", values, STATUS.get(done.why, 409))
+        why = "it was not sent: say what went wrong" if not values["said"].strip() else f"it was not sent: {done.text}"
+        return report_page.form(why, values, STATUS.get(done.why, 409))
     return report_page.taken(done.id, done.disclose_on)
 
 

@@ -67,7 +67,7 @@ THANKS: Final = """<h1>Thank you</h1>
 
 
 def form(wrong: str, values: Mapping[str, str], status: int) -> Response:
-    """The form, with what was written in it already, and what was wrong with that."""
+    """The form, with what was written in it already, and why that was not taken."""
     message = f'<p class="bad" role="alert">{escape(wrong[:1].upper() + wrong[1:])}.</p>' if wrong else ""
     filled_in = {name: escape(values.get(name, "")) for name in FIELDS}
     return _page("Report a problem", FORM.format(message=message, **filled_in), status)

@@ -53,7 +53,7 @@ def test_the_public_reports_is_thanked_and_what_was_not_taken_is_not_lost(at: Pl
 
     assert (found, troubles, max(wide)) == ([], [], 360)
     assert ["Thank you" in one for one in words] == [True, True, False, False]
-    assert "It was not sent: 2 findings came within an hour" in words[-1]
+    assert "It was not sent: 2 reports came within an hour" in words[-1]
     assert kept == [HOSTILE.replace("\x07", ""), "kim@example.com"]
     assert coloured == "rgb(20, 24, 27)"  # it is dark where people have it dark
     assert [one.contact for one in reported] == ["kim@example.com"] * 2

@@ -98,6 +98,22 @@ def test_versions_are_compared_clause_by_clause_and_an_admin_rolls_back(at: Plac
     assert live.history(at.store)[-1]["digest"] == first
 
 
+def test_what_was_asked_for_under_another_policy_can_be_denied_and_is_not_offered_for_approval(at: Place, tmp_path: Path) -> None:
+    before = live.history(at.store)[-1]["digest"]
+    waits = at.waiting(order=77)
+    lead = signed_in(at, "lead")
+    offered = lead.get(f"/approvals/{waits}")
+    made, _ = live.activate(at.store, at.ledger.append, edited(tmp_path / "next", "200 EUR", "155 EUR", "1.4.1"), "tester")
+    until(lambda: "has changed since" in lead.get(f"/approvals/{waits}").words)
+    page = lead.get(f"/approvals/{waits}")
+    live.put_back(at.store, at.ledger.append, before, "tester", made.digest)
+    until(lambda: "has changed since" not in lead.get(f"/approvals/{waits}").words)
+
+    assert "Approve exactly this" in offered.words
+    assert "Approve exactly this" not in page.words
+    assert "Deny" in page.words
+
+
 def test_a_clause_has_a_page_and_one_that_is_not_there_has_none(at: Place) -> None:
     vera = signed_in(at, "vera")
     there, gone = vera.get("/policy/clause?id=money.refund-limit"), vera.get("/policy/clause?id=<script>")
