@@ -30,7 +30,6 @@ if TYPE_CHECKING:  # what is needed to ask a server loads where there is one
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 MAX_SERVERS: Final = 100
 MAX_ARGS: Final = 200
-CONNECT_S: Final = 10.0
 SILENCE_S: Final = 600.0  # without a byte
 AWAY: Final = -32000
 ACCEPT: Final = "application/json, text/event-stream"
@@ -93,13 +92,9 @@ class Web:
     def client(self) -> "aiohttp.ClientSession":
         """The one session: connections are kept, redirects and cookies are not."""
         if self._client is None:
-            import aiohttp  # noqa: PLC0415  # see above
+            from bylaw.serve import web  # noqa: PLC0415  # it loads aiohttp, see above
 
-            self._client = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=1_000, keepalive_timeout=30),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._client = web.client(SILENCE_S)
         return self._client
 
     async def close(self) -> None:

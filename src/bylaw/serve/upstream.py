@@ -16,12 +16,11 @@ import aiohttp
 from multidict import CIMultiDictProxy
 
 from bylaw.errors import ModelError
+from bylaw.serve import web
 from bylaw.serve.wire import MAX_REPLY_BYTES
 
-CONNECT_S: Final = 10.0
 SILENCE_S: Final = 120.0  # without a byte
 TOTAL_S: Final = 900.0
-MAX_CONNECTIONS: Final = 1_000
 HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 SENT_ON: Final = ("openai-", "anthropic-", "x-stainless-", "traceparent", "idempotency-key", "x-request-id")  # prefixes
 GIVEN_BACK: Final = ("openai-", "anthropic-", "x-ratelimit-", "x-request-id", "request-id", "retry-after")
@@ -101,11 +100,7 @@ class Upstream:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._client is None:
-            self._client = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=30),
-                timeout=aiohttp.ClientTimeout(total=TOTAL_S, sock_connect=CONNECT_S, sock_read=SILENCE_S),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._client = web.client(SILENCE_S, TOTAL_S)
         return self._client
 
     def headers(self, client: Mapping[bytes, bytes], path: str, keyed: bool) -> dict[str, str]:
