@@ -7,14 +7,15 @@ it (`heard`). What it says on its standard error goes to ours.
 import asyncio
 import logging
 import os
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from bylaw.errors import BylawError
 from bylaw.serve.mcp_asking import Client
-from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Gone, Id, Rpc, TooLong, id_of, kind_of, line_of, read
+from bylaw.serve.mcp_lines import Lines, Valve
+from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Gone, Id, Rpc, id_of, kind_of, read
 from bylaw.serve.wire import JsonMap, dump
 
 ENDED: Final = -32000
@@ -29,27 +30,55 @@ class Ended(BylawError):  # noqa: N818  # as all errors here, it is named by wha
     """The server could not be started, or has ended."""
 
 
+class _Pipes(asyncio.SubprocessProtocol):
+    """What the event loop tells of a process."""
+
+    def __init__(self, lines: Lines, valve: Valve) -> None:
+        self._lines = lines
+        self.pause_writing, self.resume_writing = valve.pause_writing, valve.resume_writing
+        self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self._lines.data_received(data)
+
+    def pipe_connection_lost(self, fd: int, error: Exception | None) -> None:
+        if fd == 1:
+            self._lines.connection_lost(error)
+
+    def process_exited(self) -> None:
+        if not self.exited.done():
+            self.exited.set_result(None)
+
+
 class Child:
     """One process. Opened on the event loop that uses it."""
 
-    def __init__(self, process: Process, heard: Heard) -> None:
-        self._process = process
+    def __init__(self, heard: Heard) -> None:
         self._heard = heard
         self._waiting: dict[int, asyncio.Future[JsonMap]] = {}
         self._ours: dict[Id, int] = {}  # the id under which a client's request was sent on
         self._next = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self.ended = asyncio.get_running_loop().create_task(self._read())
+        self._process: Any = None  # both are there once it has started
+        self._in: Any = None
+        self.lines = Lines(self._take, self._dropped, self._over)
+        self.valve = Valve()  # on what it is sent
+        self._pipes = _Pipes(self.lines, self.valve)
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
     async def start(cls, command: Sequence[str], heard: Heard, env: Mapping[str, str] | None = None) -> "Child":
         """Start it; raises Ended."""
+        made, around = cls(heard), None if env is None else {**os.environ, **env}
         try:
-            around = None if env is None else {**os.environ, **env}
-            process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=MAX_MESSAGE_BYTES, env=around)
+            made._process, _ = await asyncio.get_running_loop().subprocess_exec(
+                lambda: made._pipes, *command, stdin=PIPE, stdout=PIPE, stderr=None, env=around
+            )
         except OSError as error:
             raise Ended(f"{command[0]}: cannot be started: {error.strerror}", "Write the server's command after `--`.") from error
-        return cls(process, heard)
+        made._in = made._process.get_pipe_transport(0)
+        made.lines.connection_made(made._process.get_pipe_transport(1))
+        return made
 
     async def ask(self, method: str, params: JsonMap, client: Client | None) -> JsonMap:
         """Send a request; its `result` or `error`."""
@@ -62,7 +91,7 @@ class Child:
         if theirs is not None:
             self._ours[theirs] = ours
         try:
-            await self._write({"jsonrpc": "2.0", "id": ours, "method": method, "params": params})
+            self._write({"jsonrpc": "2.0", "id": ours, "method": method, "params": params})
             return await future
         finally:
             self._waiting.pop(ours, None)
@@ -76,11 +105,11 @@ class Child:
             ours = self.sent(params.get("requestId"))
             if ours is None:
                 return
-            await self._write({**message, "params": {**params, "requestId": ours}})
+            self._write({**message, "params": {**params, "requestId": ours}})
             if (future := self._waiting.get(ours)) is not None and not future.done():
                 future.set_exception(Gone(ENDED, "the call was cancelled, and may have run"))
             return
-        await self._write(message)
+        self._write(message)
 
     def sent(self, request: object) -> int | None:
         """The id under which a client's request was sent on, if it was and waits."""
@@ -88,49 +117,30 @@ class Child:
 
     async def close(self) -> int | None:
         """Close its input, and wait for it to end; what does not is ended. How it ended."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        try:
-            await asyncio.wait_for(self._process.wait(), CLOSE_S)
-        except TimeoutError:
-            with suppress(ProcessLookupError):
-                self._process.terminate()
+        self._in.close()
+        for end in (self._process.terminate, self._process.kill):
             try:
-                await asyncio.wait_for(self._process.wait(), CLOSE_S)
+                await asyncio.wait_for(asyncio.shield(self._pipes.exited), CLOSE_S)
+                break
             except TimeoutError:
                 with suppress(ProcessLookupError):
-                    self._process.kill()
-                await self._process.wait()
-        await asyncio.gather(self.ended, *self._tasks, return_exceptions=True)
-        return self._process.returncode
+                    end()
+        await self._pipes.exited
+        self._process.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return self._process.get_returncode()
 
-    async def _write(self, message: JsonMap) -> None:
-        if self._process.stdin is None or self._process.stdin.is_closing():
+    def _write(self, message: JsonMap) -> None:
+        if self._in.is_closing():
             raise Rpc(ENDED, "the server has ended")
-        try:
-            self._process.stdin.write(dump(message) + b"\n")
-            if self._process.stdin.transport.get_write_buffer_size():
-                await self._process.stdin.drain()
-        except (ConnectionError, RuntimeError) as error:
-            raise Rpc(ENDED, "the server has ended") from error
+        self._in.write(dump(message) + b"\n")
 
-    async def _read(self) -> None:
-        out = self._process.stdout
-        try:
-            while out is not None:
-                try:
-                    line = await line_of(out)
-                except TooLong as error:
-                    self._dropped(error.id)
-                    continue
-                if not line:
-                    break
-                if not line.isspace():
-                    self._take(line)
-        finally:
-            for future in self._waiting.values():
-                if not future.done():
-                    future.set_exception(Gone(ENDED, "the server has ended, and the call may have run"))
+    def _over(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(Gone(ENDED, "the server has ended, and the call may have run"))
 
     def _dropped(self, ours: Id | None) -> None:
         """A line that is too long: whoever waits for what it said learns it now; where nobody can tell who that is, all who wait do."""

@@ -9,16 +9,17 @@ import logging
 import os
 import signal
 import sys
-from asyncio import StreamReader, StreamWriter
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from bylaw.errors import BylawError
 from bylaw.serve.door import NotIn
-from bylaw.serve.mcp_child import Child
+from bylaw.serve.mcp_child import CLOSE_S, Child
 from bylaw.serve.mcp_line import Line, Server
+from bylaw.serve.mcp_lines import Lines, Valve
 from bylaw.serve.mcp_wire import (
     CAPABILITIES_KEY,
     INTERNAL,
@@ -26,12 +27,10 @@ from bylaw.serve.mcp_wire import (
     MAX_MESSAGE_BYTES,
     Id,
     Rpc,
-    TooLong,
     answer,
     id_of,
     is_modern,
     kind_of,
-    line_of,
     meta_of,
     params_of,
     read,
@@ -70,8 +69,7 @@ class Caller:
 class Pump:
     """Everything between one client and one child."""
 
-    client_in: StreamReader
-    client_out: StreamWriter
+    out: Callable[[bytes], None]  # to the client
     make: MakeLine
     child: Child | None = None
     _forms: bool = False  # what the client said at `initialize`
@@ -79,23 +77,26 @@ class Pump:
     _asked: dict[str, asyncio.Future[JsonMap]] = field(default_factory=dict)  # by us, of the client
     _passed: dict[str, Id] = field(default_factory=dict)  # by the server, of the client: the server's ids
     _tasks: dict[Id, asyncio.Task[None]] = field(default_factory=dict)
+    _queue: deque[JsonMap] = field(default_factory=deque)  # notifications and answers of the client: one after another
+    _worker: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        """What the client writes goes to `lines`."""
+        self.lines = Lines(self._take, self._too_long, self._over)
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, child: Child) -> None:
         """Until the client or the server ends."""
         self.child = child
-        reading = asyncio.ensure_future(self._read())
-        await asyncio.wait({reading, child.ended}, return_when=asyncio.FIRST_COMPLETED)
-        if not reading.done():
-            reading.cancel()
-        with suppress(asyncio.CancelledError):
-            await reading
+        await asyncio.wait({self._ended, child.ended}, return_when=asyncio.FIRST_COMPLETED)
         for future in self._asked.values():
             future.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        working = [self._worker] if self._worker is not None else []
+        await asyncio.gather(*self._tasks.values(), *working, return_exceptions=True)
 
     def write(self, message: JsonMap) -> None:
         """Hand a message to the client."""
-        self.client_out.write(dump(message) + b"\n")
+        self.out(dump(message) + b"\n")
 
     async def ask_client(self, method: str, params: JsonMap) -> JsonMap:
         """Ask the client, and wait for what it answers."""
@@ -131,38 +132,56 @@ class Pump:
 
     # ---- From the client ----------------------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
-        while True:
-            try:
-                line = await line_of(self.client_in)
-            except TooLong as error:
-                self.write(answer(error.id, {"error": Rpc(INVALID, str(error)).error}))
-                continue
-            if not line:
-                return
-            if not line.isspace():
-                await self._take(line)
+    def _over(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
 
-    async def _take(self, line: bytes) -> None:
-        child = self.child
-        assert child is not None  # `run` has set it
+    def _too_long(self, request: Id | None) -> None:
+        self.write(answer(request, {"error": Rpc(INVALID, f"a message may have {MAX_MESSAGE_BYTES} bytes").error}))
+
+    def _take(self, line: bytes) -> None:
+        child, message = self.child, None
+        assert child is not None  # it is there before anything is read
         try:
             message = read(line)
-            kind = kind_of(message)
-            if kind == "request":
+            if kind_of(message) == "request":
                 self._begin(message, child)
-            elif kind == "notification":
-                await self._told(message, child)
             else:
-                await self._replied(message, child)
+                self._in_turn(message)
         except Rpc as error:
             self.write(answer(error.to, {"error": error.error}))
         except NotIn as error:
             self.write(answer(id_of(message), {"error": Rpc(INVALID, error.what).error}))
         except BylawError as error:
             LOG.error("%s", error.what)
-            if kind == "request":
-                self.write(answer(id_of(message), {"error": Rpc(INTERNAL, "this could not be decided, so nothing was let through").error}))
+            self.write(answer(id_of(message), {"error": Rpc(INTERNAL, "this could not be decided, so nothing was let through").error}))
+
+    def _in_turn(self, message: JsonMap) -> None:
+        self._queue.append(message)
+        if len(self._queue) == MAX_TASKS:
+            self.lines.hold()
+        if self._worker is None:
+            self._worker = asyncio.ensure_future(self._work())
+
+    async def _work(self) -> None:
+        try:
+            while self._queue:
+                message = self._queue.popleft()
+                if len(self._queue) == MAX_TASKS - 1:
+                    self.lines.let_go()
+                await self._passed_on(message)
+        finally:
+            self._worker = None
+
+    async def _passed_on(self, message: JsonMap) -> None:
+        child = self.child
+        assert child is not None  # see above
+        try:
+            await (self._told if "method" in message else self._replied)(message, child)
+        except (Rpc, NotIn, BylawError) as error:  # nobody waits for an answer to it
+            LOG.error("a message of the client is dropped: %s", error.text if isinstance(error, Rpc) else error.what)
+        except Exception:  # one message less; the line goes on, and nothing unjudged has left
+            LOG.exception("a message of the client is dropped")
 
     def _begin(self, message: JsonMap, child: Child) -> None:
         request = id_of(message)
@@ -181,10 +200,6 @@ class Pump:
     async def _answer(self, line: Line, message: JsonMap, caller: Caller) -> None:
         try:
             self.write(await line.answer(message, caller))
-            if self.client_out.transport.get_write_buffer_size():
-                await self.client_out.drain()
-        except ConnectionError:
-            LOG.warning("the client has gone")
         finally:
             if caller.request is not None:
                 self._tasks.pop(caller.request, None)
@@ -209,29 +224,25 @@ class Pump:
             await child.tell({**await self.make(child).from_client(message), "id": theirs})
 
 
-async def streams() -> tuple[StreamReader, StreamWriter]:
-    """Standard input and output of this process."""
-    loop = asyncio.get_running_loop()
-    reader = StreamReader(limit=MAX_MESSAGE_BYTES)
-    inward, outward = (os.fdopen(os.dup(stream.fileno()), how, 0) for stream, how in ((sys.stdin, "rb"), (sys.stdout, "wb")))
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), inward)
-    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, outward)
-    return reader, StreamWriter(transport, protocol, None, loop)
-
-
 async def pump(command: list[str], make: MakeLine) -> int | None:
     """Stand between this process's standard streams and a server; how the server ended, where it did so by itself. Raises Ended."""
-    reader, writer = await streams()
-    made = Pump(reader, writer, make)
-    child = await Child.start(command, made.heard)
-    running = asyncio.ensure_future(made.run(child))
     loop = asyncio.get_running_loop()
+    inward, outward = (os.fdopen(os.dup(stream.fileno()), how, 0) for stream, how in ((sys.stdin, "rb"), (sys.stdout, "wb")))
+    out, valve = await loop.connect_write_pipe(Valve, outward)
+    made = Pump(out.write, make)
+    made.child = child = await Child.start(command, made.heard)
+    child.valve.sources.append(made.lines)
+    valve.sources += [made.lines, child.lines]
+    source, _ = await loop.connect_read_pipe(lambda: made.lines, inward)
+    running = asyncio.ensure_future(made.run(child))
     for one in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(one, running.cancel)
     with suppress(asyncio.CancelledError):
         await running
     alone = child.ended.done()
-    code: Any = await child.close()
-    with suppress(ConnectionError):
-        await writer.drain()
+    source.close()
+    code = await child.close()
+    out.close()  # once all is written
+    with suppress(TimeoutError):
+        await asyncio.wait_for(valve.closed, CLOSE_S)
     return code if alone else None

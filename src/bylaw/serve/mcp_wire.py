@@ -5,7 +5,6 @@ begin with `initialize`. A batch, a message that is no JSON-RPC, or one too larg
 serialisation is sent on, so that what was judged is what is sent.
 """
 
-import asyncio
 import base64
 import binascii
 import re
@@ -40,11 +39,6 @@ STATUS: Final[Mapping[int, int]] = {PARSE: 400, INVALID: 400, PARAMS: 400, MISMA
 MAX_MESSAGE_BYTES: Final = 16 << 20
 MAX_ID_CHARS: Final = 200
 MAX_PARAM_HEADERS: Final = 64
-END_BYTES: Final = 1_000  # at either end of a line that is too long: where its id is looked for
-_ID: Final = rb'"id"\s*:\s*(?P<id>[0-9]{1,15}|"[A-Za-z0-9_.:-]{1,200}")\s*'
-_RPC: Final = rb'"jsonrpc"\s*:\s*"2\.0"\s*'
-_HEAD: Final = re.compile(rb"\s*\{\s*(?:" + _RPC + rb",\s*)?" + _ID + rb",")
-_TAIL: Final = re.compile(rb",\s*" + _ID + rb"(?:,\s*" + _RPC + rb")?\}\s*\Z")
 _BASE64: Final = re.compile(r"=\?base64\?(?P<payload>.*)\?=")
 _PLAIN: Final = re.compile(r"[\x20-\x7e]*")
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -71,32 +65,6 @@ class Rpc(Exception):  # noqa: N818  # becomes an answer
 
 class Gone(Rpc):
     """A request that was sent, and of which nobody will learn how it ended."""
-
-
-class TooLong(Exception):  # noqa: N818  # becomes an answer, or ends what waits
-    """A line of more bytes than a message may have; all of it has been read, and is dropped."""
-
-    def __init__(self, head: bytes, tail: bytes) -> None:
-        super().__init__(f"a message may have {MAX_MESSAGE_BYTES} bytes")
-        said = _HEAD.match(head) or _TAIL.search(tail)
-        self.id = id_of({"id": orjson.loads(said["id"])}) if said else None  # of what it asks or answers, where that can be told
-
-
-async def line_of(reader: asyncio.StreamReader) -> bytes:
-    """The next line, empty at the end; raises TooLong."""
-    head = tail = b""
-    while True:
-        try:
-            line = await reader.readuntil(b"\n")
-        except asyncio.IncompleteReadError as error:
-            line = error.partial
-        except asyncio.LimitOverrunError as error:
-            piece = await reader.readexactly(error.consumed)
-            head, tail = head or piece[:END_BYTES], piece[-END_BYTES:]
-            continue
-        if head:
-            raise TooLong(head, tail + line[-END_BYTES:])
-        return line
 
 
 def read(line: bytes | bytearray) -> JsonMap:
