@@ -53,14 +53,7 @@ class LocalModel:
         self, conversations: Sequence[Sequence[Message]], sampling: Sampling, progress: Progress | None = None
     ) -> list[Completion]:
         """Answer each conversation once, in order."""
-        texts = [render_prompt(self.tokenizer, conversation, sampling.thinking) for conversation in conversations]
-        ids = [prompt_ids(self.tokenizer, text) for text in texts]
-        longest = max(map(len, ids), default=0)
-        if longest + sampling.max_new_tokens > self.context:
-            raise ModelError(
-                f"{self.name}: its context of {self.context} is too short for {longest} tokens of prompt and {sampling.max_new_tokens} new",
-                "take a model with a longer context, or a shorter policy",
-            )
+        texts, ids = prompts(self.name, self.tokenizer, self.context, conversations, sampling)
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         found: dict[int, Completion] = {}
         # The caller's random numbers go on as if nothing had been drawn here: a local judge must not reset a trainer's.
@@ -130,6 +123,21 @@ def render_prompt(tokenizer: Any, conversation: Sequence[Message], thinking: boo
 def prompt_ids(tokenizer: Any, text: str) -> list[int]:
     """Token ids of rendered text. The template has written its own start token, so none is added."""
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def prompts(
+    name: str, tokenizer: Any, context: int, conversations: Sequence[Sequence[Message]], sampling: Sampling
+) -> tuple[list[str], list[list[int]]]:
+    """The prompts as text and as token ids; raises ModelError where the context has no room for an answer behind the longest."""
+    texts = [render_prompt(tokenizer, conversation, sampling.thinking) for conversation in conversations]
+    ids = [prompt_ids(tokenizer, text) for text in texts]
+    longest = max(map(len, ids), default=0)
+    if longest + sampling.max_new_tokens > context:
+        raise ModelError(
+            f"{name}: its context of {context} is too short for {longest} tokens of prompt and {sampling.max_new_tokens} new",
+            "take a model with a longer context, or a shorter policy",
+        )
+    return texts, ids
 
 
 def completion_ids(tokenizer: Any, text: str) -> list[int]:

@@ -31,14 +31,7 @@ class VllmModel:
         """Answer each conversation once, in order."""
         from bylaw.models import local  # noqa: PLC0415  # torch takes seconds to import
 
-        texts = [local.render_prompt(self.tokenizer, conversation, sampling.thinking) for conversation in conversations]
-        ids = [local.prompt_ids(self.tokenizer, text) for text in texts]
-        longest = max(map(len, ids), default=0)
-        if longest + sampling.max_new_tokens > self.context:
-            raise ModelError(
-                f"{self.name}: its context of {self.context} is too short for {longest} tokens of prompt and {sampling.max_new_tokens} new",
-                "take a model with a longer context, or a shorter policy",
-            )
+        texts, ids = local.prompts(self.name, self.tokenizer, self.context, conversations, sampling)
         params = [
             importlib.import_module("vllm").SamplingParams(**settings(replace(sampling, seed=endpoint.seed_of(sampling.seed, i))))
             for i in range(len(ids))
