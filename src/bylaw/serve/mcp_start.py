@@ -6,7 +6,6 @@ force in the store, which a rollback or an activation changes within a second. N
 
 import asyncio
 import gc
-import logging
 import os
 import time
 from collections.abc import Sequence
@@ -39,7 +38,6 @@ from bylaw.store import approval_rows, database
 from bylaw.store.watching import Watch
 
 GARBAGE: Final = 20_000  # as in `start`
-LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
