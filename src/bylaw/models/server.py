@@ -78,7 +78,7 @@ class Server:
             what = server_reply.error(f"{error.reason}: a local model has /v1/chat/completions and /v1/models")
             return web.json_response(what, status=error.status)
         except Exception:
-            LOG.exception("a fault in the local model's server")
+            LOG.exception("a fault in the local model's server")  # one request is answered so; the others go on
             return web.json_response(server_reply.error("the local model failed", "server_error"), status=500)
 
     async def healthz(self, request: web.Request) -> web.Response:

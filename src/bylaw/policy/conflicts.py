@@ -57,18 +57,17 @@ def _never(explorer: Explorer, clauses: Sequence[Clause]) -> Iterator[Finding]:
 
 def _undecided(explorer: Explorer, clauses: Sequence[Clause]) -> Iterator[Finding]:
     """Arguments that a tool's schema lets a call leave out, though a condition cannot be decided without them."""
-    for clause in clauses:
-        for rule in clause.enforce:
-            for tool in rule.tools if "tool_call" in rule.on else ():
-                schema = explorer.policy.tools.get(tool, {})
-                at = explorer.domain(Spot("tool_call", tool), (rule.when,), (rule.when,))
-                for field in at.fields if "required" in schema else ():
-                    witness = None if required(field, schema) else explorer.undecided(Spot("tool_call", tool), rule, at, field)
-                    if witness:
-                        name = ".".join(field)
-                        what = f"rule {rule.id} cannot be decided, and so blocks, when {name} is left out: {shown(witness, rule)}"
-                        fix = f"List it under `required` in tools/{tool}.json, or write `has({name}) && …`."
-                        yield Finding("BL410", "warning", rule.place, what, fix, clause.id)
+    called = [(clause, rule, tool) for clause in clauses for rule in clause.enforce if "tool_call" in rule.on for tool in rule.tools]
+    for clause, rule, tool in called:
+        schema = explorer.policy.tools.get(tool, {})
+        at = explorer.domain(Spot("tool_call", tool), (rule.when,), (rule.when,))
+        for field in at.fields if "required" in schema else ():
+            witness = None if required(field, schema) else explorer.undecided(Spot("tool_call", tool), rule, at, field)
+            if witness:
+                name = ".".join(field)
+                what = f"rule {rule.id} cannot be decided, and so blocks, when {name} is left out: {shown(witness, rule)}"
+                fix = f"List it under `required` in tools/{tool}.json, or write `has({name}) && …`."
+                yield Finding("BL410", "warning", rule.place, what, fix, clause.id)
 
 
 def _pairs(explorer: Explorer, clauses: Sequence[Clause]) -> Iterator[Finding]:

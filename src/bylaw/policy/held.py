@@ -36,11 +36,9 @@ def findings(explorer: Explorer, policy: Policy) -> Iterator[Finding]:
                 continue
             now = inherited(clause, base, replacing=True).enforce
             for name, other in _others(policy, overlay, clause.id):
-                for rule in base.enforce:
-                    if found := _still(explorer, rule, now, other):
-                        what = f"overlay {overlay.name} loosens this clause, but {name} still answers {other.effect} to {found}"
-                        yield Finding("BL109", "warning", clause.place, what, _FIX, clause.id)
-                        break
+                if found := next(filter(None, (_still(explorer, rule, now, other) for rule in base.enforce)), ""):
+                    what = f"overlay {overlay.name} loosens this clause, but {name} still answers {other.effect} to {found}"
+                    yield Finding("BL109", "warning", clause.place, what, _FIX, clause.id)
 
 
 def _others(policy: Policy, overlay: Overlay, clause_id: str) -> Iterator[tuple[str, Rule]]:
