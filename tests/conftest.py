@@ -1,6 +1,10 @@
 """Every test process, and every process it starts: one thread, no network, no chatter. Set before anything imports torch."""
 
+import gc
 import os
+import sys
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share two cores
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -12,3 +16,13 @@ from hypothesis import settings  # see above
 
 settings.register_profile("house", deadline=None)  # a busy machine fails no law
 settings.load_profile("house")
+sys.dont_write_bytecode = False  # else each test process compiles every test
+gc.disable()  # while everything is imported, which makes no garbage: a quarter of that time
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """From here on garbage is collected, and not looked for in what was imported."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
