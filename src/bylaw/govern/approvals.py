@@ -266,15 +266,6 @@ class Approvals:
 
         return [one for one in doubtful if isinstance(found := self._step(one, plan, ""), Approval) and found.state == "unknown"]
 
-    def expire(self) -> int:
-        """Close what is past its time; how many. Nothing depends on it: what is past its time is refused anyway."""
-        now = self._now()
-        with self._store.reading() as connection:
-            due = rows.overdue(connection, now)
-        for one in due:
-            self._step(one, lambda row, now: replace(steps.expired(row, now), then=None) if row.state in steps.OPEN else None, "")
-        return len(due)
-
     def forget(self, approval: str, by: str) -> Approval | Refused:
         """Erase what was asked for; that it was asked, and how it ended, stays."""
 

@@ -128,12 +128,6 @@ def waiting(connection: Connection, requester: str, tenant: str, now_ms: int) ->
     return connection.execute(asked).scalar() or 0
 
 
-def overdue(connection: Connection, now_ms: int) -> list[str]:
-    """Which requests still wait or hold although their time is up."""
-    asked = select(APPROVALS.c.id).where(APPROVALS.c.state.in_(("pending", "approved")), APPROVALS.c.expires_at <= now_ms)
-    return [row.id for row in connection.execute(asked.limit(MAX_LISTED))]
-
-
 def note(connection: Connection, approval: str, notice: str) -> None:
     """Write down how ringing for a request went. No step: it changes nothing that is decided."""
     connection.execute(update(APPROVALS).where(APPROVALS.c.id == approval).values(notice=notice))

@@ -381,15 +381,6 @@ def test_a_denied_call_may_be_asked_for_again_when_its_time_is_up(scene: Scene) 
     assert (before.state, second.state, first.id != second.id) == ("denied", "pending", True)
 
 
-def test_what_is_past_its_time_is_closed_in_one_sweep(scene: Scene) -> None:
-    scene.asked()
-    scene.approvals.decide(scene.asked(call=OTHER_CALL).id, ANN, True)
-    scene.time_s += 600
-
-    assert (scene.approvals.expire(), scene.approvals.expire()) == (2, 0)
-    assert scene.ledger.steps()[-2:] == ["expired", "expired"]
-
-
 # ---- The record, and crashes -----------------------------------------------------------------------------------------
 
 

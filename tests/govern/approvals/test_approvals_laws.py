@@ -220,8 +220,7 @@ class Machine(RuleBasedStateMachine):
         self.processes[one] = self.process()
 
     @rule()
-    def sweep(self) -> None:
-        self.processes[0].expire()
+    def recover(self) -> None:
         self.processes[1].recover()
 
     @invariant()
