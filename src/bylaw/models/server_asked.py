@@ -1,5 +1,6 @@
-"""What a client asks of the local model: a body of `/v1/chat/completions`, read strictly. What would change the answer and cannot be done
-is refused, never dropped in silence.
+"""What a client asks of the local model: a body of `/v1/chat/completions`, read strictly.
+
+What would change the answer and cannot be done is refused, never dropped in silence.
 """
 
 import json

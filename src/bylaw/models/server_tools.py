@@ -1,4 +1,4 @@
-"""Tool calls in what a local model writes, in the form that Hermes began and Qwen and others took over:
+"""Tool calls in what a local model writes, in the form that Hermes began and Qwen and others took over.
 
     <tool_call>
     {"name": "payments.refund", "arguments": {"order": 81, "amount": 45.0}}
