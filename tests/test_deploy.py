@@ -71,6 +71,27 @@ def test_the_manifests_are_what_a_cluster_can_read_and_fit_each_other() -> None:
     assert container["ports"][0]["containerPort"] == found["Service/bylaw"]["spec"]["ports"][0]["targetPort"]
 
 
+def test_no_pod_may_more_than_it_needs() -> None:
+    pods = [one["spec"]["template"]["spec"] for one in manifests().values() if "template" in one["spec"]]
+
+    assert len(pods) == 2
+    for pod in pods:
+        assert pod["automountServiceAccountToken"] is False
+        assert (pod["securityContext"]["runAsNonRoot"], pod["securityContext"]["seccompProfile"]) == (True, {"type": "RuntimeDefault"})
+        for one in pod["containers"]:
+            assert one["securityContext"]["allowPrivilegeEscalation"] is False
+            assert one["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_the_units_are_hardened_alike() -> None:
+    def kept(name: str) -> set[str]:
+        text = (DEPLOY / name).read_text()
+        return set(re.findall(r"^(?:Private|Protect|Restrict|NoNew|Lock|Capability|SystemCall|UMask)\w*=.*$", text, re.M))
+
+    assert len(kept("bylaw.service")) > 15
+    assert kept("bylaw.service") == kept("bylaw-backup.service")
+
+
 def test_the_unit_leaves_requests_the_time_to_end() -> None:
     stop = re.search(r"^TimeoutStopSec=(\d+)$", (DEPLOY / "bylaw.service").read_text(), re.M)
 
