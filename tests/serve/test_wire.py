@@ -14,8 +14,9 @@ from bylaw.serve import sse
 from bylaw.serve.law import blocked
 from bylaw.serve.route import Route
 from bylaw.serve.routes import ROUTES
-from bylaw.serve.wire import MAX_DEPTH, Asked, BadBody, Text, arguments, dump, get, load, put, strings
+from bylaw.serve.wire import MAX_DEPTH, MAX_NESTED, Asked, BadBody, Text, arguments, dump, get, load, put, strings
 from bylaw.types import Decision
+from tests.growth import LINEAR, growth
 
 SAMPLES = [orjson.loads((Path(__file__).parent / f"samples_{name}.json").read_bytes()) for name in ("asked", "said", "events")]
 
@@ -117,6 +118,34 @@ def test_a_body_may_not_be_deep_but_may_hold_half_a_surrogate_pair() -> None:
         load(b'{"a":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1))
 
     assert (fine, dump(fine)) == ({"a": "\ud83d"}, b'{"a":"\\ud83d"}')
+
+
+@pytest.mark.parametrize("filler", [b"[]", b"{}", b"[[[[]]]]"])
+def test_a_body_may_not_hold_more_than_anybody_looks_through(filler: bytes) -> None:
+    fits = load(b'{"a":[' + b",".join([filler] * (MAX_NESTED // 5)) + b"]}")
+    with pytest.raises(BadBody, match="maps and lists"):
+        load(b'{"a":[' + b",".join([filler] * (MAX_NESTED + 1)) + b"]}")
+
+    assert len(fits["a"]) == MAX_NESTED // 5
+
+
+@pytest.mark.parametrize("piece", [b"x" * 50, b"data: x\n" * 6, b"data: x\r" * 6, b"data: x\r\n" * 5])
+def test_an_event_that_does_not_end_costs_as_much_as_it_is_long(piece: bytes) -> None:
+    def fed(pieces: int) -> None:
+        reader = sse.Reader()
+        for _ in range(pieces):
+            reader.feed(piece)
+
+    assert growth(fed, 8_000) < LINEAR
+
+
+def test_blanks_before_an_answer_cost_as_much_as_they_are_long() -> None:
+    def fed(pieces: int) -> None:
+        parting = Parting()
+        for _ in range(pieces):
+            parting.feed("\n" * 20)
+
+    assert growth(fed, 8_000) < LINEAR
 
 
 def test_a_text_is_changed_where_it_stands() -> None:

@@ -4,7 +4,7 @@ Only what stands before any answer is thinking; a tag later on is text, and is j
 nothing of it leaves.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 OPEN: Final = "<think>"
@@ -34,11 +34,15 @@ class Parting:
     thinking: str = ""
     _state: str = "before"  # before | inside | between | answer
     _held: str = ""
+    _blank: list[str] = field(default_factory=list)  # pieces before all else that are blank
 
     def feed(self, piece: str) -> str:
         """Take a piece in; returns what it adds to the answer."""
         if self._state == "answer":
             return piece
+        if self._state == "before" and not self._held and piece.isspace():
+            self._blank.append(piece)
+            return ""
         self._held += piece
         if self._state == "before":
             begun = self._held.lstrip()
@@ -69,5 +73,6 @@ class Parting:
         return ""
 
     def _all(self) -> str:
-        out, self._held, self._state = self._held, "", "answer"
+        out = "".join((*self._blank, self._held)) if self._state == "before" else self._held
+        self._held, self._state = "", "answer"
         return out

@@ -19,25 +19,33 @@ class Sent(NamedTuple):
 
 
 class Reader:
-    """Cuts a stream of bytes into events. Comments and events without content are skipped."""
+    """Cuts a stream of bytes into events. Comments and events without content are skipped. What has come is looked through once."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
+        self._half = b""  # a CR that may be the first half of a line's end
 
     def feed(self, piece: bytes) -> list[Sent]:
         """Take bytes in; returns the events that are complete now."""
-        stream = self._rest + piece
-        if b"\r" in stream:
-            tail = b"\r" if stream.endswith(b"\r") else b""  # may be the first half of a line's end
-            stream = stream[: len(stream) - len(tail)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + tail
-        *blocks, self._rest = stream.split(b"\n\n")
+        if self._half or b"\r" in piece:
+            piece = self._half + piece
+            self._half = b"\r" if piece.endswith(b"\r") else b""
+            piece = piece[: len(piece) - len(self._half)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if rest := self._rest:
+            seen = len(rest)
+            rest += piece
+            blocks = bytes(rest).split(b"\n\n") if rest.find(b"\n\n", seen - 1) >= 0 else []
+        else:
+            blocks = piece.split(b"\n\n")
+        if blocks:
+            self._rest = bytearray(blocks.pop())
         if len(self._rest) > MAX_EVENT_BYTES:
             raise BadBody("an event of the stream is too long")
         return [event for block in blocks if (event := _event(block)) is not None]
 
     def finish(self) -> list[Sent]:
         """The stream has ended. An event without the empty line after it is complete for some servers; so it is for us."""
-        block, self._rest = self._rest.replace(b"\r", b"\n"), b""
+        block, self._rest, self._half = bytes(self._rest), bytearray(), b""
         return [event] if (event := _event(block)) is not None else []
 
 

@@ -19,11 +19,13 @@ from bylaw.types import EMPTY, Surface
 MAX_BODY_BYTES: Final = 16 << 20  # a request; images travel in it
 MAX_REPLY_BYTES: Final = 64 << 20
 MAX_DEPTH: Final = 64  # levels of maps and lists in a body
+MAX_NESTED: Final = 1_000_000  # maps and lists in a body
 MAX_MESSAGES: Final = 2_000
 MAX_TEXTS: Final = 20_000  # in one body
 MAX_CHOICES: Final = 16
 MAX_CALLS: Final = 128  # tool calls in one reply
 MAX_ARGUMENTS_BYTES: Final = 1 << 20
+MAX_DIGITS: Final = 300  # of a number that surely is finite
 KEPT: Final = 256  # texts gathered from values, kept for when they come again
 MAX_KEPT_BYTES: Final = 1 << 15
 
@@ -166,7 +168,7 @@ def load(body: bytes | bytearray) -> JsonMap:
     if not isinstance(value, dict):
         raise BadBody("the body is not a JSON object")
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and too_deep(value):
-        raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels")
+        raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels, or has more than {MAX_NESTED} maps and lists")
     return value
 
 
@@ -189,14 +191,17 @@ def dump(value: Any) -> bytes:
 
 
 def too_deep(value: Any) -> bool:
-    """Whether maps and lists stand in each other more than `MAX_DEPTH` levels deep."""
-    level = [value]
+    """Whether maps and lists stand in each other more than `MAX_DEPTH` levels deep, or are more than anybody looks through."""
+    level, left = [value], MAX_NESTED
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
         for one in level:
             inner.extend(part for part in (one.values() if isinstance(one, dict) else one) if isinstance(part, dict | list))
+            if len(inner) > left:
+                return True
         if not inner:
             return False
+        left -= len(inner)
         level = inner
     return True
 
@@ -290,7 +295,8 @@ def _finite(digits: str) -> float:
 
 def _whole(digits: str) -> int:
     """A whole number that a float can hold, as orjson has it."""
-    _finite(digits)
+    if len(digits) > MAX_DIGITS:
+        _finite(digits)
     return int(digits)
 
 
