@@ -11,7 +11,10 @@ from bylaw.cli.place import DATA_DIR, By, Config, DataDir, StoreUrl, login, stor
 from bylaw.cli.saying import A_MODEL, AsJson, PolicyOption, say, say_json
 
 if TYPE_CHECKING:  # commands import what they need when they run
+    from collections.abc import Sequence
+
     from bylaw.serve.live import InForce
+    from bylaw.serve.regions import Region
 
 
 def serve(
@@ -62,16 +65,21 @@ def serve(
         _can_listen(host, port, upstream)
         _folder(policy)
         made = start.prepare(behind.setting, policy, login())
-        say(f"policy {made.places.policy.id} {made.places.policy.version} {made.digest}")
-        for clause, where in made.places.book({}).standing().items():
-            say(f"  {clause}: {where}")
-        for one in placed:
-            say(f"  region {one.name}: {one.upstream}, kept in {one.data_dir}" + (f" for {one.keep_days} days" if one.keep_days else ""))
-        for missing in made.unsigned:
-            say(f"  not signed off: {missing}")
+        _tell(made, placed)
         if unsafe_watch:
             say("UNSAFE: whatever is written into the policy's folder is in force at once, and nobody has reviewed it (--unsafe-watch)")
         start.serve(behind.ready(made.digest, say), say)
+
+
+def _tell(made: "InForce", placed: "Sequence[Region]") -> None:
+    """What is in force, where it is enforced, and where it is not signed off."""
+    say(f"policy {made.places.policy.id} {made.places.policy.version} {made.digest}")
+    for clause, where in made.places.book({}).standing().items():
+        say(f"  {clause}: {where}")
+    for one in placed:
+        say(f"  region {one.name}: {one.upstream}, kept in {one.data_dir}" + (f" for {one.keep_days} days" if one.keep_days else ""))
+    for missing in made.unsigned:
+        say(f"  not signed off: {missing}")
 
 
 def _folder(policy: Path) -> None:
