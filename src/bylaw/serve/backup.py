@@ -71,7 +71,6 @@ def backup(data_dir: Path, store: str | Path, out: Path, with_key: bool = False)
     for path in paths:
         _copy_log(path, out / path.relative_to(data_dir))
     rows = copying.write(store or data_dir / database.DEFAULT.name, out / STORE)
-    (out / STORE).chmod(0o600)
     made = Backup(began, __version__, str(public), with_key, quiet and _quiet(data_dir), len(paths), rows, dict(_digests(out)))
     said = asdict(made)
     _put(out / MANIFEST, orjson.dumps({**said, "digest": digest(said)}, option=orjson.OPT_INDENT_2))

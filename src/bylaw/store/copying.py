@@ -10,6 +10,7 @@ they were then, filled, and then migrated.
 
 import base64
 import json
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,12 +29,12 @@ _DAMAGED: Final = "The file is damaged: take another backup."
 
 
 def write(url: str | Path, out: Path) -> int:
-    """Write every row to a new file; how many. Raises StoreError where there is no store, or one of another program."""
+    """Write every row to a new file, its owner's alone; how many. Raises StoreError where there is no store, or one of another program."""
     if not str(url).startswith("postgres") and not Path(str(url).removeprefix("sqlite:///")).is_file():
         raise StoreError(f"{url}: there is no store", "Name it with --store.")
     store = database.unmigrated(url)
     try:
-        with _one_moment(store) as connection, out.open("x", encoding="utf-8") as file:
+        with _one_moment(store) as connection, open(out, "x", encoding="utf-8", opener=_ours_alone) as file:
             found = database.revision(store, connection)
             if not found:
                 raise StoreError(f"{store.name}: there is no store", "Name it with --store.")
@@ -48,6 +49,10 @@ def write(url: str | Path, out: Path) -> int:
             return rows
     finally:
         store.close()
+
+
+def _ours_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def read(path: Path, url: str | Path) -> int:
