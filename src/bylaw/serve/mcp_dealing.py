@@ -15,6 +15,7 @@ from time import time
 from typing import Any, Final, NamedTuple
 
 from bylaw.errors import LedgerError
+from bylaw.govern import basis
 from bylaw.govern.cutting import Uncut, cut_args, uncut
 from bylaw.govern.rails.asking import Placed, texts
 from bylaw.govern.rails.rail import NO_FACTS, RailError
@@ -23,6 +24,7 @@ from bylaw.ledger.writer import Ledger
 from bylaw.serve.exchange import MAX_TOOL_CHARS, TRIES
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.law import Law, blocked, together
+from bylaw.serve.mcp_again import OPEN, ROUTE, closed, of_call, of_message
 from bylaw.serve.mcp_texts import Gathered, TooMany, cut, gathered
 from bylaw.serve.mcp_texts import Uncut as Whole
 from bylaw.serve.sessions import Session
@@ -31,8 +33,7 @@ from bylaw.types import EMPTY, Decision, Event, Surface
 
 READ: Final = "mcp.resources.read"
 PROMPT: Final = "mcp.prompts.get"
-ROUTE: Final = "mcp"
-OPEN: Final = ("allow", "redact")
+UNKEPT: Final = frozenset({"text", "media", "event", "session"})  # what could not be judged for one of these is not decided again
 WRITING: Final[set["asyncio.Task[Any]"]] = set()  # a loop alone would not hold them
 LOG: Final = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Judged(NamedTuple):
     decision: Decision
     event: Event
     ref: str  # by which the session knows it
+    before: History | None = None  # what the session had done
 
 
 class Heard(NamedTuple):
@@ -50,6 +52,8 @@ class Heard(NamedTuple):
 
     decision: Decision
     body: JsonMap
+    cut: bool  # something was cut out of it
+    event: Event  # that was judged
 
 
 @dataclass(slots=True)
@@ -72,7 +76,7 @@ class Dealing:
         judged = await self._counted(tool, args)
         if judged.decision.effect not in ("redact", "require_approval") or not self._redacts(judged):
             return judged
-        await self.record(judged.decision, "tool_call", {"args": dump(dict(args))}, tool)
+        await self.called(judged, tool)
         try:
             less = cut_args(args, await self._placed(judged), judged.decision.hits)
         except (Uncut, RailError):
@@ -89,7 +93,8 @@ class Dealing:
             decision = await self.law.judge(event, NO_FACTS, self.stops(tool))
             after = (begun.given_back(ref) if ref else begun).after(event, self.passed) if decision.effect == "allow" else begun
             if await self.session.swap(begun, after, stored):
-                return Judged(decision, event, ref or (ref_of(tool, args) if decision.effect == "require_approval" else ""))
+                known = ref or (ref_of(tool, args) if decision.effect == "require_approval" else "")
+                return Judged(decision, event, known, begun.given_back(ref) if ref else begun)
         return Judged(self.no("its session changes too fast", "session"), self.event("tool_call", tool, args), "")
 
     def call_event(self, tool: str, args: Mapping[str, Any], history: History, without: str = "") -> Event:
@@ -116,21 +121,23 @@ class Dealing:
 
     async def said(self, surface: Surface, body: JsonMap, tool: str = "", taints: bool = True) -> Heard:
         """Judge what a server says, or a user answers it; what a rule redacts is cut out of the body."""
-        event, found = self.event(surface, tool), None
+        event, found, cuts = self.event(surface, tool), None, False
         if self.law.idle(surface, tool) and not self.stops(tool):
             decision = self.law.quiet
         else:
             try:
                 found = gathered(body)
                 event = replace(event, text=found.whole, session=self.known(await self.session.known(self.law.session_wanted)))
-                decision = self._cut(body, found, await self.law.judge(event, NO_FACTS, self.stops(tool)))
+                decision = await self.law.judge(event, NO_FACTS, self.stops(tool))
+                cuts = decision.effect == "redact"
+                decision = self._cut(event, body, found, decision)
             except TooMany:
                 decision = self.no("it has too many texts", "text")
         if surface != "input" and decision.effect in OPEN:
             decision = self._media(decision, found, body)
         if taints:
             await self.session.change(partial(_after, event, decision, self.law.book.trusted), self.law.reads_session)
-        return Heard(decision, body)
+        return Heard(decision, body, cuts, event)
 
     def passes(self, surface: Surface, body: JsonMap, tool: str) -> bool:
         """Whether something passes because no rule looks at it and it changes nothing; where not, it has to be judged."""
@@ -139,13 +146,13 @@ class Dealing:
             return False
         return self._media(self.law.quiet, None, body) is self.law.quiet
 
-    def _cut(self, body: JsonMap, found: Gathered, decision: Decision) -> Decision:
+    def _cut(self, event: Event, body: JsonMap, found: Gathered, decision: Decision) -> Decision:
         if decision.effect == "redact":
             try:
                 cut(body, found, decision.hits)
             except Whole:
                 return replace(decision, effect="block", reason=f"{decision.reason}: nothing can be cut out where it stands")
-        return decision if decision.effect in (*OPEN, "stop") else replace(decision, effect="block", needs=())
+        return closed(event, decision)
 
     def _media(self, decision: Decision, found: Gathered | None, body: JsonMap) -> Decision:
         if self.law.book.policy.extra.get("x-media", self.gate.ways.media) == "allow":
@@ -161,9 +168,18 @@ class Dealing:
         """Record a decision; its name. Raises LedgerError, and then nothing may go on."""
         return str(await self.gate.recorder.record(self.entry(decision, surface, contents, tool, facts)))
 
-    async def outcome(self, surface: Surface, contents: Mapping[str, bytes], tool: str) -> None:
-        """Record what came of a call where no rule looks at it; raises LedgerError where that cannot be."""
-        await self.gate.recorder.record(self.entry(self.law.quiet, surface, contents, tool))
+    async def called(self, judged: Judged, tool: str, facts: Mapping[str, Any] = EMPTY) -> str:
+        """Record a call as it was judged, so that it can be decided again; its name. Raises LedgerError."""
+        contents = {"args": dump(dict(judged.event.args)), **of_call(self.who, self.gate.ways.env, judged.before)}
+        kept = {} if UNKEPT.intersection(judged.decision.undecided) else basis.facts()
+        return await self.record(judged.decision, "tool_call", contents, tool, {**kept, **facts})
+
+    def heard(self, said: Heard) -> dict[str, Any]:
+        """What is recorded of what a server said, so that it can be decided again."""
+        event = said.event
+        contents = {"result": dump(said.body), **of_message(self.who, self.gate.ways.env, event, self.law.session_wanted)}
+        kept = {} if UNKEPT.intersection(said.decision.undecided) else basis.facts(said.cut)
+        return self.entry(said.decision, event.surface, contents, event.tool, kept)
 
     def later(self, surface: Surface, body: JsonMap, tool: str) -> bool:
         """Have such a record written soon, for nobody has to wait for it: that the result may pass is what the record of its call says.
@@ -181,7 +197,7 @@ class Dealing:
 
     def _write(self, recorder: Ledger, surface: Surface, body: JsonMap, tool: str) -> None:
         try:
-            entry = self.entry(self.law.quiet, surface, {"result": dump(body)}, tool)
+            entry = self.heard(Heard(self.law.quiet, body, False, Event(surface, tool, EMPTY, "", self.who.principal)))
             if not recorder.later(entry):
                 task = asyncio.ensure_future(recorder.record(entry))
                 WRITING.add(task)

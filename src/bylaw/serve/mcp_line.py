@@ -19,8 +19,9 @@ from bylaw.errors import BylawError, LedgerError
 from bylaw.govern.approvals import Claim
 from bylaw.serve import refusals
 from bylaw.serve.gate import Gate, Who
+from bylaw.serve.mcp_again import OPEN
 from bylaw.serve.mcp_asking import Asking, Client, NotYet, Question, replied
-from bylaw.serve.mcp_dealing import OPEN, PROMPT, READ, Dealing
+from bylaw.serve.mcp_dealing import PROMPT, READ, Dealing, Heard
 from bylaw.serve.mcp_listing import Listing
 from bylaw.serve.mcp_pins import Pins
 from bylaw.serve.mcp_seal import Seal
@@ -153,7 +154,7 @@ class Line:
         judged = await dealing.call(tool, args or {})
         decision = judged.decision
         try:
-            record = await dealing.record(decision, "tool_call", {"args": dump(dict(judged.event.args))}, tool)
+            record = await dealing.called(judged, tool)
             if decision.effect == "require_approval":
                 claim = await Asking(dealing, judged, self.gate.approvals, self.seal).claimed(client, brought)
             elif decision.effect == "allow":
@@ -211,7 +212,7 @@ class Line:
         args = {key: value for key, value in sent.items() if key in ("uri", "name", "arguments")}
         await self._user_said(dealing, sent)
         judged = await dealing.call(tool, {"server": self.name, **args})
-        record = await dealing.record(judged.decision, "tool_call", {"args": dump(dict(judged.event.args))}, tool)
+        record = await dealing.called(judged, tool)
         claim: Claim | None = None
         try:
             if judged.decision.effect == "require_approval":
@@ -289,17 +290,17 @@ class Line:
         self, dealing: Dealing, surface: Surface, reply: JsonMap, tool: str, taints: bool = True, quiet: bool = False
     ) -> "Said":
         """What a server said, judged and recorded. `quiet`: what is nothing but let through is not recorded."""
-        if not _ends(reply):
-            decision = dealing.no("a kind of result that is not known here", "result")
-        else:
+        if _ends(reply):
             said = await dealing.said(surface, reply, tool, taints)
-            decision, reply = said.decision, said.body
+        else:
+            decision = dealing.no("a kind of result that is not known here", "result")
+            said = Heard(decision, reply, cut=False, event=dealing.event(surface, tool))
+        decision, reply = said.decision, said.body
         if quiet and decision.effect == "allow" and not decision.clauses:
             return Said(reply, decision, None)
-        if decision is dealing.law.quiet and not quiet:
-            await dealing.outcome(surface, {"result": dump(reply)}, tool)
+        if decision is dealing.law.quiet and dealing.later(surface, reply, tool):
             return Said(reply, decision, None)
-        record = await dealing.record(decision, surface, {"result": dump(reply)}, tool)
+        record = str(await dealing.gate.recorder.record(dealing.heard(said)))
         return Said(reply, decision, None if decision.effect in OPEN else record)
 
     def _refused(self, dealing: Dealing, decision: Decision, tool: str) -> str:

@@ -3,8 +3,9 @@
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from bylaw.serve.mcp_again import OPEN
 from bylaw.serve.mcp_asking import Client
-from bylaw.serve.mcp_dealing import OPEN, Dealing
+from bylaw.serve.mcp_dealing import Dealing
 from bylaw.serve.mcp_pins import FRESH_S, MAX_TOOLS, Pins
 from bylaw.serve.mcp_wire import PARAMS, WITHHELD, Rpc
 from bylaw.serve.wire import JsonMap

@@ -24,6 +24,7 @@ from bylaw.govern.session import History
 from bylaw.ledger import place, reading
 from bylaw.ledger.entries import microseconds
 from bylaw.serve import live as lives
+from bylaw.serve import mcp_again
 from bylaw.serve.based import EXCHANGE
 from bylaw.serve.ends import OPEN, Refused
 from bylaw.serve.exchange import Exchange
@@ -249,11 +250,15 @@ class Again:
         entry, said = one.entry, basis.read(one.contents.get(basis.NAME))
         principal = basis.principal_of(said, entry["principal"])
         law = self.candidate.law(principal)
+        hour, mcp = entry["facts"][basis.HOUR], entry["facts"].get("route") == mcp_again.ROUTE
         session = basis.session_of(said.get("session"), entry["session"], law.book.zeros)
-        env = said.get("env") or {basis.HOUR: entry["facts"][basis.HOUR]}
+        session = mcp_again.session_of(said, entry["surface"], entry["session"], law.book.zeros) if mcp else session
+        env = mcp_again.env_of(said, hour) if mcp else said.get("env") or {basis.HOUR: hour}
         args = json.loads(one.contents["args"]) if "args" in one.contents else EMPTY
-        text = one.contents.get("text", b"").decode("utf-8", "surrogatepass")
+        text = mcp_again.text_of(one.contents) if mcp else one.contents.get("text", b"").decode("utf-8", "surrogatepass")
         event = Event(entry["surface"], entry["tool"], args, text, principal, session, env)
+        if mcp:
+            return mcp_again.closed(event, law.now(event))
         facts = _rail_facts(said.get("told") or {})
         decisions = [law.now(event, facts)]
         if event.surface == "output" and law.required and not said.get("part"):

@@ -1,0 +1,58 @@
+"""What a record of an MCP message is decided on again: kept with it here, read back for `serve.replay`. See `govern.basis`.
+
+A call is kept with what its session had done before it. Of a result or a document that no condition on sessions was asked about, the
+session is not kept: to a condition on it, it is undecidable. What a user answered a server cannot be decided again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from bylaw.govern import basis
+from bylaw.govern.session import History
+from bylaw.serve.gate import Who
+from bylaw.serve.mcp_texts import gathered
+from bylaw.serve.wire import load
+from bylaw.types import Decision, Event
+
+ROUTE: Final = "mcp"
+OPEN: Final = ("allow", "redact")
+NOTHING: Final[Mapping[str, Any]] = {"calls": []}  # a session that had done nothing, where it is said
+
+
+def of_call(who: Who, env: Mapping[str, Any], before: History | None) -> dict[str, bytes]:
+    """The basis of a call in a session with this history."""
+    return _written(who, env, basis.history(before) if before is not None else {"full": True})
+
+
+def of_message(who: Who, env: Mapping[str, Any], event: Event, asked: bool) -> dict[str, bytes]:
+    """The basis of what a server said; `asked`: conditions saw its session."""
+    return _written(who, env, (basis.session(event.session) or NOTHING) if asked else {})
+
+
+def _written(who: Who, env: Mapping[str, Any], session: Mapping[str, Any]) -> dict[str, bytes]:
+    said = {"who": basis.who(who.principal), "env": {"name": "", **env} if env else None, "session": session}
+    return {basis.NAME: body} if (body := basis.written(said)) else {}
+
+
+def text_of(contents: Mapping[str, bytes]) -> str:
+    """The text that was judged of what a server said."""
+    return gathered(load(contents["result"])).whole if "result" in contents else ""
+
+
+def session_of(said: Mapping[str, Any], surface: str, name: str, zeros: Mapping[str, float]) -> Mapping[str, Any]:
+    """The session that it was in; of which only the name is known where nobody asked for more."""
+    known = surface == "tool_call" or "session" in said
+    return basis.session_of(said.get("session"), name, zeros) if known else {"id": name}
+
+
+def env_of(said: Mapping[str, Any], hour: int) -> dict[str, Any]:
+    """Where and when it was."""
+    return {"name": "", **(said.get("env") or {}), basis.HOUR: hour}
+
+
+def closed(event: Event, decision: Decision) -> Decision:
+    """What comes of a decision: what a server said passes or does not, and nobody is asked about it."""
+    if event.surface == "tool_call" or decision.effect in (*OPEN, "stop"):
+        return decision
+    return replace(decision, effect="block", needs=())
