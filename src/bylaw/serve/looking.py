@@ -116,6 +116,8 @@ class Looking:
         asked |= {"window_s": self._at.window_s, "history_s": self._at.history_s}
         with subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
             self._child.append(child)
+            if self._closed.is_set():  # between the turn and here, so that nobody has killed it
+                child.kill()
             try:
                 text, _ = child.communicate(json.dumps(asked).encode(), LONGEST_S)
                 said = json.loads(text[:MAX_BYTES])
