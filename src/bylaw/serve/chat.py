@@ -115,7 +115,11 @@ def _content(message: JsonMap, path: Path, surface: Surface, found: Gathering, w
         raise BadBody(f"`content` of a message must be a string or a list of parts, at {'.'.join(map(str, path))}", "messages")
     if isinstance(refusal := message.get("refusal"), str):
         found.text(surface, refusal, (*path, "refusal"), *who)
-    if isinstance(audio := message.get("audio"), dict):
+    elif refusal:
+        found.loose(surface, refusal, *who)
+    if not isinstance(audio := message.get("audio"), dict):
+        found.loose(surface, audio, *who)
+    else:
         found.media.append("audio")
         if isinstance(audio.get("transcript"), str):
             found.text(surface, audio["transcript"], (), *who)  # the sound says the same: cutting the words out is not enough

@@ -24,6 +24,7 @@ TOTAL_S: Final = 900.0
 HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 SENT_ON: Final = ("openai-", "anthropic-", "x-stainless-", "traceparent", "idempotency-key", "x-request-id")  # prefixes
 GIVEN_BACK: Final = ("openai-", "anthropic-", "x-ratelimit-", "x-request-id", "request-id", "retry-after")
+OURS: Final = b"bylaw_"  # in every key of a gateway, and in no other: it goes to nobody
 _MARK: Final = re.compile(r"[!-~]{1,256}|[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT")  # a word, or a date; no text
 
 
@@ -108,7 +109,7 @@ class Upstream:
         on = {"content-type": "application/json"}
         for name, value in client.items():
             plain = name.decode("latin-1")
-            theirs = not self._key and not keyed and plain in ("authorization", "x-api-key")
+            theirs = not self._key and not keyed and plain in ("authorization", "x-api-key") and OURS not in value
             if theirs or plain.startswith(SENT_ON):
                 on[plain] = value.decode("latin-1")
         if self._key:
