@@ -14,15 +14,19 @@ from bylaw.cli.entry import run
 from bylaw.evals.stats import wilson
 from bylaw.govern import keys, watch
 from bylaw.govern.approvals import Approvals
+from bylaw.govern.engine import decide
 from bylaw.govern.keys import Grant
 from bylaw.govern.quorum import Person, Refused
+from bylaw.govern.rulebook import Rulebook
 from bylaw.govern.signals import Answered, Seen, rate, report, robust_z, spread
 from bylaw.govern.watch import Proposal, Span
+from bylaw.ledger import rotation
 from bylaw.ledger.writer import Ledger
 from bylaw.policy.parse import load
 from bylaw.serve import live
 from bylaw.store import database
-from bylaw.types import Decision
+from bylaw.store.approval_rows import Approval
+from bylaw.types import Decision, Event
 from tests.serve.rig import written
 from tests.serve.test_processes_wiring import SECRET, listening
 
@@ -132,6 +136,7 @@ def recorded(data_dir: Path, now_s: float = NOW_S) -> None:
 
 def test_a_signal_is_told_once_a_window_and_again_where_nobody_heard(tmp_path: Path) -> None:
     recorded(tmp_path)
+    rotation.rotate(tmp_path)  # what was recorded under an earlier key is history too
     store, heard = database.open(tmp_path / "store.sqlite"), list[str]()
 
     def deaf(said: Any) -> str:
@@ -167,12 +172,17 @@ def test_a_seeded_proposal_executes_nothing_and_is_counted(tmp_path: Path) -> No
     ]
     found = watch.gather([tmp_path], store, Span(), made.requested_at / 1000 + 60).report
     shown = approvals.find(["approved"])
+    session = {"id": "s", "calls": [], "n_calls": 0, "sums": {"refund.amount": 0.0}, "taint": []}
+    event = Event("tool_call", "refund", {"order": 1, "amount": 8000.0}, principal={"id": "kim"}, session=session)
+    real = approvals.request(what, {"id": "kim"}, decide(event, Rulebook.load(policy)))
     approvals.close()
     ledger.close()
     store.close()
 
     assert all(isinstance(one, Refused) for one in claims)
     assert [one.requester for one in shown] == ["kim"]
+    assert isinstance(real, Approval)
+    assert [(one.clauses, one.needs, one.reason) for one in shown] == [(real.clauses, real.needs, real.reason)]  # nothing tells them apart
     assert [(one.person, one.caught.k, one.caught.n, one.median_s) for one in found.reviewers] == [("lea", 0, 1, 3.0)]
 
 

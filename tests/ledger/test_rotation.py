@@ -121,8 +121,9 @@ def test_an_old_log_that_is_gone_and_a_new_one_that_is_gone_are_missed(tmp_path:
     assert "no log of that key is here" in said(checked(tmp_path.with_name("other"), old))
 
 
-def test_a_log_that_is_being_written_is_left_as_it_is(tmp_path: Path) -> None:
+def test_where_a_log_is_being_written_nothing_is_changed_in_any(tmp_path: Path) -> None:
     fill(tmp_path)
+    roots.join(tmp_path)
     old = key_of(tmp_path)
     with Ledger(tmp_path) as ledger:
         with pytest.raises(LedgerError, match="being written"):
@@ -130,6 +131,7 @@ def test_a_log_that_is_being_written_is_left_as_it_is(tmp_path: Path) -> None:
         ledger.append({"kind": "decision"})
 
     assert (key_of(tmp_path), (tmp_path / "rotating").exists(), said(checked(tmp_path))) == (old, False, "")
+    assert sum(one.entries for one in checked(tmp_path).logs) == 12  # those that were filled in, the roots, and the last one above
 
 
 STEPS = ("nothing", "old.pub", "new key", "ended", "begun", "one sealed", "sealed", "swapped", "brought")

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from bylaw.cli.entry import app
 from bylaw.errors import BylawError, LedgerError, PolicyError
+from bylaw.ledger import rotation
 from bylaw.ledger.writer import Ledger, now_us
 from bylaw.policy.parse import load
 from bylaw.serve import bundle
@@ -80,7 +81,9 @@ def test_the_first_call_of_a_session_is_decided_in_the_policy_as_it_was(tmp_path
 
 
 def test_an_answer_becomes_a_dialogue(tmp_path: Path) -> None:
-    done = ruling(tmp_path, talked(tmp_path)[0])
+    record = talked(tmp_path)[0]
+    rotation.rotate(tmp_path / "data")  # a record of an earlier key is found too
+    done = ruling(tmp_path, record)
     example = load(tmp_path / "policy").clauses[1].examples[-1]
 
     assert done.exit_code == 0, done.exception

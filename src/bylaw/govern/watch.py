@@ -72,7 +72,7 @@ def gather(data_dirs: Sequence[Path], store: Store, span: Span, now_s: float) ->
     told: set[str] = set()
     samples: list[tuple[str, str]] = []
     cut = False
-    for path in [path for data_dir in dict.fromkeys(data_dirs) for path in place.logs(data_dir)]:
+    for path in [path for data_dir in dict.fromkeys(data_dirs) for path in place.all_logs(data_dir)]:
         with reading.stored(path) as log:
             rows = log.last(MAX_ENTRIES)
             cut |= len(rows) == MAX_ENTRIES
@@ -178,8 +178,8 @@ def seed(store: Store, approvals: Approvals, record: Record, policy: Policy, pro
     if clause is None or rule is None:
         raise StoreError(f"no rule of {proposal.clause[:80]!r} asks people", "Name a clause with `then: require_approval`.")
     need = Need(clause.id, rule.id, rule.approvers, rule.quorum, rule.ttl_s or SEED_TTL_S)
-    reason = clause.title
-    decision = Decision("require_approval", (clause.id,), (f"{clause.id}/{rule.id}",), policy.digest, reason=reason, needs=(need,))
+    matched = f"{clause.id}/{rule.id}"  # the reason too, word for word as that of a real one: nothing gives a seeded one away
+    decision = Decision("require_approval", (clause.id,), (matched,), policy.digest, reason=matched, needs=(need,))
     nobody = {"id": proposal.requester, "tenant": proposal.tenant, "jurisdiction": uuid4().hex}
     what = {"tool": proposal.tool, "args": dict(proposal.args), "session": uuid4().hex[:12]}
     found = approvals.request(what, nobody, decision)

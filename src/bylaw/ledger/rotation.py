@@ -72,8 +72,10 @@ def _keys(data_dir: Path, aside: Path) -> tuple[PublicKey, PublicKey]:
 def _end(data_dir: Path, new: PublicKey) -> None:
     """The last entry of every old log names the new key. All are held at once, so that nobody else writes."""
     with ExitStack() as stack:
-        for path in place.files(data_dir):
-            ledger = stack.enter_context(Ledger(data_dir, log=path.stem))
+        held = [
+            (path, stack.enter_context(Ledger(data_dir, log=path.stem))) for path in place.files(data_dir)
+        ]  # all, or nothing is written
+        for path, ledger in held:
             with reading.stored(path) as log:
                 last = [reading.entry(path, leaf) for _, leaf in log.last(1)]
             if not last or last[0]["kind"] != KIND or last[0]["facts"].get("next") != str(new):

@@ -92,7 +92,7 @@ class Ledger:
             if log:
                 lock = place.try_lock(path)
                 if lock is None:
-                    raise LedgerError(f"{path} is being written by another process", "One log has one writer.")
+                    raise LedgerError(f"{path} is being written by another process", "One log has one writer: stop the gateway first.")
                 self._held = lock
             self._disk = Disk(path, key, settings.busy_s)
             self.log, self._places = self._disk.log, Places(self._disk, clock)

@@ -77,7 +77,7 @@ def found(data_dirs: Sequence[Path], record: str) -> tuple[dict[str, Any], dict[
     log, _, index = record.rpartition("#")
     if not (index.isascii() and index.isdigit() and len(index) <= 15):
         raise LedgerError(f"{record[:100]!r} names no record", "Write it as in `x-bylaw-record`: LOG#NUMBER.")
-    for path in (path for folder in data_dirs for path in place.logs(folder)):
+    for path in (path for folder in data_dirs for path in place.all_logs(folder)):
         with reading.stored(path) as one:
             rows = one.after(int(index) - 1, 1) if one.origin == log else []
             if rows and rows[0][0] == int(index):
