@@ -7,6 +7,7 @@ Sources: Clopper and Pearson 1934; the incomplete beta function by its continued
 """
 
 import math
+from functools import lru_cache
 from typing import Final
 
 CONFIDENCE: Final = 0.95
@@ -56,11 +57,14 @@ def cdf(k: int, n: int, p: float) -> float:
 # ---- The beta distribution -----------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4096)  # resampling asks for the same few again and again
 def beta_quantile(q: float, a: float, b: float) -> float:
     """Where the distribution function of Beta(a, b) is `q`, by bisection to the last digit that matters."""
     low, high = 0.0, 1.0
     for _ in range(80):
         middle = (low + high) / 2
+        if middle in {low, high}:  # no number lies between
+            break
         if beta_cdf(middle, a, b) < q:
             low = middle
         else:
@@ -84,8 +88,9 @@ def _fraction(x: float, a: float, b: float) -> float:
     found = d
     for m in range(1, _STEPS):
         for term in (m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)), -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))):
-            d = 1 / _off_zero(1 + term * d)
-            c = _off_zero(1 + term / c)
+            d, c = 1 + term * d, 1 + term / c
+            d = 1 / (d if d > _TINY or d < -_TINY else _TINY)  # `_off_zero`, spelled out: this is the innermost loop
+            c = c if c > _TINY or c < -_TINY else _TINY
             found *= c * d
         if abs(c * d - 1) < 1e-15:
             break
