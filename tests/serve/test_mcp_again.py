@@ -1,5 +1,6 @@
 """MCP's decisions are made again from the ledger: under the same policy nothing changes, under another what ought to."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ def result(text: str) -> dict[str, Any]:
     return {"result": {"resultType": "complete", "content": [{"type": "text", "text": text}]}}
 
 
-def lived(tmp_path: Path, clauses: tuple[str, ...] = ON) -> list[dict[str, Any]]:
+def lived(tmp_path: Path, clauses: tuple[str, ...] = ON) -> list[Mapping[str, Any]]:
     """What is in the book after some calls and what came of them."""
     with lined(tmp_path, clauses) as rig:
         rig.call("refund", {"order": 1, "amount": 50.0})
@@ -53,22 +54,23 @@ def test_what_was_cut_out_of_a_result_is_not_decided_again(tmp_path: Path) -> No
     with lined(tmp_path, ON) as rig:
         rig.server.replies["tools/call"] = result(f"the card is {CARD}")
         rig.call("lookup", {"order": 2})
-        entries = list(rig.book.entries)
+        entries = rig.book.entries
     found = replayed(tmp_path / "data", entries, policy(tmp_path / "same", ON))
 
     assert found.unplayable == {"something was cut out of it before it was recorded": 1}
     assert found.unchanged == found.decisions - 1
 
 
-def test_a_call_is_decided_again_on_what_its_session_had_done_though_no_condition_asked_then(tmp_path: Path) -> None:
-    clauses = ("money.limit", "shop.tainted")
-    with lined(tmp_path, ("money.limit",)) as rig:
+def test_what_no_condition_asked_of_a_session_then_is_undecidable_to_one_that_asks_now(tmp_path: Path) -> None:
+    with lined(tmp_path, ("money.till",)) as rig:
         rig.call("refund", {"order": 1, "amount": 50.0})  # its result taints
         rig.call("refund", {"order": 2, "amount": 50.0})
+        rig.call("lookup", {"order": 2})
         entries = list(rig.book.entries)
-    found = replayed(tmp_path / "data", entries, policy(tmp_path / "stricter", clauses))
+    found = replayed(tmp_path / "data", entries, policy(tmp_path / "stricter", ("money.till", "shop.tainted")))
 
-    assert found.by_clause["shop.tainted"] == {"stricter": 1}
+    assert found.by_clause["shop.tainted"] == {"undecidable": 2}
+    assert found.unchanged == found.decisions - 2
 
 
 def test_a_call_that_was_judged_on_its_session_is_judged_on_it_again(tmp_path: Path) -> None:

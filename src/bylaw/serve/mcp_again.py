@@ -1,7 +1,7 @@
 """What a record of an MCP message is decided on again: kept with it here, read back for `serve.replay`. See `govern.basis`.
 
-A call is kept with what its session had done before it. Of a result or a document that no condition on sessions was asked about, the
-session is not kept: to a condition on it, it is undecidable. What a user answered a server cannot be decided again.
+Where a condition of the law read sessions, a message is kept with what its session had done. Where none did, it is not, for a history is
+long: to a condition of another law that reads it, it is undecidable. What a user answered a server cannot be decided again.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ NOTHING: Final[Mapping[str, Any]] = {"calls": []}  # a session that had done not
 
 
 def of_call(who: Who, env: Mapping[str, Any], before: History | None) -> dict[str, bytes]:
-    """The basis of a call in a session with this history."""
-    return _written(who, env, basis.history(before) if before is not None else {"full": True})
+    """The basis of a call in a session with this history; None: it was judged on none."""
+    return _written(who, env, (basis.history(before) or NOTHING) if before is not None else {})
 
 
 def of_message(who: Who, env: Mapping[str, Any], event: Event, asked: bool) -> dict[str, bytes]:
@@ -40,10 +40,9 @@ def text_of(contents: Mapping[str, bytes]) -> str:
     return gathered(load(contents["result"])).whole if "result" in contents else ""
 
 
-def session_of(said: Mapping[str, Any], surface: str, name: str, zeros: Mapping[str, float]) -> Mapping[str, Any]:
+def session_of(said: Mapping[str, Any], name: str, zeros: Mapping[str, float]) -> Mapping[str, Any]:
     """The session that it was in; of which only the name is known where nobody asked for more."""
-    known = surface == "tool_call" or "session" in said
-    return basis.session_of(said.get("session"), name, zeros) if known else {"id": name}
+    return basis.session_of(said["session"], name, zeros) if "session" in said else {"id": name}
 
 
 def env_of(said: Mapping[str, Any], hour: int) -> dict[str, Any]:

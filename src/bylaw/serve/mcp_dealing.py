@@ -170,7 +170,10 @@ class Dealing:
 
     async def called(self, judged: Judged, tool: str, facts: Mapping[str, Any] = EMPTY) -> str:
         """Record a call as it was judged, so that it can be decided again; its name. Raises LedgerError."""
-        contents = {"args": dump(dict(judged.event.args)), **of_call(self.who, self.gate.ways.env, judged.before)}
+        contents = {
+            "args": dump(dict(judged.event.args)),
+            **of_call(self.who, self.gate.ways.env, judged.before if self.law.reads_session else None),
+        }
         kept = {} if UNKEPT.intersection(judged.decision.undecided) else basis.facts()
         return await self.record(judged.decision, "tool_call", contents, tool, {**kept, **facts})
 

@@ -252,7 +252,7 @@ class Again:
         law = self.candidate.law(principal)
         hour, mcp = entry["facts"][basis.HOUR], entry["facts"].get("route") == mcp_again.ROUTE
         session = basis.session_of(said.get("session"), entry["session"], law.book.zeros)
-        session = mcp_again.session_of(said, entry["surface"], entry["session"], law.book.zeros) if mcp else session
+        session = mcp_again.session_of(said, entry["session"], law.book.zeros) if mcp else session
         env = mcp_again.env_of(said, hour) if mcp else said.get("env") or {basis.HOUR: hour}
         args = json.loads(one.contents["args"]) if "args" in one.contents else EMPTY
         text = mcp_again.text_of(one.contents) if mcp else one.contents.get("text", b"").decode("utf-8", "surrogatepass")
