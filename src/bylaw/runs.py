@@ -116,6 +116,18 @@ def write_text(file: Path, text: str) -> None:
         beside.unlink(missing_ok=True)
 
 
+def read_text(file: Path, most_bytes: int, smaller: str, hint: str) -> str:
+    """A file of somebody else's as text; raises RunError where it is too large (`smaller` is what to do then), or cannot be read."""
+    try:
+        if file.stat().st_size > most_bytes:
+            raise RunError(f"{file} has more than {most_bytes >> 20} MiB", smaller)
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{file} cannot be read: {error.strerror}", hint) from error
+    except UnicodeDecodeError as error:
+        raise RunError(f"{file} is not UTF-8 text: byte {error.start}", hint) from error
+
+
 def write_json(file: Path, value: Json) -> None:
     """Write a JSON file a person can read."""
     write_text(file, _dump(value, indent=2) + "\n")

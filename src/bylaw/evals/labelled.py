@@ -18,6 +18,7 @@ from bylaw.errors import RunError
 from bylaw.evals.calibration import Positive
 
 MAX_BYTES: Final = 64 << 20
+SMALLER: Final = "give a part of it"
 MAX_ROWS: Final = 200_000
 Label = Literal["comply", "partial", "refuse", "followed", "violated", ""]
 REFUSALS: Final = ("comply", "partial", "refuse")
@@ -56,7 +57,7 @@ def load(path: Path) -> Labels:
     file = path / "labels.csv" if path.is_dir() else path
     try:
         if file.stat().st_size > MAX_BYTES:
-            raise RunError(f"{file} has more than {MAX_BYTES >> 20} MiB", "give a part of it")
+            raise RunError(f"{file} has more than {MAX_BYTES >> 20} MiB", SMALLER)
         answers = _table(file) if file.suffix == ".csv" else [_answer(row, f"{file}:{n}") for n, row in enumerate(runs.read_rows(file), 1)]
     except OSError as error:
         raise RunError(f"{file} cannot be read: {error.strerror}", HINT) from error
@@ -68,8 +69,7 @@ def load(path: Path) -> Labels:
 
 
 def _table(file: Path) -> list[Answer]:
-    text = file.read_text(encoding="utf-8", errors="strict") if _is_text(file) else ""
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    reader = csv.DictReader(io.StringIO(runs.read_text(file, MAX_BYTES, SMALLER, HINT), newline=""))
     missing = {"prompt", "completion", "final_label"} - set(reader.fieldnames or ())
     if missing:
         raise RunError(f"{file} has no column {sorted(missing)[0]}", HINT)
@@ -78,14 +78,6 @@ def _table(file: Path) -> list[Answer]:
     except csv.Error as error:
         raise RunError(f"{file}:{reader.line_num}: not CSV: {error}", HINT) from error
     return [_xstest(row, n, file) for n, row in enumerate(rows, 1)]
-
-
-def _is_text(file: Path) -> bool:
-    try:
-        file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RunError(f"{file} is not UTF-8 text: byte {error.start}", HINT) from error
-    return True
 
 
 def _xstest(row: Mapping[str, str | None], number: int, file: Path) -> Answer:

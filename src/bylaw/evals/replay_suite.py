@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
 
+from bylaw import runs
 from bylaw.canonical import digest
 from bylaw.errors import PolicyError, RunError
 from bylaw.evals.replaying import Scenario, Step
@@ -43,7 +44,8 @@ def load(path: Path) -> ReplaySuite:
     name = path.stem
     rows: list[tuple[Scenario, dict[str, Any]]] = []
     seen: dict[str, int] = {}
-    for number, line in enumerate(_text(path).split("\n"), 1):
+    text = runs.read_text(path, MAX_BYTES, "Part it into several suites.", "Name a file of JSON lines.")
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         row = _row(path, number, line)
@@ -60,17 +62,6 @@ def load(path: Path) -> ReplaySuite:
     if not rows:
         raise RunError(f"{path.name} holds no scenario", _LINE)
     return ReplaySuite(name, tuple(one for one, _ in rows), digest({"replay": name, "scenarios": [row for _, row in rows]}))
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise RunError(f"{path} has more than {MAX_BYTES >> 20} MiB", "Part it into several suites.")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}", "Name a file of JSON lines.") from error
-    except UnicodeDecodeError as error:
-        raise RunError(f"{path} is not UTF-8 text: byte {error.start}", "Name a file of JSON lines.") from error
 
 
 def _row(path: Path, number: int, line: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from bylaw import runs
 from bylaw.errors import RunError
 from bylaw.evals.cases import Attack, Case, Context, Expect, Side, Suite, case
 from bylaw.types import Message, Role
@@ -41,20 +42,11 @@ def load(tool: str, path: Path) -> Suite:
     """A report as a suite; raises RunError where it is none, or gives no case."""
     if tool not in TOOLS:
         raise RunError(f"no reader for reports of {tool[:40]!r}", f"One of: {', '.join(TOOLS)}.")
-    text = _text(path)
+    text = runs.read_text(path, MAX_BYTES, "Run fewer probes at a time.", "Name the report's file.")
     cases = list(_garak(path, text) if tool == "garak" else _pyrit(path, text))
     if not cases:
         raise RunError(f"{path} gives no case: nothing in it was asked and evaluated", f"Name the report of a finished {tool} run.")
     return Suite.of(tool, cases)
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise RunError(f"{path} has more than {MAX_BYTES >> 20} MiB", "Run fewer probes at a time.")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} cannot be read: {' '.join(str(error).split())[:160]}", "Name the report's file.") from error
 
 
 # ---- garak -----------------------------------------------------------------------------------------------------------------

@@ -103,13 +103,9 @@ def save(suite: Suite, path: Path) -> None:
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise SuiteError(f"{path} has more than {MAX_BYTES >> 20} MiB", "part it into several suites")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SuiteError(f"{path} cannot be read: {error.strerror}", "name a suite: a file of JSON lines or YAML") from error
-    except UnicodeDecodeError as error:
-        raise SuiteError(f"{path} is not UTF-8 text: byte {error.start}", "name a suite: a file of JSON lines or YAML") from error
+        return runs.read_text(path, MAX_BYTES, "part it into several suites", "name a suite: a file of JSON lines or YAML")
+    except RunError as error:
+        raise SuiteError(error.what, error.hint) from error
 
 
 _Parsed = tuple[dict[str, str], list[Node | Problem], list[Problem]]
