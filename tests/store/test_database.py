@@ -3,7 +3,6 @@
 import sqlite3
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -81,34 +80,6 @@ def test_opening_again_keeps_what_is_there(tmp_path: Path) -> None:
     second.close()
 
     assert found["stops"] == 1
-
-
-def test_many_threads_open_one_new_store_at_once(tmp_path: Path) -> None:
-    faults: list[BaseException] = []
-
-    def one() -> None:
-        try:
-            database.open(tmp_path / "store.sqlite").close()
-        except BaseException as error:  # noqa: BLE001  # a thread's error is shown by the assert
-            faults.append(error)
-
-    threads = [threading.Thread(target=one) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert not faults
-
-
-def test_a_newer_schema_is_refused_in_one_line(tmp_path: Path) -> None:
-    store = database.open(tmp_path / "store.sqlite")
-    with store.writing() as connection:
-        connection.execute(text(f"UPDATE {database.VERSION_TABLE} SET version_num = 'v9999'"))
-    store.close()
-
-    with pytest.raises(StoreError, match=r"made by a newer bylaw \(schema v9999\)"):
-        database.open(tmp_path / "store.sqlite")
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
