@@ -15,12 +15,12 @@ from typing import Any, Final
 from bylaw.errors import BylawError
 from bylaw.serve.mcp_asking import Client
 from bylaw.serve.mcp_lines import Lines, Valve
-from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Gone, Id, Rpc, id_of, kind_of, read
+from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Gone, Id, Rpc, answer, id_of, kind_of, read
 from bylaw.serve.wire import JsonMap, dump
 
 ENDED: Final = -32000
 CLOSE_S: Final = 5.0  # how long it may take to end once its input is closed
-MAX_WAITING: Final = 1_000  # requests it has not answered
+MAX_WAITING: Final = 1_000  # requests it has not answered, and messages of it that are being judged
 LOG: Final = logging.getLogger(__name__)
 
 Heard = Callable[[JsonMap], Awaitable[None]]  # a request or a notification of the server
@@ -163,6 +163,11 @@ class Child:
             future = self._waiting.get(ours) if isinstance(ours, int) else None
             if future is not None and not future.done():
                 future.set_result({key: message[key] for key in ("result", "error") if key in message})
+            return
+        if len(self._tasks) >= MAX_WAITING:
+            LOG.error("the server says more than can be judged at once: a message of it is dropped")
+            if kind == "request" and not self._in.is_closing():
+                self._write(answer(id_of(message), {"error": Rpc(ENDED, "too much at once").error}))
             return
         task = asyncio.ensure_future(self._hand_on(message))
         self._tasks.add(task)

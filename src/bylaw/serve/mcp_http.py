@@ -31,6 +31,7 @@ from bylaw.serve.mcp_wire import (
     CAPABILITIES_KEY,
     INVALID,
     MAX_MESSAGE_BYTES,
+    MAX_QUESTIONS,
     SESSION,
     STATUS,
     Id,
@@ -205,8 +206,9 @@ class Mcp:
             seen = await line.from_server(told)
             theirs = id_of(told)
             caller = next((one for one in reversed(held.callers) if one.streams), None)
-            if "id" in told and (seen is None or caller is None or theirs is None):
-                return await held.server.tell(answer(theirs, {"error": Rpc(INVALID, "withheld, or nobody hears it").error}))
+            if "id" in told and (seen is None or caller is None or theirs is None or len(held.passed) >= MAX_QUESTIONS):
+                said = "withheld, or nobody hears it, or too many questions"
+                return await held.server.tell(answer(theirs, {"error": Rpc(INVALID, said).error}))
             if seen is None or caller is None:
                 return None
             if theirs is not None and "id" in told:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bylaw.errors import StoreError
 from bylaw.policy.fields import Fields, as_text
 from bylaw.policy.notation import Node
-from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Gone, Rpc, is_modern, kind_of, mirrored, read, routing
+from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Gone, Id, Rpc, is_modern, kind_of, mirrored, read, routing
 from bylaw.serve.secret import secret_in
 from bylaw.serve.sse import Reader
 from bylaw.serve.wire import BadBody, JsonMap, dump
@@ -115,16 +115,30 @@ class Remote:
     version: str = ""  # as it was agreed on
     schemas: Mapping[str, Any] = field(default_factory=dict)  # of the arguments, by tool
     heard: Heard | None = None
+    _sent: dict[Id, int] = field(default_factory=dict)  # the id under which a client's request was sent on
     _ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     async def ask(self, method: str, params: JsonMap, client: "Client | None") -> JsonMap:
         """Send a request; its `result` or `error`. Raises Rpc."""
-        ours = next(self._ids)
+        ours, theirs = next(self._ids), getattr(client, "request", None)
         message = {"jsonrpc": "2.0", "id": ours, "method": method, "params": params}
-        return await self._post(message, ours)
+        if theirs is None:
+            return await self._post(message, ours)
+        self._sent[theirs] = ours
+        try:
+            return await self._post(message, ours)
+        finally:
+            self._sent.pop(theirs, None)
 
     async def tell(self, message: JsonMap) -> None:
-        """Send a notification, or an answer."""
+        """Send a notification, or an answer. What is cancelled is named as the server knows it."""
+        params = message.get("params")
+        if message.get("method") == "notifications/cancelled" and isinstance(params, dict):
+            request = params.get("requestId")
+            ours = self._sent.get(request) if isinstance(request, str | int) else None
+            if ours is None:
+                return
+            message = {**message, "params": {**params, "requestId": ours}}
         await self._post(message, None)
 
     async def end(self) -> None:

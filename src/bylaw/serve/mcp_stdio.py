@@ -25,6 +25,7 @@ from bylaw.serve.mcp_wire import (
     INTERNAL,
     INVALID,
     MAX_MESSAGE_BYTES,
+    MAX_QUESTIONS,
     Id,
     Rpc,
     answer,
@@ -120,8 +121,8 @@ class Pump:
         seen = await self.make(self.child).from_server(message)
         if "id" in message:
             theirs = id_of(message)
-            if theirs is None or seen is None:
-                await self.child.tell(answer(theirs, {"error": Rpc(INVALID, "withheld").error}))
+            if theirs is None or seen is None or len(self._passed) >= MAX_QUESTIONS:
+                await self.child.tell(answer(theirs, {"error": Rpc(INVALID, "withheld, or too many questions").error}))
                 return
             self._next += 1
             ours = f"{OURS}{self._next}"

@@ -38,6 +38,7 @@ STATUS: Final[Mapping[int, int]] = {PARSE: 400, INVALID: 400, PARAMS: 400, MISMA
 
 MAX_MESSAGE_BYTES: Final = 16 << 20
 MAX_ID_CHARS: Final = 200
+MAX_QUESTIONS: Final = 100  # of one server that its client has not answered
 MAX_PARAM_HEADERS: Final = 64
 _BASE64: Final = re.compile(r"=\?base64\?(?P<payload>.*)\?=")
 _PLAIN: Final = re.compile(r"[\x20-\x7e]*")
