@@ -1,5 +1,6 @@
 """A ruling from a decision: the case as it was recorded, at the end of its clause, named in the ledger."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from bylaw.errors import BylawError, LedgerError, PolicyError
 from bylaw.ledger import rotation
 from bylaw.ledger.writer import Ledger, now_us
 from bylaw.policy.parse import load
-from bylaw.serve import bundle
+from bylaw.serve import bundle, one_writer
 from bylaw.serve.ruling import Ruled, add
 from bylaw.types import Ruling
 from tests.serve.recorded import recent
@@ -117,6 +118,24 @@ def test_what_was_deleted_must_be_said_in_other_words_and_then_nothing_is_copied
     assert "was deleted" in str(gone.exception)
     assert other.exit_code == 0
     assert "May I see the key?" in (tmp_path / "policy" / "rules.md").read_text()
+
+
+def test_a_ruling_waits_for_whoever_writes_into_the_folder_and_says_so_where_that_takes_too_long(tmp_path: Path) -> None:
+    record, done = talked(tmp_path)[0], list[Any]()
+    rules = tmp_path / "policy" / "rules.md"
+    thread = threading.Thread(target=lambda: done.append(ruling(tmp_path, record)))
+    with one_writer.alone(tmp_path / "policy"):
+        before = rules.read_bytes()
+        thread.start()
+        thread.join(1)
+        meanwhile = rules.read_bytes()
+        with pytest.raises(PolicyError, match="somebody else is writing there"), one_writer.alone(tmp_path / "policy", 0.0):
+            pass
+    thread.join(60)
+
+    assert meanwhile == before
+    assert rules.read_bytes() != before
+    assert [one.exit_code for one in done] == [0]
 
 
 @pytest.mark.parametrize(

@@ -44,12 +44,12 @@ def ruling_add(
 ) -> None:
     """Write a ruling from a decision beside its clause. Exit 1: the policy's rules say otherwise, and must be changed."""
     from bylaw.ledger.writer import Ledger  # noqa: PLC0415  # see `cli`
-    from bylaw.serve import ruling, wiring  # noqa: PLC0415  # see `cli`
+    from bylaw.serve import one_writer, ruling, wiring  # noqa: PLC0415  # see `cli`
     from bylaw.types import Ruling  # noqa: PLC0415  # see `cli`
 
     made = Ruling(by, datetime.now(UTC).date().isoformat(), says)
     text, rails_of = case.read_text("utf-8") if case else "", wiring.rails_in(data_dir, config)
-    with Ledger(data_dir) as ledger:
+    with Ledger(data_dir) as ledger, one_writer.alone(policy):
         done = ruling.add(policy, [data_dir], ledger.append, ruling.Ruled(decision, side, made, clause, split, text), rails_of)
     if as_json:
         say_json({"clause": done.clause, "file": done.place.file, "line": done.place.line, "trouble": done.trouble})
@@ -76,6 +76,7 @@ def policy_rule(
 ) -> None:
     """Keep a ruling on an ambiguous case beside its clause, as a cited example."""
     from bylaw.policy import rulings  # noqa: PLC0415  # see `cli`
+    from bylaw.serve import one_writer  # noqa: PLC0415  # see `cli`
     from bylaw.types import Ruling  # noqa: PLC0415  # see `cli`
 
     try:
@@ -83,6 +84,7 @@ def policy_rule(
     except UnicodeDecodeError as error:
         raise PolicyError(f"{file or 'stdin'}: not UTF-8 text", "Save the case as UTF-8.") from error
     day = on.date() if on else datetime.now(UTC).date()
-    place = rulings.rule(path, clause, rulings.case(side, split, Ruling(by, day.isoformat(), why), text))
+    with one_writer.alone(path):
+        place = rulings.rule(path, clause, rulings.case(side, split, Ruling(by, day.isoformat(), why), text))
     say(f"{place}: a {side} ruling on {clause}")
     say(CHANGED)

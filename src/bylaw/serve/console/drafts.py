@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from bylaw.errors import BylawError, PolicyError
 from bylaw.policy.parse import load
-from bylaw.serve import bundle
+from bylaw.serve import bundle, one_writer
 from bylaw.serve import live as lives
 from bylaw.serve.desk import Desk
 from bylaw.serve.door import NotIn
@@ -46,13 +46,14 @@ def look(desk: Desk) -> Draft:
 
 @contextmanager
 def writing(desk: Desk) -> Iterator[Path]:
-    """The folder, to write into; raises NotIn where that cannot be, PolicyError on what the policy refuses."""
+    """The folder, to write into, nobody else beside; raises NotIn where that cannot be, PolicyError on what it refuses."""
     if desk.draft is None:
         raise NotIn(409, f"{NONE}. Nothing was done")
     if not (desk.draft.is_dir() and os.access(desk.draft, os.W_OK)):
         raise NotIn(409, "this gateway may not write into the folder of the draft. Nothing was done")
     try:
-        yield desk.draft
+        with one_writer.alone(desk.draft):
+            yield desk.draft
     except OSError as error:
         raise NotIn(503, f"the draft could not be written: {error.strerror or error}") from error
 
