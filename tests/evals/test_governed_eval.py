@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.evals import world_players
 from tests.evals.evaluating import Captured, evaluated, script, two_lines
 
 from bylaw import runs
@@ -80,7 +81,7 @@ def test_swapping_clauses_and_a_gateway_do_not_go_together_and_nothing_is_writte
 def test_in_the_world_of_tools_the_gate_stops_the_one_who_complies_but_for_what_was_only_told_to_it() -> None:
     policy = GATE.parent / "policyworld-agent"
     suite = suite_world_agent.suite(parse.load(policy), 8)
-    target = script(*suite_world_agent.script(COMPLIES, suite))
+    target = script(*world_players.script(COMPLIES, suite))
 
     code = run(["eval", "--target", target, "--policy", str(policy), "--per-clause", "8", "--governed", "--out", "out"])
     found = runs.read_json(Path("out/governed.json"))
