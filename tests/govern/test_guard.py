@@ -336,7 +336,7 @@ def test_no_shape_of_a_result_hides_what_stands_in_it(tmp_path: Path, shaped: An
     said = []
     for effect in ("redact", "block"):
         (tmp_path / effect).mkdir()
-        made = Setup(tmp_path / effect, clause("privacy.card", Rule("card", ("tool_result",), effect, detect=(rail,))))  # type: ignore[arg-type]  # both are effects
+        made = Setup(tmp_path / effect, clause("privacy.card", Rule("card", ("tool_result",), effect, detect=(rail,))))
         try:
             said.append(str(made.guard.tool(lambda: shaped(text), name="mail.send")()))
         except Blocked as error:
