@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -372,3 +373,12 @@ def ways(value: Any) -> list[tuple[Place, str]]:
         elif place and (one is None or isinstance(one, str)):
             found.append((place, "instead"))
     return found
+
+
+def listing(folder: Path) -> Path:
+    """A folder for a gateway whose policy lists the tools that full requests offer and the upstream runs."""
+    tools = folder / "policy" / "tools"
+    tools.mkdir(parents=True)
+    for name in ("mcp", "web_search"):
+        (tools / f"{name}.json").write_text('{"type": "object"}')
+    return folder

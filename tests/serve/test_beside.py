@@ -10,7 +10,7 @@ import pytest
 
 from bylaw.serve.beside import is_mark
 from tests.serve import test_ensembles as ensembles
-from tests.serve.planted import ASKED, CARD, EVENTS, FULL, KEY, SAID, Place, as_bytes, planted, ways
+from tests.serve.planted import ASKED, CARD, EVENTS, FULL, KEY, SAID, Place, as_bytes, listing, planted, ways
 from tests.serve.rig import Reply, Rig, post, rigged
 
 ALL_ROUTES = pytest.mark.parametrize("path", list(ASKED))
@@ -18,7 +18,7 @@ ALL_ROUTES = pytest.mark.parametrize("path", list(ASKED))
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    with rigged(tmp_path) as one:
+    with rigged(listing(tmp_path)) as one:
         yield one
 
 

@@ -25,7 +25,7 @@ from bylaw.govern.rulebook import Rulebook
 from bylaw.ledger import notes, reading
 from bylaw.policy.parse import load
 from tests.ledger.test_export import sample
-from tests.serve.planted import ASKED, CARD, EVENTS, FULL, KEY, SAID, as_bytes, places, planted, ways
+from tests.serve.planted import ASKED, CARD, EVENTS, FULL, KEY, SAID, as_bytes, listing, places, planted, ways
 from tests.serve.rig import Rig, post, rigged
 from tests.serve.test_damaged import damaged
 
@@ -39,7 +39,7 @@ HANG_S = 20.0
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    with rigged(tmp_path) as one:
+    with rigged(listing(tmp_path)) as one:
         yield one
 
 

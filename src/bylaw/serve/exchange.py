@@ -20,7 +20,7 @@ from bylaw.govern.rails.ensemble import FACT
 from bylaw.govern.rails.rail import NO_FACTS, RailFacts
 from bylaw.govern.session import History
 from bylaw.govern.streaming import redacted
-from bylaw.serve import based, refusals, thoughts
+from bylaw.serve import based, hosted, refusals, thoughts
 from bylaw.serve.ends import OPEN, Done, Refused, Settled, UpstreamSaid
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.law import Law, blocked, together
@@ -62,7 +62,7 @@ class Exchange:
 
     async def admit(self) -> Decision:
         """Judge the request, take out of it what must not reach the model, and begin its record; raises Refused."""
-        decisions = [self.media()] if self.asked.media else []
+        decisions = hosted.decided(self) + ([self.media()] if self.asked.media else [])
         facts, known, stops = self.rail_facts(), None, self.stops("")
         self.on.before = await self.session.known(self.law.session_wanted)
         for text in self.asked.texts:
@@ -332,7 +332,7 @@ class Exchange:
             "policy": decision.policy,
             "contents": {**contents, **based.contents(self, surface)} if kind == "decision" else contents,
             "facts": {**facts, "route": self.route.path, **based.facts(self, int(time()) // 3600 % 24)}
-            | ({"undecided": list(decision.undecided)} if decision.undecided else {})
+            | ({"undecided": list(decision.undecided), "because": decision.reason[:MAX_REASON]} if decision.undecided else {})
             | ({"notice": self.preface.fact} if self.preface and surface != "tool_call" else {})
             | ({"tenant": tenant} if (tenant := self.who.principal.get("tenant")) and decision.effect in APPEALED else {}),
         }

@@ -1,0 +1,90 @@
+"""What the upstream would run by itself is judged when it is offered: afterwards it has been done."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bylaw.govern.quorum import Person
+from tests.serve.rig import CLAUSES, STREAMABLE, Reply, Rig, post, rigged
+from tests.serve.test_chat import completion
+
+CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
+OFFERS: tuple[tuple[str, dict[str, Any]], ...] = (
+    (RESPONSES, {"tools": [{"type": "mcp", "server_url": "https://x", "server_label": "x", "require_approval": "never"}]}),
+    (RESPONSES, {"tools": [{"type": "web_search_preview_2025_03_11"}]}),
+    (RESPONSES, {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]}),
+    (RESPONSES, {"tools": [{"type": "shell", "environment": {"type": "container_auto"}}]}),
+    (MESSAGES, {"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]}),
+    (MESSAGES, {"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]}),
+    (MESSAGES, {"mcp_servers": [{"type": "url", "url": "https://x", "name": "x"}]}),
+    (CHAT, {"tools": [{"type": "web_search"}]}),
+    (CHAT, {"web_search_options": {}}),
+)
+HARMLESS: tuple[tuple[str, dict[str, Any]], ...] = (
+    (RESPONSES, {"tools": [{"type": "function", "name": "f", "parameters": {}}, {"type": "custom", "name": "c"}]}),
+    (
+        RESPONSES,
+        {"tools": [{"type": "computer_use_preview"}, {"type": "shell", "environment": {"type": "local"}}, {"type": "local_shell"}]},
+    ),
+    (RESPONSES, {"tools": [{"type": "lookup_2025_01_01"}]}),
+    (MESSAGES, {"tools": [{"name": "f", "input_schema": {}}, {"type": "bash_20250124", "name": "bash"}, {"type": "lookup_20250124"}]}),
+    (CHAT, {"tools": [{"type": "function", "function": {"name": "f"}}]}),
+)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with rigged(tmp_path) as one:
+        yield one
+
+
+def ask(rig: Rig, path: str, more: dict[str, Any], **headers: str) -> Reply:
+    said = {"input": "Hello"} if path == RESPONSES else {"max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+    body = orjson.dumps({"model": "m", **said, **more})
+    return post(f"{rig.url}{path}", body, headers={"content-type": "application/json", **headers})
+
+
+@pytest.mark.parametrize(("path", "more"), OFFERS, ids=str)
+def test_a_tool_that_the_upstream_runs_and_nobody_named_waits_for_a_person(rig: Rig, path: str, more: dict[str, Any]) -> None:
+    reply = ask(rig, path, more)
+
+    assert (reply.headers["x-bylaw-decision"], rig.speaker.asked) == ("require_approval", [])
+    assert rig.book.entries[0]["decision"] == "require_approval"
+
+
+@pytest.mark.parametrize("kind", [["web_search"], {}, 1, True, "", "x\0y", "x" * 5000])
+def test_a_tool_whose_kind_cannot_be_read_is_offered_to_nobody(rig: Rig, kind: Any) -> None:
+    reply = ask(rig, RESPONSES, {"tools": [{"type": kind}]})
+
+    assert (reply.status, rig.speaker.asked) == (200, [])
+
+
+@pytest.mark.parametrize(("path", "more"), HARMLESS, ids=str)
+def test_what_the_client_runs_and_what_the_policy_lists_is_offered_as_it_is(rig: Rig, path: str, more: dict[str, Any]) -> None:
+    ask(rig, path, more)
+
+    assert [one.get("tools") for one in rig.speaker.asked] == [more["tools"]]
+
+
+def test_once_people_have_approved_the_offer_the_request_goes_on(rig: Rig) -> None:
+    rig.speaker.replies.append(completion("Found."))
+    told = orjson.loads(ask(rig, CHAT, {"web_search_options": {}}).body)["bylaw"]
+    rig.approvals.decide(told["approval"], Person("eve", ("lead", "approver")), True)
+    reply = ask(rig, CHAT, {"web_search_options": {}}, **{"x-bylaw-approval": told["approval"]})
+
+    assert (b"Found." in reply.body, len(rig.speaker.asked)) == (True, 1)
+
+
+def test_a_rule_without_a_condition_and_a_stop_hold_for_an_offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CLAUSES, "shop.closed", ("Nobody looks anything up", "    on: tool_call\n    tool: lookup\n    then: block"))
+    with rigged(tmp_path, (*STREAMABLE, "shop.closed")) as rig:
+        closed = ask(rig, RESPONSES, {"tools": [{"type": "lookup"}]})
+        rig.stopped.add("drill")
+        stopped = ask(rig, RESPONSES, {"tools": [{"type": "refund"}]})
+
+    assert [one.headers["x-bylaw-decision"] for one in (closed, stopped)] == ["block", "stop"]
+    assert closed.headers["x-bylaw-clauses"] == "shop.closed"
+    assert rig.speaker.asked == []
