@@ -45,6 +45,7 @@ from bylaw.store.clock import Clock
 from tests.serve import killing
 from tests.serve.planted import ASKED, EVENTS, as_bytes
 from tests.serve.rig import CLAUSES, STREAMABLE, Apart, Reply, Rig, post, rigged, speaking, written
+from tests.serve.test_serving import until
 
 EVE = Person("eve", ("lead",))
 HELLO = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
@@ -381,6 +382,7 @@ def hang_up(url: str, body: bytes, after_s: float, **headers: str) -> None:
 def test_a_client_that_goes_while_the_model_answers_is_told_nothing_and_nothing_counts_as_out(rig: Rig) -> None:
     rig.speaker.replies.append([0.4, orjson.dumps(calling('{"order": 81, "amount": 150}'))])
     hang_up(rig.url, orjson.dumps(HELLO), 0.15)
+    until(lambda: bool(rig.speaker.asked))
     time.sleep(0.6)
     rig.speaker.replies[:] = [calling('{"order": 81, "amount": 150}')]
     reply = ask(rig.url)

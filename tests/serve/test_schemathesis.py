@@ -21,7 +21,8 @@ from bylaw.serve.start import Process, Setting, prepare
 from bylaw.store import database
 from tests.serve.killing import policy
 from tests.serve.planted import EVENTS, SAID, as_bytes
-from tests.serve.rig import serving
+from tests.serve.rig import post, serving
+from tests.serve.test_serving import until
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: pip install schemathesis")
 
@@ -82,7 +83,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
         stack.callback(store.close)
         ledger = stack.enter_context(Ledger(folder / "data"))
         _, secret = keys.create(store, ledger.append, Grant("ada", ("admin", "lead", "agent")))
-        time.sleep(1.0)  # until the gateway knows the key
+        until(lambda: post(f"{url}/api/approvals", method="GET", headers={"authorization": f"Bearer {secret}"}).status == 200)
         yield url, secret
 
 
