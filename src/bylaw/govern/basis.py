@@ -4,6 +4,7 @@
     contents["basis"]         JSON, of what is not as in the plainest case; no such content: a principal of whom only the id is known,
                               no environment, a session that has done nothing
     contents["basis-input"]   the same of the request, where it is recorded together with its answer
+    facts["undecided"]        the rules that could not be decided; facts["because"] says what was in their way
     facts["cut"]              something was cut out before it was recorded, so that what was judged is not kept
 
 A principal's roles and a session's sums are personal, hence a content and never a fact. What is too large to keep is not kept, and the
@@ -18,13 +19,14 @@ from typing import Any, Final
 import orjson
 
 from bylaw.govern.session import Held, History
-from bylaw.types import Event
+from bylaw.types import Decision, Event
 
 NAME: Final = "basis"
 INPUT: Final = "basis-input"
 HOUR: Final = "hour"
 CUT: Final = "cut"
 LOST: Final = "lost"
+MAX_REASON: Final = 200  # characters
 MAX_BYTES: Final = 1 << 16  # of one basis: a session of a thousand calls
 _PLAIN: Final = frozenset({"id", "roles", "tenant", "jurisdiction"})  # all but the id empty in the plainest case
 _TOLD: Final = ("system", "canaries", "documents", "schema", "request", "tools")  # fields of `RailFacts`
@@ -64,6 +66,14 @@ def who(principal: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def facts(cut: bool = False) -> dict[str, Any]:
     """What an entry about one event says for good."""
     return {HOUR: int(time.time()) // 3600 % 24, **({CUT: True} if cut else {})}
+
+
+def undecided(decision: Decision) -> dict[str, Any]:
+    """What an entry says of a decision that could not be made; nothing of one that could."""
+    if not decision.undecided:
+        return {}
+    because = decision.reason[:MAX_REASON].replace("\0", "").encode("utf-8", "replace").decode()
+    return {"undecided": list(decision.undecided), "because": because}
 
 
 def of_event(event: Event, told: Any = None, whole: bool = True) -> dict[str, bytes]:

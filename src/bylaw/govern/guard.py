@@ -299,9 +299,7 @@ class Guard:
             "policy": decision.policy,
             "approval": approval,
             "contents": contents | ({"args": _shown(event.args)} if event.args else {}) | basis.of_event(event, judged.facts, judged.whole),
-            "facts": {"route": "guard", **basis.facts(judged.cut)}
-            | ({"undecided": list(decision.undecided)} if decision.undecided else {})
-            | checks,
+            "facts": {"route": "guard", **basis.facts(judged.cut)} | basis.undecided(decision) | checks,
         }
         return decision if self.record(entry) else unrecorded(decision)
 

@@ -15,6 +15,7 @@ from functools import partial
 from time import time
 from typing import Any, Final
 
+from bylaw.govern import basis
 from bylaw.govern.quorum import Refused as NotNow
 from bylaw.govern.rails.ensemble import FACT
 from bylaw.govern.rails.rail import NO_FACTS, RailFacts
@@ -332,7 +333,7 @@ class Exchange:
             "policy": decision.policy,
             "contents": {**contents, **based.contents(self, surface)} if kind == "decision" else contents,
             "facts": {**facts, "route": self.route.path, **based.facts(self, int(time()) // 3600 % 24)}
-            | ({"undecided": list(decision.undecided), "because": decision.reason[:MAX_REASON]} if decision.undecided else {})
+            | basis.undecided(decision)
             | ({"notice": self.preface.fact} if self.preface and surface != "tool_call" else {})
             | ({"tenant": tenant} if (tenant := self.who.principal.get("tenant")) and decision.effect in APPEALED else {}),
         }

@@ -224,7 +224,7 @@ class Dealing:
             "rules": decision.rules,
             "policy": decision.policy,
             "contents": contents,
-            "facts": more | ({"undecided": list(decision.undecided)} if decision.undecided else {}),
+            "facts": more | basis.undecided(decision),
         }
 
     async def note(self, step: str, tool: str = "", facts: Mapping[str, Any] = EMPTY, kind: str = "mcp") -> str:

@@ -15,7 +15,7 @@ from bylaw.store.approval_rows import Approval
 from bylaw.store.console_tables import LOGINS, SHOWN
 from bylaw.types import Decision, Need
 from tests.serve.console.place import HOSTILE, Client, Place, known, signed_in
-from tests.serve.test_serving import WITHIN_S, best, saying, until
+from tests.serve.test_serving import WITHIN_S, best, refunding, saying, until
 
 PAGES = ("/approvals", "/decisions", "/rates", "/ledger", "/policy", "/debt", "/stop")
 
@@ -305,6 +305,20 @@ def test_why_shows_clause_rule_and_values_and_a_viewer_sees_no_contents(at: Plac
     assert "Refunds above 200 EUR" in vera.words
     assert "777" not in vera.words
     assert "Contents are for keys with the role admin" in vera.words
+
+
+def test_why_says_what_was_in_the_way_of_a_rule_that_could_not_be_decided(at: Place) -> None:
+    call = refunding(45.0)
+    call["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"] = '{"order": "A-1001", "amount": 45.0}'
+    at.speaker.replies.append(call)
+    at.ask("Refund it", authorization=f"Bearer {at.people['agent']}", **{"x-bylaw-session": "odd"})
+    one = next(one for one in at.desk_entries("decision") if one["surface"] == "tool_call" and one["session"] == "odd")
+    shown = signed_in(at, "ops").get(f"/why?record={one['log']}%23{one['index']}").words
+
+    assert one["facts"]["because"] == "could not be decided: args.order cannot be read"
+    assert "could not be decided: args.order cannot be read" in shown
+    assert "money.refund-limit/over-limit could not be decided" in shown
+    assert "matched" not in shown
 
 
 def test_hostile_text_is_escaped_and_what_is_hidden_in_it_is_shown(at: Place) -> None:
