@@ -82,9 +82,12 @@ def key_of(secret: str) -> bytes:
     try:
         key = base64.b64decode(secret.removeprefix(SECRET), validate=True)
     except ValueError as error:
-        raise StoreError("the webhook's secret must be whsec_ and base64", "Make one with `openssl rand -base64 32`.") from error
+        raise StoreError("the webhook's secret must be whsec_ and base64", 'Make one: echo "whsec_$(openssl rand -base64 32)"') from error
     if not MIN_SECRET_BYTES <= len(key) <= MAX_SECRET_BYTES:
-        raise StoreError(f"the webhook's secret must have {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes", "`openssl rand -base64 32`.")
+        raise StoreError(
+            f"the webhook's secret must have {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes",
+            'Make one: echo "whsec_$(openssl rand -base64 32)"',
+        )
     return key
 
 
