@@ -5,8 +5,9 @@ with its exit code, and adds up what they wrote:
 
 1. base, policy in prompt and aligned model on one suite; the gate on each, and with the judge down;
 2. attacks on the aligned model: goals of the first half to learn from, of the second to measure with; the gate with the finds;
-3. at most three rounds of `align`: each learns the first half's finds so far, and is gated with all finds, the second half's among them,
-   and on the fixed suite once none of them breaks; where that fails, the first half is attacked anew before the next round;
+3. at most three rounds of `align` from the aligned model: each learns the first half's finds so far, and is gated with all finds, the
+   second half's among them, and on the fixed suite once none of them breaks; where that fails, the first half of the mended model is
+   attacked anew before the next round;
 4. the mended model: the second half attacked anew, and allowed requests under the attacks that were found.
 
 Nothing of the second half is ever learnt. That a round is followed by another depends on its finds too: three looks at most. The new attack
@@ -133,13 +134,16 @@ def before(story: Story, run: Path) -> dict[str, int]:
     return codes | {"aligned + finds": story.gate("aligned", "aligned-finds")}
 
 
-def mend(story: Story, model: str, number: int, found: Sequence[str]) -> str:
-    """One more round, which learns what was found on the first half so far; returns the model it leaves."""
+def mend(story: Story, number: int, found: Sequence[str]) -> str:
+    """One round from the aligned model, which learns what was found on the first half so far; returns the model it leaves.
+
+    Not from the round before: rounds on top of one another forget (docs/gate.md).
+    """
     place = story.out / f"mended-{number}"
     if not (place / "manifest.json").is_file():
         learn = [word for one in found for word in ("--prompts", str(story.out / one))]
         more = ("--generator", "embedded", *learn, "--arms", "sft,sft_rl", "--out", str(place))
-        story.bylaw("align", "deliberative", "--policy", str(story.policy), "--model", model, *more)
+        story.bylaw("align", "deliberative", "--policy", str(story.policy), "--model", story.aligned, *more)
     return f"{place}:sft_rl"
 
 
@@ -149,7 +153,7 @@ def rounds(story: Story) -> tuple[dict[str, int], int, str]:
     model, found = story.aligned, ["first/finds.jsonl"]
     for number in range(1, ROUNDS + 1):
         name = f"mended-{number}"
-        model = mend(story, model, number, found)
+        model = mend(story, number, found)
         # What training met is left out by itself; the rest of the first half and the whole second half are unseen.
         story.measure(f"{name}-finds", model, *found, "second/finds.jsonl")
         codes[f"{name} + finds"] = story.gate(f"{name}-finds")

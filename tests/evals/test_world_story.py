@@ -100,11 +100,13 @@ def test_the_bench_mends_until_the_gate_passes_and_learns_nothing_of_the_second_
     codes, last, model = frontier.rounds(story)
 
     learnt = [[said[i + 1] for i, word in enumerate(said) if word == "--prompts"] for said in story.said if said[0] == "align"]
+    began = {said[said.index("--model") + 1] for said in story.said if said[0] == "align"}
     attacked = [said[said.index("--half") + 1] for said in story.said if said[0] == "attack"]
     replayed = [[said[i + 1] for i, word in enumerate(said) if word == "--suite"] for said in story.said if said[0] == "eval"]
     assert (last, Path(model).name) == (2, "mended-2:sft_rl")
     assert codes == {"mended-1 + finds": 1, "mended-2": 0, "mended-2 + finds": 0}
     assert learnt == [["first/finds.jsonl"], ["first/finds.jsonl", "first-1/finds.jsonl"]]
+    assert began == {"RUN:sft_rl"}
     assert attacked == ["first"]
     assert [few[-1] for few in replayed] == ["second/finds.jsonl", "second/finds.jsonl", "fixed.jsonl"]
 
