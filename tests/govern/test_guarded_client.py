@@ -230,3 +230,19 @@ def test_a_source_that_an_answer_names_is_part_of_it() -> None:
 
     with pytest.raises(Blocked, match=r"conduct\.word"):
         asked(Model({"content": "fine", "annotations": note}), says("hi"))
+
+
+@pytest.mark.parametrize(
+    "more", [{"tools": [{"type": "web_search_preview"}]}, {"web_search_options": {}}, {"tools": [{"type": ["x"]}]}], ids=str
+)
+def test_a_tool_that_the_models_server_runs_is_offered_only_where_the_policy_names_it(more: dict[str, Any]) -> None:
+    model = Model({"content": "ok"})
+    listed: Policy = policy(clause("conduct.word", WORD), tools={"web_search": {"type": "object"}})
+
+    with pytest.raises(Blocked, match="not sent"):
+        asked(model, says("look"), **more)
+    if more.get("tools") != [{"type": ["x"]}]:
+        asked(model, says("look"), guard=Guard(listed), **more)
+        model.sent.pop()
+
+    assert model.sent == []

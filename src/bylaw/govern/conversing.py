@@ -6,13 +6,14 @@ A call that the model asks for is withheld as a whole with its answer, unless it
 person must approve: then it is judged again when it runs.
 """
 
+import functools
 import json
 from collections.abc import Generator, Mapping
 from typing import Any, Final
 
-from bylaw.govern import citing
+from bylaw.govern import citing, offers
 from bylaw.govern.cutting import cut_text
-from bylaw.govern.guard import Guard, blocked
+from bylaw.govern.guard import Guard, Judged, blocked
 from bylaw.govern.media import unread
 from bylaw.govern.outcomes import both
 from bylaw.govern.taking import MEDIA, Body, Other, Shape, Taken, Wanted
@@ -54,7 +55,17 @@ def admitted(guard: Guard, shape: Shape, request: Mapping[str, Any]) -> tuple[Bo
             raise blocked(decision, NOT_SENT)
     for other in taken.others:
         _searched(guard, other, NOT_SENT)
+    _offers(guard, asked)
     return asked, _facts(guard, taken)
+
+
+def _offers(guard: Guard, asked: Body) -> None:
+    """Tools that the model's server would run: offered where the policy lets them; nobody can be asked here."""
+    principal = guard.acting_as.principal
+    book = guard.places.book(principal)
+    for decision in offers.decided(asked, book, functools.partial(guard.stopped, principal)):
+        if decision.effect != "allow":
+            raise blocked(guard.recorded(Judged(Event("input", principal=principal), decision, book, cut=True)), NOT_SENT)
 
 
 def _plain(value: Any) -> Any:

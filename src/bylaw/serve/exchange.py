@@ -15,13 +15,13 @@ from functools import partial
 from time import time
 from typing import Any, Final
 
-from bylaw.govern import basis
+from bylaw.govern import basis, offers
 from bylaw.govern.quorum import Refused as NotNow
 from bylaw.govern.rails.ensemble import FACT
 from bylaw.govern.rails.rail import NO_FACTS, RailFacts
 from bylaw.govern.session import History
 from bylaw.govern.streaming import redacted
-from bylaw.serve import based, hosted, refusals, thoughts
+from bylaw.serve import based, refusals, thoughts
 from bylaw.serve.ends import OPEN, Done, Refused, Settled, UpstreamSaid
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.law import Law, blocked, together
@@ -63,7 +63,7 @@ class Exchange:
 
     async def admit(self) -> Decision:
         """Judge the request, take out of it what must not reach the model, and begin its record; raises Refused."""
-        decisions = hosted.decided(self) + ([self.media()] if self.asked.media else [])
+        decisions = offers.decided(self.asked.body, self.law.book, self.stops) + ([self.media()] if self.asked.media else [])
         facts, known, stops = self.rail_facts(), None, self.stops("")
         self.on.before = await self.session.known(self.law.session_wanted)
         for text in self.asked.texts:
@@ -379,8 +379,7 @@ class Exchange:
         """What rails may know of the request."""
         if not self.law.book.rails and not self.law.required:
             return NO_FACTS
-        if self._rail_facts is None:
-            self._rail_facts = self._gather_facts()
+        self._rail_facts = self._rail_facts or self._gather_facts()
         return self._rail_facts
 
     def _gather_facts(self) -> RailFacts:

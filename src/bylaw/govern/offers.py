@@ -7,27 +7,26 @@ one of these; which ones the client runs is known by their kinds.
 """
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import reduce
+from typing import Any, Final
 
-from bylaw.serve.law import blocked, together
-from bylaw.serve.wire import JsonMap
+from bylaw.govern.outcomes import both
+from bylaw.govern.ready import Book
 from bylaw.types import Decision
-
-if TYPE_CHECKING:  # which asks
-    from bylaw.serve.exchange import Exchange
 
 CLIENTS: Final = frozenset("function custom local_shell apply_patch computer computer_use bash text_editor memory".split())  # noqa: SIM905  # as a line it is read at a glance
 MAX_OFFERED: Final = 100  # different ones in one request
 _VERSION: Final = re.compile(r"(?:_preview)?(?:_\d{8}|_\d{4}_\d{2}_\d{2})?\Z")
 
 
-def offered(body: JsonMap) -> list[str]:
-    """The tools of a request that the upstream would run, each once, by the names under which their calls are judged."""
-    return list(dict.fromkeys(_offered(body)))
+def offered(body: Mapping[str, Any]) -> list[str]:
+    """The tools of a request that the upstream would run, each once, by the names under which their calls are judged; "" is one without."""
+    names = list(dict.fromkeys(_offered(body)))
+    return names if len(names) <= MAX_OFFERED else [""]
 
 
-def _offered(body: JsonMap) -> Iterator[str]:
+def _offered(body: Mapping[str, Any]) -> Iterator[str]:
     tools = body.get("tools")
     for tool in tools if isinstance(tools, list) else ():
         kind = tool.get("type") if isinstance(tool, dict) else None
@@ -44,25 +43,21 @@ def _offered(body: JsonMap) -> Iterator[str]:
         yield "web_search"
 
 
-def decided(exchange: "Exchange") -> list[Decision]:
+def decided(body: Mapping[str, Any], book: Book, stopped: Callable[[str], Collection[str]]) -> list[Decision]:
     """What is decided on each tool that a request offers so; empty where it offers none."""
-    names = offered(exchange.asked.body)
-    if len(names) > MAX_OFFERED:
-        return [blocked(exchange.law, f"more than {MAX_OFFERED} tools that the model's server runs", "tools")]
-    return [_decided(exchange, name) for name in names]
+    return [_decided(book, tool, stopped(tool)) for tool in offered(body)]
 
 
-def _decided(exchange: "Exchange", tool: str) -> Decision:
-    law = exchange.law
-    if stops := exchange.stops(tool):
-        return Decision("stop", (), (), law.digest, reason="; ".join(sorted(stops)))
-    slot = law.book.slot("tool_call", tool)
+def _decided(book: Book, tool: str, stops: Collection[str]) -> Decision:
+    if stops:
+        return Decision("stop", (), (), book.digest, reason="; ".join(sorted(stops)))
+    slot = book.slot("tool_call", tool)
     if slot is None:
-        return blocked(law, "a tool without a name", "tools")
+        return Decision("block", (), (), book.digest, ("tools",), "could not be decided: a tool without a name")
     sure = [rule for rule in slot.rules if rule.when is None and not rule.detect and rule.effect in ("block", "require_approval")]
     said = [
-        Decision(rule.effect, (rule.clause,), (rule.name,), law.digest, (), rule.name, (rule.need,) if rule.need else ()) for rule in sure
+        Decision(rule.effect, (rule.clause,), (rule.name,), book.digest, (), rule.name, (rule.need,) if rule.need else ()) for rule in sure
     ]
     if slot.unlisted is not None:
-        said.append(Decision("require_approval", (), (), law.digest, (), slot.quiet.reason, (slot.unlisted,)))
-    return together(said) if said else law.quiet
+        said.append(Decision("require_approval", (), (), book.digest, (), slot.quiet.reason, (slot.unlisted,)))
+    return reduce(both, said, Decision("allow", (), (), book.digest))
