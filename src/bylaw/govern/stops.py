@@ -14,6 +14,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, insert, select, update
 
 from bylaw.errors import BylawError, LedgerError, StoreError
+from bylaw.govern.approval_steps import plain
 from bylaw.store import clock as clocks
 from bylaw.store import versions
 from bylaw.store.clock import Clock
@@ -30,7 +31,6 @@ KINDS: Final = ("tenant", "principal", "tool", DRILL)
 NAME: Final = "stops"  # of the version counter
 UNREADABLE: Final = "whether something is stopped cannot be told: the store cannot be read"
 MAX_SCOPE: Final = 300  # characters
-MAX_REASON: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def stop(store: Store, record: Record, scope: str, by: str, reason: str = "", cl
     scope = checked(scope)
     with store.writing() as connection:
         now = clocks.read(connection, clock or Clock())
-        made = Stop(uuid4().hex, scope, _plain(reason), _plain(by), now)
+        made = Stop(uuid4().hex, scope, plain(reason), plain(by), now)
         connection.execute(insert(STOPS).values(**asdict(made)))
         version = versions.raised(connection, NAME)
         connection.execute(clocks.kept(now))
@@ -99,7 +99,7 @@ def resume(store: Store, record: Record, scope: str, by: str, reason: str = "", 
     for one in found:
         record(_entry("resume", one, now, by))
     with store.writing() as connection:
-        change = {"lifted_by": _plain(by), "lifted_at": now, "lifted_reason": _plain(reason)}
+        change = {"lifted_by": plain(by), "lifted_at": now, "lifted_reason": plain(reason)}
         for one in found:
             connection.execute(update(STOPS).where(STOPS.c.id == one.id, STOPS.c.lifted_at.is_(None)).values(**change))
         if found:
@@ -160,8 +160,4 @@ def _folded(name: str) -> str:
 
 def _entry(step: str, one: Stop, now: int, by: str) -> dict[str, Any]:
     contents = {"reason": one.reason} if one.reason else {}
-    return {"kind": "stop", "time": now * 1000, "facts": {"step": step, "scope": one.scope, "by": _plain(by)}, "contents": contents}
-
-
-def _plain(text: str) -> str:
-    return text[:MAX_REASON].replace("\0", "").encode("utf-8", "replace").decode()
+    return {"kind": "stop", "time": now * 1000, "facts": {"step": step, "scope": one.scope, "by": plain(by)}, "contents": contents}

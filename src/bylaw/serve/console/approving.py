@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from bylaw.canonical import canonical
 from bylaw.govern import basis, quorum
+from bylaw.govern.approval_steps import MAX_REASON
 from bylaw.govern.quorum import ALL_TENANTS, Refused
 from bylaw.serve import editing, records
 from bylaw.serve.admin import STATUS, may_see
@@ -27,7 +28,6 @@ from bylaw.store.approval_rows import STATES, Approval
 
 MOST: Final = 100  # in the list
 HISTORY: Final = 12  # entries of a session on the page of a request
-MAX_REASON: Final = 2_000  # characters
 MAX_SHORT: Final = 140  # characters of the arguments in the list
 
 

@@ -7,12 +7,12 @@ from starlette.responses import Response
 
 from bylaw.govern import drill as drills
 from bylaw.govern import stops
+from bylaw.govern.approval_steps import MAX_REASON
 from bylaw.serve.console.page import Asked, May, Page, to
 from bylaw.serve.desk import Wrong, later
 from bylaw.serve.door import NotIn
 
 KINDS: Final = (stops.GLOBAL, *(kind for kind in stops.KINDS if kind != stops.DRILL))
-MAX_REASON: Final = 2_000
 
 
 async def shown(asked: Asked) -> Response:
