@@ -392,6 +392,27 @@ def test_bad_input_gives_one_line_of_what_and_one_of_what_next(
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_one_entry_is_shown_with_what_is_left_of_what_was_said(tmp_path: Path, capsys: Any) -> None:
+    said = {"kind": "decision", "decision": "block", "tool": "pay", "clauses": ["money.x", "money.y"], "facts": {"hour": 3}}
+    with Ledger(tmp_path, clock=Clock()) as ledger:
+        kept = ledger.append(said | {"contents": {"args": b'{"amount": 9}'}})
+        gone = ledger.append(said | {"contents": {"text": b"hello"}, "session": "s"})
+        ledger.retain(NOON + 10**12, "s")
+    name, lost = (f"{one.log}#{one.index}" for one in (kept, gone))
+    codes = [cli.run(["ledger", "show", one, "--data-dir", str(tmp_path)]) for one in (name, lost)]
+    shown = capsys.readouterr().out
+    cli.run(["ledger", "show", name, "--data-dir", str(tmp_path), "--json"])
+    whole = json.loads(capsys.readouterr().out)
+    missing = [cli.run(["ledger", "show", one, "--data-dir", str(tmp_path)]) for one in (f"{kept.log}#99", "nothing", "#")]
+
+    assert codes == [0, 0]
+    assert "clauses      money.x, money.y\n" in shown
+    assert 'args         {"amount": 9}\n' in shown
+    assert "text         (deleted; the record still commits to it)\n" in shown
+    assert whole["contents"] == {"args": '{"amount": 9}'}
+    assert (missing, capsys.readouterr().err.count("there is no record")) == ([2, 2, 2], 3)
+
+
 def test_tail_reads_well_and_no_entry_steers_the_terminal(tmp_path: Path, capsys: Any) -> None:
     with Ledger(tmp_path, clock=Clock()) as ledger:
         ledger.append(

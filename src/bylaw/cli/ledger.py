@@ -162,6 +162,32 @@ def ledger_tail(
         time.sleep(POLL_S)
 
 
+@app.command("show")
+def ledger_show(
+    record: Annotated[str, typer.Argument(metavar="LOG#INDEX", help="As in the header x-bylaw-record.", show_default=False)],
+    data_dir: DataDir = DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Print one entry: what was decided, by which clauses and rules, and what is left of what was said. Nothing is verified."""
+    from bylaw.ledger.reading import named  # noqa: PLC0415  # see `cli`
+
+    found = named([data_dir], record)
+    if found is None:
+        raise LedgerError(f"{data_dir}: there is no record {record[:100]}", "Records are named LOG#INDEX; see `bylaw ledger tail`.")
+    said, contents = found
+    texts = {name: content.decode("utf-8", "replace") for name, content in contents.items()}
+    if as_json:
+        say_json(said | {"contents": {name: texts.get(name) for name in said["contents"]}})
+        return
+    for name, value in said.items():
+        if name not in ("contents", "facts") and value not in ("", [], {}, 0):
+            say(f"{name:<12} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    for name, value in sorted(said["facts"].items()):
+        say(f"{name:<12} {value if isinstance(value, str) else json.dumps(value)}")
+    for name in sorted(said["contents"]):
+        say(f"{name:<12} {texts.get(name, '(deleted; the record still commits to it)')}")
+
+
 @app.command("agreement")
 def ledger_agreement(data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:
     """How often the checks that clauses require agreed, of the answers on which both could tell. Nothing is verified."""

@@ -11,7 +11,7 @@ Every line of an export is RFC 8785 JSON; a line in any other form is refused, s
 import base64
 import binascii
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ from bylaw.ledger import place
 from bylaw.ledger.entries import MAX_CONTENT_BYTES, MAX_LEAF_BYTES, read_leaf
 
 FORMAT: Final = "bylaw-ledger-export-1"
+MAX_NAME: Final = 300  # characters of an entry's name
+MAX_DIGITS: Final = 15  # of its index
 MAX_LINE_BYTES: Final = max(MAX_LEAF_BYTES, MAX_CONTENT_BYTES * 2)
 
 
@@ -139,6 +141,19 @@ def entry(path: Path, leaf: bytes) -> dict[str, Any]:
         return read_leaf(leaf)
     except ValueError as error:
         raise LedgerError(f"{path}: an entry is {error}", "See `bylaw ledger verify`.") from error
+
+
+def named(data_dirs: Iterable[Path], record: str) -> tuple[dict[str, Any], dict[str, bytes]] | None:
+    """The entry of this name, LOG#INDEX as in the header `x-bylaw-record`, and what is left of its contents; None where there is none."""
+    log, mark, index = record.rpartition("#")
+    if len(record) > MAX_NAME or not mark or not (index.isascii() and index.isdigit()) or len(index) > MAX_DIGITS:
+        return None
+    for path in (path for folder in dict.fromkeys(data_dirs) for path in place.all_logs(folder)):
+        with stored(path) as found:
+            rows = found.after(int(index) - 1, 1) if found.origin == log else []
+            if rows and rows[0][0] == int(index):
+                return entry(path, rows[0][1]), found.contents_of(int(index))
+    return None
 
 
 @dataclass

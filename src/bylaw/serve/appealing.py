@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bylaw.govern.appeals import REVIEWERS, NotTaken, may_see
-from bylaw.serve import records
+from bylaw.ledger import reading
 from bylaw.serve.desk import Desk, Wrong, body, headers, later, limit, not_taken, one_of, query, said, text
 from bylaw.serve.door import NotIn
 from bylaw.store.appeal_rows import APPEAL_STATES, Appeal, to_json
@@ -48,8 +48,8 @@ async def make(desk: Desk, request: Request) -> Response:
 
     def work() -> Appeal | NotTaken:
         for gate in desk.gates:  # kept where the refusal is
-            if gate.appeals is not None and gate.data_dir is not None and (found := records.named([gate.data_dir], record)):
-                return gate.appeals.make(found, record, who, why)
+            if gate.appeals is not None and gate.data_dir is not None and (found := reading.named([gate.data_dir], record)):
+                return gate.appeals.make(found[0], record, who, why)
         return desk.appeals[0].make(None, record, who, why)
 
     return _told(await later(work), 201)

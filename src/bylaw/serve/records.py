@@ -10,27 +10,11 @@ import orjson
 
 from bylaw.ledger import place, reading
 
-MAX_NAME: Final = 300  # characters
 MAX_LOOKED: Final = 50_000  # entries of one log that are looked through for one page: 60 ms
 MAX_BEFORE: Final = 4_000  # characters: about two hundred logs
 BEFORE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}:[0-9]{1,15}(,[A-Za-z0-9_-]{1,64}:[0-9]{1,15})*")
 TIMES: Final = ("since", "until")
 FILTERS: Final = ("kind", "decision", "principal", "session", "clause", "surface", "tool", "policy", "approval", "since", "until")
-
-
-def named(data_dirs: Sequence[Path], record: str) -> dict[str, Any] | None:
-    """The entry of this name, as the header `x-bylaw-record` has it; None where there is none."""
-    log, mark, index = record.rpartition("#")
-    if len(record) > MAX_NAME or not mark or not (index.isascii() and index.isdigit()) or len(index) > 15:
-        return None
-    for path in _logs(data_dirs):
-        with reading.stored(path) as found:
-            if found.origin != log:
-                continue
-            rows = found.after(int(index) - 1, 1)
-            if rows and rows[0][0] == int(index):
-                return reading.entry(path, rows[0][1])
-    return None
 
 
 class Page(NamedTuple):

@@ -15,7 +15,7 @@ from bylaw import runs
 from bylaw.errors import LedgerError, PolicyError
 from bylaw.govern import basis
 from bylaw.govern.session import zeros
-from bylaw.ledger import place, reading
+from bylaw.ledger import reading
 from bylaw.policy import rulings
 from bylaw.policy.parse import load
 from bylaw.serve.live import Rails, Record, no_judges
@@ -51,7 +51,10 @@ class Written:
 
 def add(folder: Path, data_dirs: Sequence[Path], record: Record, said: Ruled, rails_of: Rails = no_judges) -> Written:
     """Record a ruling, and write it at the end of its clause; raises PolicyError, LedgerError, and then nothing is written."""
-    entry, contents = found(data_dirs, said.record)
+    named = reading.named(data_dirs, said.record)
+    if named is None:
+        raise LedgerError(f"there is no record {said.record[:100]}", "A record is named LOG#NUMBER, in the gateway's --data-dir.")
+    entry, contents = named
     clause = said.clause or _clause(entry)
     text = said.case or case(entry, contents, load(folder))
     example = rulings.case(said.side, said.split, said.ruling, text)
@@ -70,19 +73,6 @@ def add(folder: Path, data_dirs: Sequence[Path], record: Record, said: Ruled, ra
     )
     runs.write_text(made.path, made.text)
     return Written(clause, made.place, trouble(folder, rails_of))
-
-
-def found(data_dirs: Sequence[Path], record: str) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """An entry by its name, and what is left of its contents; raises LedgerError."""
-    log, _, index = record.rpartition("#")
-    if not (index.isascii() and index.isdigit() and len(index) <= 15):
-        raise LedgerError(f"{record[:100]!r} names no record", "Write it as in `x-bylaw-record`: LOG#NUMBER.")
-    for path in (path for folder in data_dirs for path in place.all_logs(folder)):
-        with reading.stored(path) as one:
-            rows = one.after(int(index) - 1, 1) if one.origin == log else []
-            if rows and rows[0][0] == int(index):
-                return reading.entry(path, rows[0][1]), one.contents_of(int(index))
-    raise LedgerError(f"there is no record {record[:100]}", "Name the data directory of the gateway that wrote it: --data-dir.")
 
 
 def case(entry: Mapping[str, Any], contents: Mapping[str, bytes], policy: Policy) -> str:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from bylaw.errors import PolicyError
 from bylaw.govern import basis
 from bylaw.govern.session import zeros
+from bylaw.ledger import reading
 from bylaw.serve import records
 from bylaw.serve.admin import DECISIONS
 from bylaw.serve.console import drafts, papers, ruling
@@ -70,7 +71,7 @@ async def rule(asked: Asked) -> Response:
     name, do = asked.form.get("record", ""), asked.form.get("do", "")
     if not ruling.may(asked):
         raise NotIn(403, f"a ruling takes a key that may administer, or read and answer; {asked.visitor.name}'s may not")
-    if await later(lambda: records.named(asked.desk.data_dirs(), name)) is None:
+    if await later(lambda: reading.named(asked.desk.data_dirs(), name)) is None:
         raise NotIn(404, "there is no such record here; nothing was done")
     if do not in ("try", "write"):
         raise Wrong("show it or write it; nothing was done")
@@ -87,12 +88,12 @@ async def rule(asked: Asked) -> Response:
 
 
 def _gathered(asked: Asked, name: str) -> dict[str, Any]:
-    dirs = asked.desk.data_dirs()
-    entry = records.named(dirs, name)
-    if entry is None:
+    named = reading.named(asked.desk.data_dirs(), name)
+    if named is None:
         raise NotIn(404, "there is no such record here")
+    entry, left = named
     whole = "administer" in asked.visitor.may
-    contents = papers.contents(dirs, entry) if whole else {}
+    contents = left if whole else {}
     policy = papers.policy_of(asked.room, entry["policy"])
     cited = papers.cited(asked.room, entry["policy"], entry["clauses"])
     sums = zeros(policy) if policy else {}
