@@ -3,8 +3,9 @@
 `append` waits in a thread, `record` in asyncio; both return after the commit of the group that holds the entry. While one group is being
 written the next gathers, so the disk is asked as seldom as it can be and nobody waits for more than two writes.
 
-Groups are written by a thread. An entry that comes alone, while the disk is quick, is written by its caller: to hand it over and back costs
-as much as a quick disk. Then a loop stands still for the time of one commit, and where the disk hangs at that very moment, for as long.
+Groups are written by a thread. Where that is wanted (`Settings.here_s`), an entry that comes alone while the disk is quick is written by
+its caller: to hand it over and back costs as much as a quick disk. Then a loop stands still for the time of one commit, and where the disk
+hangs at that very moment, for as long. It is for a process with one client: of many, fewer entries would share a commit.
 
 An entry's place, sequence number and bytes are settled when it is handed in; the writer hashes, signs the tree's
 new head and commits all of it at once: no entry is ever without a signature. Every so many entries or seconds, and at the close, the
@@ -57,7 +58,7 @@ class Settings:
     max_waiting_bytes: int = 64 * 2**20
     timeout_s: float = 30.0  # how long one call waits at most
     busy_s: float = 5.0  # how long a commit waits for whoever has locked the database
-    here_s: float = 0.001  # a lone entry is written by its caller while commits take less than this; 0: never
+    here_s: float = 0.0  # a lone entry is written by its caller while commits take less than this; 0: never
 
 
 class Ledger:

@@ -20,7 +20,7 @@ from bylaw.govern.approvals import Approvals
 from bylaw.govern.histories import Histories
 from bylaw.govern.keys import KeyRing
 from bylaw.govern.stops import Stops
-from bylaw.ledger.writer import Ledger
+from bylaw.ledger.writer import Ledger, Settings
 from bylaw.serve import live as lives
 from bylaw.serve import mcp_stdio
 from bylaw.serve.door import PLACE, Door, NotIn
@@ -38,6 +38,7 @@ from bylaw.store import approval_rows, database
 from bylaw.store.watching import Watch
 
 GARBAGE: Final = 20_000  # as in `start`
+QUICK_S: Final = 0.001  # of a commit: here is one client, whose calls mostly come one after another
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def opened(setting: Setting, stack: AsyncExitStack) -> mcp_stdio.MakeLine:
     store = database.open(setting.store or setting.data_dir / database.DEFAULT.name)
     stack.callback(store.close)
     live = _live(setting, store, wired)
-    ledger = Ledger(setting.data_dir)
+    ledger = Ledger(setting.data_dir, settings=Settings(here_s=QUICK_S))
     stack.callback(ledger.close)
     watch = Watch(store)
     stops, ring = Stops(watch), KeyRing(watch)
