@@ -34,9 +34,14 @@ class _Pipes(asyncio.SubprocessProtocol):
     """What the event loop tells of a process."""
 
     def __init__(self, lines: Lines, valve: Valve) -> None:
-        self._lines = lines
-        self.pause_writing, self.resume_writing = valve.pause_writing, valve.resume_writing
+        self._lines, self._valve = lines, valve
         self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def pause_writing(self) -> None:
+        self._valve.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._valve.resume_writing()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         self._lines.data_received(data)
@@ -128,7 +133,8 @@ class Child:
         await self._pipes.exited
         self._process.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        return self._process.get_returncode()
+        code: int | None = self._process.get_returncode()
+        return code
 
     def _write(self, message: JsonMap) -> None:
         if self._in.is_closing():
