@@ -1,6 +1,7 @@
 """The desk behind the admin routes: what they work on, how a request is read, and how every fault becomes one clear line."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ MAX_BODY_BYTES: Final = 64 * 1024
 MAX_LISTED: Final = 500
 MAX_QUERY: Final = 300  # characters of one value
 LATER_S: Final = 3_600  # when to come again with one step too many
+NOT_DONE: Final = ("this could not be done", "The gateway's log says why.")  # to whoever must not learn where files lie
+LOG: Final = logging.getLogger(__name__)
 HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
@@ -112,9 +115,20 @@ def answered(desk: Desk, answer: Answer) -> Callable[[Request], Awaitable[Respon
         except Wrong as error:
             return said({"error": {"message": str(error)}}, 400)
         except BylawError as error:
-            return said({"error": {"message": error.what, "hint": error.hint}}, 503)
+            LOG.error("%s", error.what)
+            what, hint = (error.what, error.hint) if await later(lambda: _admin(desk, request)) else NOT_DONE
+            return said({"error": {"message": what, "hint": hint}}, 503)
 
     return endpoint
+
+
+def _admin(desk: Desk, request: Request) -> bool:
+    """Whether whoever asks administers this gateway, and may see where its files lie."""
+    try:
+        desk.door.admin(headers(request))
+    except (NotIn, BylawError):
+        return False
+    return True
 
 
 def said(value: Any, status: int = 200, more: Mapping[str, str] = EMPTY) -> Response:

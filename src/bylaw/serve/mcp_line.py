@@ -108,7 +108,7 @@ class Line:
             return answer(to, {"error": Rpc(INTERNAL, "this could not be recorded, so nothing was let through").error})
         except BylawError as error:
             LOG.error("%s", error.what)
-            return answer(to, {"error": Rpc(INTERNAL, f"this could not be decided, so nothing was let through: {error.what}").error})
+            return answer(to, {"error": Rpc(INTERNAL, "this could not be decided, so nothing was let through").error})
         except Exception:
             LOG.exception("a fault in the proxy")  # the client learns nothing of it, and gets nothing else
             return answer(to, {"error": Rpc(INTERNAL, "a fault in the proxy; nothing was let through").error})

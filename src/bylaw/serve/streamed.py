@@ -155,8 +155,10 @@ class Run:
 
     async def broken(self, error: Exception) -> bytes:
         """The stream cannot go on. What has left has left; nothing more does."""
-        what = getattr(error, "what", "") or "the answer could not be checked to its end"
+        said = isinstance(error, BadBody | UpstreamTrouble)  # in words for clients; what else went wrong may name a path of ours
+        what = error.what if said else "the answer could not be checked to its end"
         if isinstance(error, LedgerError):
+            LOG.error("not recorded, so not released: %s", error.what)
             return self.stream.fail("the answer could not be recorded, so it ends here")
         with suppress(LedgerError):  # what follows releases nothing
             await self.exchange.record(blocked(self.exchange.law, what), "output", {}, facts={"ended": "broken"})

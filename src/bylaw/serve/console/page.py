@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from bylaw._version import __version__
-from bylaw.errors import BylawError
+from bylaw.errors import BylawError, LedgerError, StoreError
 from bylaw.serve.console import showing
 from bylaw.serve.console.logins import ABSOLUTE_MS, HOST_COOKIE, PLAIN_COOKIE, Logins, Visitor
-from bylaw.serve.desk import Desk, Wrong, later
+from bylaw.serve.desk import NOT_DONE, Desk, Wrong, later
 from bylaw.serve.door import NotIn
 from bylaw.types import EMPTY
 
@@ -163,6 +163,9 @@ def troubled(room: Room, error: Exception, visitor: Visitor | None = None) -> Re
     status = error.status if isinstance(error, NotIn) else 400 if isinstance(error, Wrong) else 503
     what = error.what if isinstance(error, NotIn | BylawError) else str(error)
     hint = error.hint if isinstance(error, BylawError) else ""
+    if isinstance(error, StoreError | LedgerError):
+        LOG.error("%s", error.what)
+        what, hint = (what, hint) if visitor is not None and "administer" in visitor.may else NOT_DONE
     return drawn(room, "trouble.html", status, visitor=visitor, what=what, hint=hint, code=status)
 
 
