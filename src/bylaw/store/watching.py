@@ -28,14 +28,18 @@ Reader = Callable[[Connection], object]
 class Watch:
     """Calls each reader when its thing has changed. Add the readers, then `start`; or never start, and `look` by hand."""
 
-    def __init__(self, store: Store, clock: Clock | None = None, steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, store: Store, clock: Clock | None = None, steady: Callable[[], float] = time.monotonic, moment_s: float = POLL_S
+    ) -> None:
         self.store = store
         self._clock = clock or Clock()
         self._steady = steady
+        self._moment_s = moment_s  # for so long since it began, a look that is under way is waited for
         self._readers: dict[str, Reader] = {}
         self._seen: dict[str, int] = {}
         self._looked: float | None = None  # when a look last succeeded
-        self._tried = steady() - FRESH_S  # when a look last began
+        self._begun = steady() - FRESH_S  # when a look last began
+        self._failed: float | None = None  # when a look last failed
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._process: Process | None = None
@@ -50,6 +54,7 @@ class Watch:
 
     def look(self) -> Sequence[str]:
         """Read now what has changed; which. Raises StoreError where the store cannot be read."""
+        self._begun = self._steady()
         with self._lock:
             changed = self._look()
         if changed and self._process is not None:
@@ -57,13 +62,19 @@ class Watch:
         return changed
 
     def fresh(self) -> bool:
-        """Whether what is in memory was the truth at most a second ago. Looks once more before it says no."""
-        if self._looked is not None and self._steady() - self._looked <= FRESH_S:
+        """Whether what is in memory was the truth at most a second ago. Before it says no it looks, or waits a moment for who is looking.
+
+        So a machine that stood still for a while refuses nobody, and nobody queues up behind a dead server.
+        """
+        if self._confirmed():
             return True
-        if self._steady() - self._tried < POLL_S or not self._lock.acquire(blocking=False):
-            return False  # somebody has just tried, or is trying: do not queue up behind a dead server
+        if not self._lock.acquire(timeout=max(0.0, self._begun + self._moment_s - self._steady())):
+            return False
         try:
-            return self._seen_again()
+            if self._confirmed():
+                return True
+            just_failed = self._failed is not None and self._steady() - self._failed < POLL_S
+            return not just_failed and self._seen_again()
         finally:
             self._lock.release()
 
@@ -92,6 +103,9 @@ class Watch:
             except Exception:  # a reader's own fault: the view stays stale, which refuses; the thread must live to see it mended
                 LOG.exception("what is shared could not be understood")
 
+    def _confirmed(self) -> bool:
+        return self._looked is not None and self._steady() - self._looked <= FRESH_S
+
     def _seen_again(self) -> bool:
         try:
             self._look()
@@ -101,14 +115,18 @@ class Watch:
         return True
 
     def _look(self) -> list[str]:
-        began = self._tried = self._steady()
+        began = self._begun = self._steady()
         changed = []
-        with self.store.reading() as connection:
-            found = versions.read(connection)
-            for name, reader in self._readers.items():
-                if self._seen.get(name) != found.get(name, 0):
-                    reader(connection)
-                    self._seen[name] = found.get(name, 0)
-                    changed.append(name)
+        try:
+            with self.store.reading() as connection:
+                found = versions.read(connection)
+                for name, reader in self._readers.items():
+                    if self._seen.get(name) != found.get(name, 0):
+                        reader(connection)
+                        self._seen[name] = found.get(name, 0)
+                        changed.append(name)
+        except BaseException:
+            self._failed = self._steady()
+            raise
         self._looked = began
         return changed

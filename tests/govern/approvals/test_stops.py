@@ -126,6 +126,49 @@ def test_a_view_that_nobody_refreshes_stops_by_itself_when_it_is_old(store: Stor
     assert reads == [1]
 
 
+def test_a_look_that_is_under_way_is_waited_for_and_not_taken_for_a_store_that_is_gone(store: Store) -> None:
+    now, looking, go_on, waited = [0.0], threading.Event(), threading.Event(), list[bool]()
+    watch = Watch(store, steady=lambda: now[0], moment_s=60)
+
+    def read(_: object) -> None:
+        looking.set()
+        assert go_on.wait(60)
+
+    watch.add("policy", read)
+    look = threading.Thread(target=watch.look)
+    asks = threading.Thread(target=lambda: waited.append(watch.fresh()))
+    look.start()
+    assert looking.wait(60)
+    asks.start()
+    asks.join(0.05)  # it would have said no by now
+    go_on.set()
+    look.join(60)
+    asks.join(60)
+
+    assert waited == [True]
+
+
+def test_who_has_been_looking_for_long_is_not_waited_for(store: Store) -> None:
+    now, looking, go_on = [0.0], threading.Event(), threading.Event()
+    watch = Watch(store, steady=lambda: now[0])
+
+    def read(_: object) -> None:
+        looking.set()
+        assert go_on.wait(60)
+
+    watch.add("policy", read)
+    look = threading.Thread(target=watch.look)
+    look.start()
+    assert looking.wait(60)
+    now[0] += FRESH_S
+    found = watch.fresh()
+    go_on.set()
+    look.join(60)
+
+    assert not found
+    assert watch.fresh()
+
+
 def test_a_stop_works_with_a_full_disk_and_lifting_it_does_not(store: Store, watch: Watch) -> None:
     ledger = Ledger()
     ledger.broken = True
