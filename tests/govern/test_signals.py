@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bylaw.cli.entry import run
@@ -85,6 +85,7 @@ def test_an_argument_far_from_its_history_stands_out() -> None:
 @given(
     st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=50), st.floats(allow_nan=False, allow_infinity=False)
 )
+@example([1.7e308, 1.7e308], 0.0)
 def test_a_robust_z_is_no_less_than_nothing_and_zero_in_the_middle(history: list[float], value: float) -> None:
     at = spread(history)
 

@@ -388,8 +388,9 @@ def _label_until_killed(folder: Path) -> None:
         label.sit(units, policy, book, Terminal(ask, lambda _: None, person.now))
 
 
+@pytest.mark.slow
 def test_a_kill_between_two_questions_loses_no_label(tmp_path: Path) -> None:
-    child = multiprocessing.get_context("fork").Process(target=_label_until_killed, args=(tmp_path,))
+    child = multiprocessing.get_context("spawn").Process(target=_label_until_killed, args=(tmp_path,))
     child.start()
     child.join()
 

@@ -1,13 +1,13 @@
 """The end of a canary or of a policy, where the store fails in the middle of it, the process dies, or two people are at it at once."""
 
-import os
 import signal
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from bylaw.errors import PolicyError, StoreError
 from bylaw.govern.canary import Terms
@@ -15,8 +15,9 @@ from bylaw.serve import live as lives
 from bylaw.serve import trials
 from bylaw.serve.live import Live
 from bylaw.serve.trying import Trying
-from bylaw.store import database, trial_rows
+from bylaw.store import trial_rows
 from bylaw.store.database import Store
+from tests.serve import promoting
 from tests.serve.rig import written
 from tests.serve.test_trials import alone, outcome, started
 
@@ -90,33 +91,16 @@ def test_a_canary_beside_a_policy_that_is_no_longer_in_force_is_not_promoted(tmp
 
 
 def dying(path: Path, at: int) -> int:
-    """Promote the canary in a process that dies by kill -9 right after it has said its so-manieth thing to the store; its wait status."""
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1]
-    store, said = database.open(path), 0
-
-    def saying(*_: object) -> None:
-        nonlocal said
-        said += 1
-        if said == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    code = 1
-    try:
-        event.listen(store.engine, "after_cursor_execute", saying)
-        event.listen(store.engine, "commit", saying)
-        trials.promote(store, lambda entry: "", "kim")
-        code = 0
-    finally:
-        os._exit(code)
+    """Promote the canary in a process that dies by kill -9 right after it has said its so-manieth thing to the store; its exit status."""
+    return subprocess.run([sys.executable, promoting.__file__, str(path), str(at)], timeout=300, check=False).returncode
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_while_it_promotes_leaves_both_halves_or_neither(tmp_path: Path) -> None:
     with alone(tmp_path) as (store, ledger, _):
         trial = started(tmp_path, store, ledger, Terms(share=500))
         seen, died = [], 0
-        while os.WIFSIGNALED(dying(tmp_path / "store.sqlite", died + 1)):
+        while dying(tmp_path / "store.sqlite", died + 1) == -signal.SIGKILL:
             died += 1
             latest = lives.latest(store)
             assert latest is not None

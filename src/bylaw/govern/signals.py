@@ -206,9 +206,9 @@ def spread(history: Sequence[float]) -> Spread:
 
 def robust_z(value: float, at: Spread) -> float:
     """How far a value lies from the middle of others, in robust standard deviations; where they are all alike, 0 or FARTHEST."""
-    away = abs(value - at.middle)
-    if away == 0:
+    if value == at.middle:  # which may have overflowed, as may the distance from it
         return 0.0
+    away = abs(value - at.middle)
     return FARTHEST if away >= FARTHEST * at.scale else away / at.scale
 
 

@@ -92,12 +92,14 @@ def test_the_signature_is_the_published_one() -> None:
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_what_a_request_is_about_is_not_sent(heard: Heard, approval: Approval) -> None:
+def test_what_a_request_is_about_is_not_sent(heard: Heard) -> None:
+    call = {"tool": "payments.refund", "args": {"amount": 271_828_182_845, "to": "Zoë ☃"}}  # no id and no time holds that
+    approval = approval_steps.new(canonical(call), approval_steps.principal_of(AGENT), asking(), "run", 1_700_000_000_000)
     by_webhook(heard.hook())(approval)
     letter = ringing.letter(Mail("localhost", "bylaw@example.com", ("ann@example.com",)), approval).as_string()
 
     for said in (heard.requests[0][1].decode(), letter):
-        assert str(CALL["args"]["amount"]) not in said.replace(approval.id, "").replace(str(approval.expires_at), "")
+        assert "271828182845" not in said
         assert "Zo" not in said
         assert approval.id in said
 
