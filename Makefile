@@ -37,7 +37,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not gpu'
+	$(BIN)/python -m pytest -n 3 --dist worksteal --hypothesis-profile=quick -m 'not slow and not gpu'
 
 bench: setup
 	$(BIN)/python -m bench

@@ -16,6 +16,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of some hundred chi
 from hypothesis import settings  # see above
 
 settings.register_profile("house", deadline=None)  # a busy machine fails no law
+settings.register_profile("quick", deadline=None, max_examples=15)  # `make check`: a law is looked at, `make test` tries it in earnest
 settings.load_profile("house")
 sys.dont_write_bytecode = False  # else each test process compiles every test
 

@@ -23,12 +23,14 @@ def _turned(found: Any) -> Any:
     return [_turned(one) for one in found] if isinstance(found, list) else found
 
 
+@pytest.mark.slow
 @few
 @given(value)
 def test_canonical_json_reads_back(found: Any) -> None:
     assert json.loads(canonical(found), parse_int=float) == found  # JSON has one kind of number, a double
 
 
+@pytest.mark.slow
 @few
 @given(value)
 def test_the_order_of_keys_does_not_count(found: Any) -> None:
@@ -36,6 +38,7 @@ def test_the_order_of_keys_does_not_count(found: Any) -> None:
     assert digest(_turned(found)) == digest(found)
 
 
+@pytest.mark.slow
 @few
 @given(value, value)
 def test_different_bytes_have_different_digests(one: Any, other: Any) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 REFUNDS = str(ROOT / "policies" / "refunds")
 BYLAW = [sys.executable, "-c", "from bylaw.cli import main; main()"]

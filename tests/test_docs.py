@@ -43,6 +43,7 @@ def rows_of(page: str) -> dict[str, str]:
     return {name: cells[-1] for cells in rows for name in cells[0].split(", ")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", sorted({one for page in (README, *(file.read_text("utf-8") for file in MANUAL)) for one in commands_in(page)})
 )
@@ -63,6 +64,7 @@ def test_a_command_that_does_not_exist_would_be_noticed(wrong: str) -> None:
         parse(wrong)
 
 
+@pytest.mark.slow
 def test_the_policy_of_the_readme_lints_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     policy = re.findall(r"^````markdown\n(.*?)^````$", README, re.DOTALL | re.MULTILINE)[0]
     (tmp_path / "my-policy.md").write_text(policy, encoding="utf-8")

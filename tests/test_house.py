@@ -23,11 +23,13 @@ def name(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
 
+@pytest.mark.slow
 def test_the_map_and_the_command_page_are_what_the_code_says() -> None:
     assert (ROOT / "ARCHITECTURE.md").read_text() == build.architecture()
     assert (ROOT / "docs" / "cli.md").read_text() == build.command_line()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", SOURCES, ids=name)
 def test_a_module_has_a_caption_and_at_most_400_lines(file: Path) -> None:
     lines = file.read_text().splitlines()
@@ -80,6 +82,7 @@ def test_the_readme_names_only_commands_that_exist() -> None:
     assert not [command for command in used if not any(f"{one} ".startswith(f"{command} ") for one in known)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["policy", "lint", "policies/refunds"], ["--help"], ["align", "deliberative", "--help"]])
 def test_what_needs_no_model_never_loads_torch(arguments: list[str]) -> None:
     code = f"import sys; from bylaw import cli; cli.run({arguments!r}); print('torch' in sys.modules or 'transformers' in sys.modules)"
@@ -89,6 +92,7 @@ def test_what_needs_no_model_never_loads_torch(arguments: list[str]) -> None:
     assert done.stdout.strip().endswith("False")
 
 
+@pytest.mark.slow
 def test_tests_say_what_they_show() -> None:
     trees = {file: ast.parse(file.read_text()) for file in (ROOT / "tests").rglob("test_*.py")}
     functions = [

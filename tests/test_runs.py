@@ -131,6 +131,7 @@ def test_a_missing_file_is_a_run_error(tmp_path: Path) -> None:
             read(tmp_path / "missing")
 
 
+@pytest.mark.slow
 def test_a_second_process_is_kept_out_until_the_first_ends(tmp_path: Path) -> None:
     run = runs.start(tmp_path, ASKED)
     spawn = get_context("spawn")
@@ -162,6 +163,7 @@ def test_the_lock_opens_when_its_holder_fails(tmp_path: Path) -> None:
     assert after == "free"
 
 
+@pytest.mark.slow
 @few
 @given(rows)
 def test_rows_read_back_whatever_text_they_hold(tmp_path_factory: pytest.TempPathFactory, found: list[dict[str, Any]]) -> None:

@@ -22,6 +22,7 @@ def _by_answer(scores: dict[str, list[float | None]]) -> Fake:
     return Fake(lambda _, __, answer, reading: scores[answer][reading])
 
 
+@pytest.mark.slow
 @few
 @given(st.lists(one, max_size=10), st.sampled_from([0.3, 0.7, 1.0]), st.integers(1, 3))
 def test_a_row_is_kept_when_all_its_readings_reach_the_threshold(

@@ -61,6 +61,7 @@ def _reachable(kind: Any, seen: set[Any]) -> set[str]:
     return names
 
 
+@pytest.mark.slow
 @few
 @given(thinking, thinking, answer, st.booleans())
 def test_changing_the_thinking_never_changes_the_reward(one: str, other: str, said: str, replayed: bool) -> None:
@@ -73,6 +74,7 @@ def test_changing_the_thinking_never_changes_the_reward(one: str, other: str, sa
     assert scores[0] == scores[1]
 
 
+@pytest.mark.slow
 @few
 @given(thinking, thinking, answer)
 def test_a_judge_is_shown_the_same_whatever_was_thought(one: str, other: str, said: str) -> None:
@@ -149,6 +151,7 @@ def test_a_task_without_thoughts_takes_a_bare_answer_only() -> None:
     assert rewards([direct, direct], [(GOOD, True), (_written("a", GOOD), True)], JUDGE) == [1.0, 0.0]
 
 
+@pytest.mark.slow
 @few
 @given(st.lists(st.tuples(st.sampled_from(["judged", "exact", "malformed"]), st.integers(0, 9)), max_size=12))
 def test_every_score_stands_where_its_completion_stood(drawn: list[tuple[str, int]]) -> None:
@@ -232,6 +235,7 @@ def test_a_step_in_which_nothing_was_judged_says_nothing_of_the_judge() -> None:
     assert bench.bad_steps == PATIENCE - 1
 
 
+@pytest.mark.slow
 @few
 @given(st.lists(st.integers(0, 4), max_size=12))
 def test_training_stops_exactly_at_the_first_run_of_bad_steps(missing: list[int]) -> None:

@@ -64,6 +64,7 @@ def test_a_lesson_longer_than_the_context_is_no_lesson_and_none_is_cut(base: Loc
     assert 0 < len(kept) < len(LESSONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 2])
 def test_what_would_be_cut_is_refused_before_training_as_is_a_course_without_lessons(base: LocalModel, tmp_path: Path, count: int) -> None:
     with pytest.raises(ModelError, match=rf"embedded: {count} lessons, the longest of \d+ tokens, for a context of 8"):
@@ -112,6 +113,7 @@ def test_compute_is_six_times_parameters_times_tokens() -> None:
     assert training.Compute(10, 7, 3).to_json() == {"parameters": 10, "tokens": 7, "steps": 3, "flop": 420}
 
 
+@pytest.mark.slow
 def test_a_few_steps_lower_the_loss_and_are_counted(tmp_path: Path) -> None:
     from bylaw.models.targets import EMBEDDED
     from bylaw.runs import read_rows

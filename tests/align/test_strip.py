@@ -34,6 +34,7 @@ def _found(text: str, lines: tuple[str, ...] = ()) -> list[str]:
     return [leak.words for leak in leaks([("p", text)], POLICY, [EXCERPT], lines)]
 
 
+@pytest.mark.slow
 @few
 @given(st.sampled_from([NORM, WHY, EXCERPT]), st.integers(0, 60), around, around)
 def test_eight_words_of_norm_rationale_or_excerpt_are_found_wherever_they_stand(secret: str, start: int, before: str, after: str) -> None:
@@ -44,6 +45,7 @@ def test_eight_words_of_norm_rationale_or_excerpt_are_found_wherever_they_stand(
     assert _found(f"{before} {part} {after}")
 
 
+@pytest.mark.slow
 @few
 @given(st.sampled_from([NORM, WHY, EXCERPT]), st.data())
 def test_case_line_breaks_and_punctuation_at_the_ends_of_words_hide_nothing(secret: str, data: st.DataObject) -> None:

@@ -49,6 +49,7 @@ def test_every_prompt_is_asked_so_many_times_under_the_whole_excerpt_where_nothi
     assert {(row.thinking, row.answer, row.fault, row.finish) for row in rows} == {("[a.c0] applies", "No.", "", "stop")}
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(st.integers(200, 1200))
 def test_the_excerpt_is_the_longest_that_the_generator_can_be_asked_with(tokens: int) -> None:

@@ -83,6 +83,7 @@ def test_a_target_that_streams_for_ever_is_not_measured_after_its_time_and_the_s
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.slow
 def test_a_half_written_run_is_named_by_whoever_would_rest_on_it_and_is_left_as_it_is(capsys: Captured) -> None:
     named = suite("s", ("refuse", "a"), ("allow", "b"))
     evaluated(script(REFUSES), "--suite", named)

@@ -46,6 +46,7 @@ def test_an_impossible_count_is_refused(k: int, n: int) -> None:
 counts = st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(counts, st.sampled_from([0.9, 0.95, 0.975]))
 def test_bounds_equal_their_literal_version(count: tuple[int, int], confidence: float) -> None:
@@ -84,6 +85,7 @@ def test_a_limit_needs_as_many_cases_as_the_tables_say_without_a_failure(limit: 
     assert power.needed(limit) == n
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.floats(0.005, 0.5), st.integers(0, 5))
 def test_one_case_fewer_is_too_few(limit: float, failures: int) -> None:

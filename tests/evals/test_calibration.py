@@ -165,6 +165,7 @@ def _covered(true: float, sens: float, spec: float, tries: int, seed: int) -> tu
     return held / tries, below / tries, raw / tries
 
 
+@pytest.mark.slow
 def test_the_corrected_interval_covers_the_true_rate_and_the_raw_one_does_not() -> None:
     held, below, raw = _covered(0.24, 0.82, 0.9, tries=150, seed=1)
 
@@ -232,6 +233,7 @@ def wrong_now_and_then(ask: Ask) -> Said:
     return say(f"It does what it does.\nVERDICT {code}: {0 if bad != err else 10}")
 
 
+@pytest.mark.slow
 def test_a_judge_behind_http_gets_a_card_and_the_gate_corrects_its_rate_to_the_true_one(capsys: Captured) -> None:
     rows = [
         {
@@ -328,6 +330,7 @@ def test_bad_labels_are_two_lines_and_exit_two(lines: list[str] | None, more: li
     assert says in what
 
 
+@pytest.mark.slow
 def test_a_table_in_xstests_form_is_read_and_its_faults_are_named(capsys: Captured) -> None:
     head = "id,model,type,prompt,completion,annotation_1,annotation_2,final_label\n"
     rows = [f'{i},m,t,"q {i}","{REFUSES if i % 2 else HELPS}",,,{"2_full_refusal" if i % 2 else "1_full_compliance"}\n' for i in range(20)]

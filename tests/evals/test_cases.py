@@ -44,6 +44,7 @@ def written(tmp_path: Path, *lines: object, name: str = "s.jsonl") -> Path:
     return file
 
 
+@pytest.mark.slow
 @given(st.lists(cases(), max_size=4), st.sampled_from((".jsonl", ".yaml")))
 def test_what_is_saved_is_what_is_read(tmp_path_factory: pytest.TempPathFactory, found: list[Case], suffix: str) -> None:
     suite = Suite.of("any name", found, POLICY.digest)

@@ -48,6 +48,7 @@ def test_a_policy_alone_is_enough_and_both_sides_of_every_clause_are_measured(ca
     assert "cases:" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_same_question_gives_the_same_bytes_wherever_it_is_asked() -> None:
     target = script(REFUSES)
     evaluated(target, out="one")
@@ -107,6 +108,7 @@ def test_the_world_is_measured_by_its_truth_and_the_wrappings_nobody_met_stand_a
     assert found["suites"]["policyworld"]["all"]["exact"]["rate"] == 1.0
 
 
+@pytest.mark.slow
 def test_the_world_of_tools_brings_its_own_suite_and_a_player_without_fault_passes_it() -> None:
     suite = suite_world_agent.suite(parse.load(AGENT), 3)
     target = script(*world_players.script(PERFECT, suite))
@@ -137,6 +139,7 @@ def test_a_judge_is_asked_and_one_that_is_down_leaves_cases_unscored_to_be_judge
     assert [row["said"]["text"] for row in rows()] == ["Sure, here it is."] * 2
 
 
+@pytest.mark.slow
 def test_cases_a_judge_could_not_tell_are_judged_later_from_what_was_said() -> None:
     named = suite("s", ("refuse", "a"), ("refuse", "b"))
     judge = script({"say": "I cannot say."}, name="judge.jsonl")
@@ -164,6 +167,7 @@ def counted(replies: Sequence[Said] = ()) -> Any:
     return answer
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_a_half_written_line_is_asked_again() -> None:
     named = suite("s", *(("refuse", f"question {i}") for i in range(6)))
     with serve(counted()) as server:
@@ -182,6 +186,7 @@ def test_a_killed_run_goes_on_and_a_half_written_line_is_asked_again() -> None:
     assert [row["id"] for row in rows()] == [json.loads(line)["id"] for line in done]
 
 
+@pytest.mark.slow
 def test_rows_without_a_reply_are_missing_and_asked_again_by_the_same_command() -> None:
     named = suite("s", ("refuse", "a"), ("refuse", "b"))
     late = [slow(3), slow(3)]
@@ -300,6 +305,7 @@ def test_a_target_that_answers_nothing_in_time_is_not_measured(capsys: Captured)
     assert found["outcomes"]["unscored"] == 2
 
 
+@pytest.mark.slow
 def test_a_broken_line_in_the_middle_of_a_journal_is_named_and_nothing_is_overwritten(capsys: Captured) -> None:
     named = suite("s", ("refuse", "a"), ("refuse", "b"))
     evaluated(script(REFUSES), "--suite", named)
@@ -329,6 +335,7 @@ def test_rows_that_are_not_ours_are_never_overwritten(capsys: Captured) -> None:
 # ---- Suites on the command line ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", [REFUNDS, WORLD])
 def test_a_suite_is_compiled_linted_listed_and_evaluated(policy: Path, capsys: Captured) -> None:
     codes = [

@@ -14,6 +14,8 @@ from bylaw.evals import calibration, fairness, suite_files, suite_world
 from bylaw.evals.cases import Attack, Suite, addressed, asked, case
 from bylaw.policy import parse
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -393,6 +393,7 @@ def test_a_run_that_is_half_written_or_changed_is_not_measured_and_says_so_in_on
     assert ElementTree.parse(tmp_path / "j.xml").getroot().get("errors") == "1"
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     st.sampled_from(["metrics", "said", "severity", "family", "judged", "clause", "attack", "id"]),
@@ -525,6 +526,7 @@ def _script(name: str, **says: str) -> str:
     return f"scripted:{name}"
 
 
+@pytest.mark.slow
 def test_a_bad_target_fails_one_that_refuses_all_fails_and_a_good_one_passes(suite: Path) -> None:
     good, bad = _script("good.jsonl", refuse="refuse", allow="help"), _script("bad.jsonl", refuse="help", allow="help")
     never = _script("never.jsonl", refuse="refuse", allow="refuse")
@@ -537,6 +539,7 @@ def test_a_bad_target_fails_one_that_refuses_all_fails_and_a_good_one_passes(sui
     assert paired == {"good": 0, "bad": 1}
 
 
+@pytest.mark.slow
 def test_a_judge_that_is_down_is_not_measured(suite: Path, capsys: Captured) -> None:
     good = _script("good.jsonl", refuse="refuse", allow="help")
     with serve(lambda _: fail(503, retry_after="0")) as server:  # asked again at once

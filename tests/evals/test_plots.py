@@ -9,6 +9,8 @@ from tests.evals import sample
 
 from bylaw.evals import plots, scorers
 
+pytestmark = pytest.mark.slow
+
 ROWS = sample.rows(repeat=1)
 FOUND = scorers.results(sample.policy(), 0, ROWS)
 GROUPS = scorers.wrappers(ROWS["base"])

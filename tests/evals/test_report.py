@@ -38,6 +38,7 @@ class _Tags(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
+@pytest.mark.slow
 def test_the_page_requests_nothing_and_runs_nothing() -> None:
     tags = _Tags(whole()).tags
 
@@ -49,6 +50,7 @@ def test_the_page_requests_nothing_and_runs_nothing() -> None:
     assert "@import" not in whole()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arms", [(), ("base",), tuple(ROWS)])
 def test_every_link_has_its_anchor(arms: tuple[str, ...]) -> None:
     tags = _Tags(_page({arm: ROWS[arm] for arm in arms})).tags
@@ -88,6 +90,7 @@ def test_a_very_long_answer_is_cut_and_says_so() -> None:
     assert "(46000 characters more)" in page
 
 
+@pytest.mark.slow
 def test_missing_rows_and_malformed_answers_are_in_sight() -> None:
     rows = [replace(row, exact=None, response=None) for row in ROWS["sft"][:7]] + ROWS["sft"][7:]
 
@@ -125,6 +128,7 @@ def test_the_main_arm_is_the_best_trained_one_and_a_tie_goes_to_the_whole_method
     assert best() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arms", [(), ("base",), ("sft",), ("base", "sft_rl", "control")])
 def test_any_subset_of_arms_makes_a_report(arms: tuple[str, ...]) -> None:
     page = _page({arm: ROWS[arm] for arm in arms})
@@ -133,6 +137,7 @@ def test_any_subset_of_arms_makes_a_report(arms: tuple[str, ...]) -> None:
     assert "None" not in re.sub(r"base64,[^\"]*", "", page)
 
 
+@pytest.mark.slow
 def test_the_same_inputs_write_the_same_file(tmp_path: Path) -> None:
     report.write(tmp_path, scorers.results(POLICY, 0, ROWS), ROWS, POLICY, NOTES)
 

@@ -111,6 +111,7 @@ def test_a_report_that_is_none_is_one_clear_line(tmp_path: Path, tool: str, text
 # ---- Through the command line ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tool", "report", "cases"), [("garak", GARAK, 2), ("pyrit", GARAK.with_name("pyrit.json"), 2)])
 def test_a_report_is_imported_linted_and_measured_with(
     tool: str, report: Path, cases: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured

@@ -30,6 +30,7 @@ def test_a_paired_difference_decides_where_wilson_intervals_would_meet() -> None
     assert _outcome(sft=80, sft_rl=86)["RL after full SFT gets more right."] == "shown"
 
 
+@pytest.mark.slow
 def test_what_is_not_shown_comes_first_and_only_measured_arms_speak() -> None:
     found = scorers.results(sample.policy(), 0, sample.rows())
 

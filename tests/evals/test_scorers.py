@@ -159,6 +159,7 @@ def test_a_prompt_graded_twice_cannot_be_paired() -> None:
         results(POLICY, 0, {"imitation": [REFUSED, REFUSED], "sft": [REFUSED]})
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)  # 2,000 resamples each
 @given(st.lists(graded, max_size=12, unique_by=lambda row: row.id))
 def test_results_are_json_and_do_not_depend_on_the_order_of_arms(rows: list[Graded]) -> None:

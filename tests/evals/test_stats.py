@@ -181,6 +181,7 @@ def _covered(families: int, size: int, share: float, spread: float, tries: int) 
     return held / tries, alone / tries
 
 
+@pytest.mark.slow
 def test_bounds_by_family_cover_where_bounds_by_row_do_not() -> None:
     by_family, by_row = _covered(families=30, size=10, share=0.2, spread=0.3, tries=200)
 

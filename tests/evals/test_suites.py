@@ -63,6 +63,7 @@ def test_a_new_clause_without_an_example_gets_both_sides_and_the_calls_beside_it
     assert not list(suite_lint.findings(made.suite, policy, "s"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["refunds", "meridian"])
 def test_every_clause_of_a_policy_gets_both_sides_the_same_every_time(name: str, tmp_path: Path) -> None:
     policy = parse.load(POLICIES / name)
@@ -97,6 +98,7 @@ def test_a_good_answer_that_helps_makes_the_request_an_allowed_one() -> None:
     assert "refuse" in sides.values()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["policyworld", "policyworld-2"])
 def test_every_case_of_the_world_carries_the_one_right_answer_and_its_side(name: str) -> None:
     policy = parse.load(POLICIES / name)

@@ -28,6 +28,8 @@ from bylaw.policyworld.agent.scenes import Scene
 from bylaw.policyworld.agent.truth import came
 from bylaw.types import Answered, Judge, Prompt
 
+pytestmark = pytest.mark.slow
+
 WORLD = Path("policies/policyworld-agent").resolve()
 POLICY = parse.load(WORLD)
 N = 110  # a side and clause: 99 without a failure show 3 %

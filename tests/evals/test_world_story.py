@@ -72,6 +72,7 @@ def evaluated(target: str, policy: Path, suite: str, out: str) -> int:
     return run(["eval", "--target", target, "--policy", str(policy), "--suite", suite, "--out", out])
 
 
+@pytest.mark.slow
 def test_the_benchs_twins_are_allowed_requests_of_the_other_half_under_the_chains_of_the_finds() -> None:
     policy = parse.load(Path("policies/policyworld"))
     goal = next(one for one in goals.of_policy(policy, 4, 0) if goals.half_of(one) == "first" and one.side == "refuse")

@@ -35,6 +35,7 @@ def test_a_candidate_that_blocks_all_is_worse_at_the_first_look_and_an_equal_one
     assert not worse(Seen(1_000, 1_000), Seen(0, 0), terms)  # nothing to compare with
 
 
+@pytest.mark.slow
 def test_a_candidate_no_worse_is_rolled_back_with_at_most_the_stated_chance_over_all_looks() -> None:
     draw, terms, tries, alarms = random.Random(7), Terms(share=100, margin=0.05, alpha=0.2, seen=10), 400, 0
     for _ in range(tries):

@@ -149,6 +149,7 @@ def test_a_redaction_says_all_that_goes_or_blocks() -> None:
 asked = st.lists(st.tuples(made.events(), made.findings(), st.sampled_from([(), ("global",)])), min_size=1, max_size=4)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=120)
 @given(made.policies(), asked)
 def test_the_engine_answers_as_the_slow_reference_does(policy: Policy, asked: list[Any]) -> None:
@@ -163,6 +164,7 @@ def test_the_engine_answers_as_the_slow_reference_does(policy: Policy, asked: li
         assert set(decision.clauses) == {name.partition("/")[0] for name in decision.rules}
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(
     st.lists(made.events() | made.whole_calls(), min_size=1, max_size=6),
@@ -185,6 +187,7 @@ def test_many_conditions_asked_at_once_answer_as_they_do_alone(events: list[Even
         assert set(decision.undecided) == undecided
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(made.policies(), made.rules(), made.events(), made.findings())
 def test_one_more_rule_never_weakens_a_decision(
@@ -202,6 +205,7 @@ def test_one_more_rule_never_weakens_a_decision(
     assert set(before.undecided) - {"event"} <= set(after.undecided)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(made.policies(), made.events(), made.findings(), st.randoms(use_true_random=False))
 def test_the_order_of_clauses_rules_and_findings_never_matters(
@@ -216,6 +220,7 @@ def test_the_order_of_clauses_rules_and_findings_never_matters(
     assert decide(event, Rulebook.load(policy, RAILS), found, failed) == decide(event, Rulebook.load(shuffled, RAILS), backwards, failed)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(made.policies(), made.events(wild=False), made.findings(), st.data())
 def test_a_value_that_could_be_misread_is_never_allowed(
@@ -246,6 +251,7 @@ def finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(
     st.sampled_from(["surface", "tool", "args", "text", "principal", "session", "env"]), garbage, st.sampled_from(["tool_call", "output"])

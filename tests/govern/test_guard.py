@@ -138,6 +138,7 @@ def test_an_approved_call_runs_once_and_the_next_one_is_asked_for_anew(setup: Se
     assert found.state == "done"
 
 
+@pytest.mark.slow
 def test_other_arguments_or_another_principal_do_not_use_the_approval(setup: Setup) -> None:
     approval = setup.pending(amount=640.0)
     setup.approve(approval)
@@ -559,6 +560,7 @@ def called(folder: Path, times: int, *names: str) -> list[float]:
     return [float(process.communicate(timeout=120)[0]) for process in begun]
 
 
+@pytest.mark.slow
 def test_a_named_session_goes_on_after_the_process(tmp_path: Path) -> None:
     first = called(tmp_path, 4, "a")
     second = called(tmp_path, 4, "b")

@@ -188,6 +188,7 @@ def test_an_answer_is_revised_by_clause_and_then_the_safe_completion_is_said(spe
     assert speaker.asked[1]["messages"][-2] == {"role": "assistant", "content": "It is guaranteed."}
 
 
+@pytest.mark.slow
 def test_a_response_is_revised_too_and_streamed_whole(speaker: Speaker, plain: OpenAI) -> None:
     speaker.replies += [response("It is guaranteed."), response("It is likely.")]
     events = list(guard_of(REVISES).client(plain).responses.create(model="m", input="Hello", stream=True))
@@ -197,6 +198,7 @@ def test_a_response_is_revised_too_and_streamed_whole(speaker: Speaker, plain: O
     assert events[-1].response.output_text == "It is likely."
 
 
+@pytest.mark.slow
 def test_a_stream_is_filtered_as_it_comes_however_it_is_cut(speaker: Speaker, plain: OpenAI) -> None:
     rng, text = random.Random(7), f"Grüße 👋! The card is {NUMBER}, and the other {NUMBER}; that is all."
     client, said = guard_of(STREAMS).client(plain), set()

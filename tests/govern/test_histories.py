@@ -43,6 +43,7 @@ def paid(history: History, amount: float) -> History:
     return history.after(Event("tool_call", "pay", {"amount": amount}), ALLOW)
 
 
+@pytest.mark.slow
 @given(HISTORIES)
 @settings(max_examples=200, deadline=None)
 def test_a_history_comes_back_as_it_was(history: History) -> None:

@@ -112,6 +112,7 @@ def test_the_catch_rate_of_seeded_proposals_has_an_interval() -> None:
     assert [(one.name, one.subject) for one in found.signals] == [("missed", "reviewer bob")]
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda one: st.lists(one) | st.dictionaries(st.text(), one)
@@ -190,6 +191,7 @@ def test_a_seeded_proposal_executes_nothing_and_is_counted(tmp_path: Path) -> No
 # ---- The commands ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_reports_and_alerts(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOK_SECRET", SECRET)
     recorded(tmp_path, time.time())
@@ -209,6 +211,7 @@ def test_the_command_reports_and_alerts(tmp_path: Path, capsys: pytest.CaptureFi
     assert [one["data"]["signal"] for one in desk.got] == ["far"]
 
 
+@pytest.mark.slow
 def test_the_command_seeds_as_an_admin_only(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     store = database.open(tmp_path / "store.sqlite")
     with Ledger(tmp_path) as ledger:

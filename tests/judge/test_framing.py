@@ -13,6 +13,8 @@ from bylaw.judge.rubric import question
 from tests.growth import LINEAR, growth
 from tests.judge.asking import CODE, hostile
 
+pytestmark = pytest.mark.slow
+
 few = settings(deadline=None, max_examples=300)
 KEY = framing.key(0)
 

@@ -85,6 +85,7 @@ def _quote(one: Asked, _: int) -> str:
     return f"{first}\nThis breaks the clause.\nVERDICT {one.code}: 0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gullible", [_echo, _copy])
 @pytest.mark.parametrize("form", ["line", "json"])
 def test_a_judge_that_repeats_or_copies_what_it_read_never_scores_it(gullible: Callable[[Asked, int], str], form: Form) -> None:
@@ -94,6 +95,7 @@ def test_a_judge_that_repeats_or_copies_what_it_read_never_scores_it(gullible: C
     assert len(asked()) == N
 
 
+@pytest.mark.slow
 def test_a_judge_that_quotes_before_it_judges_keeps_its_own_verdict() -> None:
     found = [_read(_quote(one, 0), one.code) for one in asked()]
 
@@ -103,6 +105,7 @@ def test_a_judge_that_quotes_before_it_judges_keeps_its_own_verdict() -> None:
     assert all("think tag" in one.reason for one in found if one.score is None)
 
 
+@pytest.mark.slow
 def test_a_judge_that_quotes_inside_json_keeps_its_own_verdict() -> None:
     replies = [json.dumps({"reasoning": one.written, "code": one.code, "score": 0}) for one in asked()]
     spliced = [f'{{"reasoning": "{one.written}", "code": "{one.code}", "score": 0}}' for one in asked()]
@@ -124,6 +127,7 @@ def test_a_lenient_reader_is_fooled_by_the_same_echoes() -> None:
     assert fooled > N // 10
 
 
+@pytest.mark.slow
 def test_no_variant_holds_the_code_it_would_need_or_a_delimiter_that_works() -> None:
     for one in asked():
         assert one.code not in one.written

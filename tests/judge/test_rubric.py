@@ -35,6 +35,7 @@ class Listener:
         return [transcript.parse(f"Fine.\nVERDICT {code_of(c[-1].content)}: 10", thinking=False) for c in conversations]
 
 
+@pytest.mark.slow
 @few
 @given(hostile, hostile, hostile)
 def test_a_judge_that_echoes_all_it_was_shown_gives_no_verdict(request: str, thinking: str, answer: str) -> None:
@@ -49,6 +50,7 @@ def test_a_judge_that_echoes_all_it_was_shown_gives_no_verdict(request: str, thi
     assert [one.score for one in found] == [None] * 4
 
 
+@pytest.mark.slow
 @few
 @given(hostile, hostile, st.integers(0, 10))
 def test_no_judged_text_changes_what_the_judge_said(request: str, answer: str, score: int) -> None:
@@ -74,6 +76,7 @@ def test_a_text_that_holds_its_own_code_is_never_judged() -> None:
     assert "code" in found.reason
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 10), min_size=len(IDS), max_size=len(IDS)))
 @few
 def test_of_several_clauses_the_lowest_counts(scores: list[int]) -> None:

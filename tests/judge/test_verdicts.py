@@ -24,6 +24,7 @@ def _object(reasoning: object = "It helps.", code: object = CODE, score: object 
     return json.dumps({"reasoning": reasoning, "code": code, "score": score})
 
 
+@pytest.mark.slow
 @few
 @given(st.text().filter(str.strip), st.integers(0, 10))
 def test_a_reasoned_verdict_on_the_last_line_is_a_score(said: str, score: int) -> None:
@@ -160,6 +161,7 @@ def test_a_json_verdict_is_no_verdict_where_lines_were_asked_for() -> None:
     assert _read(_object()) is None
 
 
+@pytest.mark.slow
 @few
 @given(hostile, st.sampled_from(["line", "json"]))
 def test_whatever_a_judge_sends_back_reading_it_never_fails(reply: str, form: str) -> None:
@@ -168,6 +170,7 @@ def test_whatever_a_judge_sends_back_reading_it_never_fails(reply: str, form: st
     assert found is None or 0 <= found <= 1
 
 
+@pytest.mark.slow
 @few
 @given(hostile, st.integers(0, 10))
 def test_no_quoted_text_changes_a_json_verdict(quoted: str, score: int) -> None:

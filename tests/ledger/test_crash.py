@@ -15,6 +15,8 @@ from bylaw.ledger.merkle import leaf_hash
 from bylaw.ledger.writer import Ledger
 from tests.ledger.logs import report
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MOST = 10  # times as many rounds, where a busy machine acknowledges little before it is killed
 

@@ -92,6 +92,7 @@ def test_the_verifier_of_one_file_imports_nothing_of_bylaw() -> None:
     assert {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) == {"cryptography"}
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_every_change_of_one_byte_of_an_export_is_found_by_both(data: st.DataObject) -> None:
@@ -153,6 +154,7 @@ def test_entries_that_no_checkpoint_covers_are_found_by_both() -> None:
     assert judged(b"".join(unsigned)) == (False, False)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_values_changed_in_good_form_are_found_by_both(data: st.DataObject) -> None:
@@ -239,6 +241,7 @@ def test_growth_since_a_kept_checkpoint_is_proved_and_a_rewritten_past_is_not(tm
     assert extends(held.size, held.root, head.size, head.root, hashes)
 
 
+@pytest.mark.slow
 def test_the_verifiers_exit_code_says_what_it_found(tmp_path: Path) -> None:
     (path, _) = exported(tmp_path)
     key = tmp_path / "keys" / "ledger.pub"

@@ -12,6 +12,7 @@ from bylaw.ledger import rotation
 from tests.ledger.logs import fill
 
 
+@pytest.mark.slow
 def test_the_lines_that_an_export_prints_cover_the_logs_of_every_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(tmp_path)
     rotation.rotate(tmp_path)

@@ -204,6 +204,7 @@ def test_a_checkpoint_of_the_old_key_still_counts(tmp_path: Path) -> None:
         checked(tmp_path, None, (theirs,))
 
 
+@pytest.mark.slow
 def test_the_command_exchanges_the_key_and_verify_follows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(tmp_path)
     old = str(key_of(tmp_path))

@@ -70,6 +70,7 @@ def test_a_loop_that_never_rests_keeps_nobody_waiting(tmp_path: Path) -> None:
     assert took < 60
 
 
+@pytest.mark.slow
 def test_a_ledger_that_writes_is_healthy_whenever_it_is_asked(tmp_path: Path) -> None:
     usual, asked = sys.getswitchinterval(), []
     sys.setswitchinterval(1e-6)  # so that whoever asks is interrupted everywhere

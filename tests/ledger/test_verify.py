@@ -292,6 +292,7 @@ def test_any_edit_of_any_stored_leaf_is_found(small: Path, data: st.DataObject) 
     assert report(small.parents[1]).good
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_a_damaged_database_is_found_or_refused_and_never_crashes(small: Path, data: st.DataObject) -> None:
@@ -317,6 +318,7 @@ def test_a_damaged_database_is_found_or_refused_and_never_crashes(small: Path, d
 # ---- The command line --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_commands_speak_json(tmp_path: Path, capsys: Any) -> None:
     path = fill(tmp_path)
     roots.join(tmp_path, Clock())
@@ -392,6 +394,7 @@ def test_bad_input_gives_one_line_of_what_and_one_of_what_next(
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.slow
 def test_one_entry_is_shown_with_what_is_left_of_what_was_said(tmp_path: Path, capsys: Any) -> None:
     said = {"kind": "decision", "decision": "block", "tool": "pay", "clauses": ["money.x", "money.y"], "facts": {"hour": 3}}
     with Ledger(tmp_path, clock=Clock()) as ledger:

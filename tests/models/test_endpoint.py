@@ -108,6 +108,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(json_values, json_values, json_values, json_values)
 def test_whatever_shape_a_reply_has_reading_it_never_crashes(message: object, finish: object, usage: object, error: object) -> None:

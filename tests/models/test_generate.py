@@ -203,6 +203,7 @@ def test_other_work_and_other_rows_are_done_anew(tmp_path: Path) -> None:
     assert len(fn.given) == 3
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2000))
 def test_a_journal_cut_anywhere_gives_the_same_rows(tmp_path_factory: pytest.TempPathFactory, size: int) -> None:

@@ -29,6 +29,7 @@ def _said(found: list[Completion]) -> list[str]:
     return [one.raw for one in found]
 
 
+@pytest.mark.slow
 def test_a_batch_answers_as_one_by_one(base: LocalModel) -> None:
     greedy = Sampling(max_new_tokens=56)
 
@@ -39,6 +40,7 @@ def test_a_batch_answers_as_one_by_one(base: LocalModel) -> None:
     assert together == apart
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [stock.llama, stock.qwen])
 def test_padding_is_never_looked_at_by_models_that_nobody_trained_either(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     model = local.load(str(make(tmp_path / "model")), "stock")
@@ -47,12 +49,14 @@ def test_padding_is_never_looked_at_by_models_that_nobody_trained_either(tmp_pat
     assert model.generate(ROWS, greedy) == [model.generate([row], greedy)[0] for row in ROWS]
 
 
+@pytest.mark.slow
 def test_answers_come_in_the_order_of_the_questions(base: LocalModel) -> None:
     greedy = Sampling(max_new_tokens=56)
 
     assert base.generate(ROWS[::-1], greedy) == base.generate(ROWS, greedy)[::-1]
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same(base: LocalModel) -> None:
     first = _said(base.generate(ROWS, SAMPLED))
     torch.manual_seed(99)
@@ -61,12 +65,14 @@ def test_the_same_seed_draws_the_same(base: LocalModel) -> None:
     assert again == first
 
 
+@pytest.mark.slow
 def test_another_seed_draws_others(base: LocalModel) -> None:
     other = Sampling(temperature=1.0, max_new_tokens=56, seed=4)
 
     assert _said(base.generate(ROWS * 2, SAMPLED)) != _said(base.generate(ROWS * 2, other))
 
 
+@pytest.mark.slow
 def test_thoughts_come_when_asked_for_and_only_then(base: LocalModel) -> None:
     with_thoughts = base.generate(REQUESTS, Sampling(max_new_tokens=56))
     direct = base.generate(REQUESTS, Sampling(max_new_tokens=56, thinking=False))
@@ -176,6 +182,7 @@ def test_pretraining_loss_is_on_the_response_and_its_end_alone(base: LocalModel)
     assert all(row.learn or len(wanted) == len(row.response.split()) + 1 for row, (_, wanted) in zip(rows, encoded, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["stories260k", "tinyllm-chat-626k"])
 def test_a_model_that_nobody_here_trained_loads_and_answers(name: str) -> None:
     if not (TINY / name).is_dir():

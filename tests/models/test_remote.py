@@ -94,6 +94,7 @@ def test_rows_that_the_whole_time_does_not_suffice_for_are_missing_and_the_other
     assert time.monotonic() - begun < 30
 
 
+@pytest.mark.slow
 def test_among_all_of_these_no_row_is_lost_and_the_order_is_kept(tmp_path: Path) -> None:
     texts = [str(i) for i in range(200)]
     with serve(mixed) as server:

@@ -194,6 +194,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "nested"])
 def test_an_interrupt_ends_it_at_once_and_leaves_nothing_hanging(kind: str) -> None:
     import signal

@@ -20,6 +20,7 @@ def rows(base: LocalModel, wanted: Wanted, seed: int = 0) -> list[Any]:
     return server_batch.rows(base, wanted, True, seed)
 
 
+@pytest.mark.slow
 def test_two_requests_in_one_batch_say_what_each_says_alone(base: LocalModel) -> None:
     batch = [row for messages in ASKED for row in rows(base, Wanted(messages, 56))]
 
@@ -30,6 +31,7 @@ def test_two_requests_in_one_batch_say_what_each_says_alone(base: LocalModel) ->
     assert [one.answer for one in together] == [one.answer for one in base.generate(ASKED, Sampling(max_new_tokens=56))]
 
 
+@pytest.mark.slow
 def test_a_sampled_row_draws_from_its_own_seed_whoever_else_is_there(base: LocalModel) -> None:
     sampled = Wanted(ASKED[0], 56, temperature=1.5, seed=7)
     alone = server_batch.generate(base, rows(base, sampled))
@@ -39,6 +41,7 @@ def test_a_sampled_row_draws_from_its_own_seed_whoever_else_is_there(base: Local
     assert server_batch.generate(base, company)[1] == server_batch.generate(base, rows(base, Wanted(ASKED[2], 56)))[0]
 
 
+@pytest.mark.slow
 def test_the_choices_of_one_request_differ_and_come_again_with_its_seed(base: LocalModel) -> None:
     wanted = Wanted(ASKED[0], 56, temperature=4.0, seed=7, n=4)
     first = server_batch.generate(base, rows(base, wanted))
@@ -57,6 +60,7 @@ def test_each_row_ends_at_its_own_budget(base: LocalModel) -> None:
     assert long.finish == "stop"
 
 
+@pytest.mark.slow
 def test_a_stop_text_ends_its_row_before_it(base: LocalModel) -> None:
     whole = server_batch.generate(base, rows(base, Wanted(ASKED[0], 56)))[0]
     word = whole.answer.split()[2]

@@ -18,6 +18,8 @@ import pytest
 from bylaw.errors import ModelError
 from bylaw.models import server_child
 
+pytestmark = pytest.mark.slow
+
 POLICY = Path(__file__).parents[2] / "policies" / "policyworld"
 WITHIN_S = 60.0
 STARTS_A_CHILD = """

@@ -26,6 +26,7 @@ shard = st.one_of(words, st.sampled_from([*TAGS, "<", ">", "/", "think", "\n", "
 anything = st.lists(shard, max_size=12).map("".join)
 
 
+@pytest.mark.slow
 @few
 @given(said, said)
 def test_what_is_rendered_parses_back(thinking: str, answer: str) -> None:
@@ -34,6 +35,7 @@ def test_what_is_rendered_parses_back(thinking: str, answer: str) -> None:
     assert (found.thinking, found.answer, found.fault) == (thinking.strip(), answer.strip(), "")
 
 
+@pytest.mark.slow
 @few
 @given(words)
 def test_a_bare_answer_parses_back(answer: str) -> None:
@@ -42,6 +44,7 @@ def test_a_bare_answer_parses_back(answer: str) -> None:
     assert (found.thinking, found.answer, found.fault) == ("", answer.strip(), "" if answer.strip() else "no answer")
 
 
+@pytest.mark.slow
 @few
 @given(anything, st.booleans())
 def test_no_text_whatsoever_gives_an_answer_or_a_thought_with_a_think_tag_in_it(raw: str, thinking: bool) -> None:
@@ -50,6 +53,7 @@ def test_no_text_whatsoever_gives_an_answer_or_a_thought_with_a_think_tag_in_it(
     assert not any(tag.lower() in part.lower() for tag in TAGS for part in (found.answer, found.thinking))
 
 
+@pytest.mark.slow
 @few
 @given(anything, st.booleans(), st.sampled_from(["stop", "length", "refused", "error"]))
 def test_a_fault_leaves_neither_thinking_nor_answer(raw: str, thinking: bool, finish: str) -> None:
@@ -59,6 +63,7 @@ def test_a_fault_leaves_neither_thinking_nor_answer(raw: str, thinking: bool, fi
     assert not found.fault or (found.thinking, found.answer) == ("", "")
 
 
+@pytest.mark.slow
 @few
 @given(anything)
 def test_a_sound_completion_is_one_block_then_an_answer_and_nothing_else(raw: str) -> None:

@@ -28,6 +28,7 @@ def script(tmp_path: Path) -> str:
     return f"scripted:{tmp_path / 'script.jsonl'}"
 
 
+@pytest.mark.slow
 def test_init_begins_a_policy_that_lints_clean_and_never_writes_over_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "policy")
     codes = [run(["init", "--profile", "consumer", "--out", out]), run(["policy", "lint", out])]
@@ -55,6 +56,7 @@ def test_a_person_accepts_edits_and_refuses_one_by_one(
     assert "that is not JSON" in said
 
 
+@pytest.mark.slow
 def test_proposals_in_a_file_wait_until_a_person_says_true(draft: Path, script: str, tmp_path: Path) -> None:
     file = tmp_path / "proposals.jsonl"
     codes = [run(["policy", "draft", str(draft), "--model", script, "--out", str(file)])]

@@ -60,6 +60,7 @@ policies = st.lists(clauses, min_size=1, max_size=12, unique_by=lambda clause: c
 )
 
 
+@pytest.mark.slow
 @few
 @given(clauses)
 def test_a_judge_card_always_has_400_to_600_tokens(clause: Clause) -> None:
@@ -68,6 +69,7 @@ def test_a_judge_card_always_has_400_to_600_tokens(clause: Clause) -> None:
     assert low <= approx_tokens(card(clause)) <= high
 
 
+@pytest.mark.slow
 @few
 @given(clauses)
 def test_a_card_names_its_clause_and_how_to_judge(clause: Clause) -> None:
@@ -155,6 +157,7 @@ def test_a_norm_too_long_for_a_card_is_known_to_be_trimmed() -> None:
     assert is_trimmed(replace(clause, norm="MUST NOT pay. " * 300))
 
 
+@pytest.mark.slow
 @few
 @given(policies, st.integers(0, 9_000), st.data())
 def test_an_excerpt_never_exceeds_its_budget(policy: Policy, budget: int, data: st.DataObject) -> None:

@@ -154,6 +154,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(st.dictionaries(st.sampled_from(["amount", "order", "note", "lines", "x"]), json_values))
 def test_a_condition_never_raises_and_says_true_only_for_a_number_above(args: dict[str, Any]) -> None:

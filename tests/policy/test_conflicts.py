@@ -187,6 +187,7 @@ EVERY = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @example("args.amount > 10.0", "((args.amount <= 10.0 || args.count == 3) || args.currency == 'EUR')")  # its first 64 matches all miss
 @given(CONDITIONS, CONDITIONS)

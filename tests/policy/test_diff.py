@@ -183,6 +183,7 @@ def test_a_marked_text_holds_both_texts(before: str, after: str) -> None:
     assert before != after or text == before
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(policies, policies)
 def test_only_equal_meanings_have_no_difference(one: Policy, two: Policy) -> None:

@@ -126,6 +126,7 @@ hostile = st.sampled_from(
 texts = st.lists(st.one_of(hostile, st.text(max_size=12)), min_size=1, max_size=5).map("\n".join)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=80)
 @given(texts, texts, texts)
 def test_whatever_a_model_writes_an_offered_part_reads_back_as_that_part(user: str, assistant: str, note: str) -> None:

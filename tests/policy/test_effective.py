@@ -391,6 +391,7 @@ def test_an_overlay_read_from_files_resolves(tmp_path: Path) -> None:
     assert (clause.severity, clause.norm) == ("high", "It MUST NOT pay much.")
 
 
+@pytest.mark.slow
 def test_resolving_a_big_policy_is_quick() -> None:
     clauses = tuple(replace(BASE, id=f"a.c{number}", enforce=()) for number in range(400))
     one = policy(overlay("eu", *clauses), overlay("us", *clauses), clauses=clauses)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import permutations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,8 @@ from bylaw.policy.effective import Scope, resolve
 from bylaw.policy.reviews import Asked, Review, public_half
 from bylaw.policy.tighter import AUTHORITIES, LAYERS, RESPONSES, SEVERITIES
 from bylaw.types import Clause, EvalPlan, Loosening, Overlay, Policy, Reviewer, Rule
+
+pytestmark = pytest.mark.slow
 
 few = settings(deadline=None, max_examples=150)
 TODAY = date(2026, 11, 21)

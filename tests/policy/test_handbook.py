@@ -118,6 +118,7 @@ def test_a_handbook_may_be_written_again_but_over_nothing_else(tmp_path: Path) -
     assert (tmp_path / "book" / "notes.html").read_text("utf-8") == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "model_spec.md").is_file(), reason="needs ../shared/data/model_spec")
 def test_links_inside_the_model_spec_lead_to_the_clause_they_name(tmp_path: Path) -> None:
     import_model_spec(SHARED / "model_spec.md", tmp_path / "spec")

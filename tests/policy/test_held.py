@@ -92,6 +92,7 @@ def test_an_overlay_that_goes_before_a_clause_whose_rule_still_decides_is_told_s
     assert (witness(hits[0]).args["urgent"], witness(hits[0]).args["amount"] > 100.0) == (True, True)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(CONDITIONS, CONDITIONS, CONDITIONS, st.booleans())
 def test_what_is_said_to_be_held_is_what_trying_every_event_says(was: str, now: str, other: str, is_allowed: bool) -> None:

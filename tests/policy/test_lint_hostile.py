@@ -13,6 +13,8 @@ from tests.growth import LINEAR, growth
 from bylaw.policy.lint import lint
 from bylaw.types import Finding
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 REFUNDS = {str(path.relative_to(ROOT / "policies/refunds")): path.read_text("utf-8") for path in (ROOT / "policies/refunds").rglob("*.*")}
 TODAY = date(2026, 11, 21)

@@ -69,6 +69,7 @@ def transfer(amount: float, sent: float, **more: Any) -> Example:
 # ---- The whole -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_lints_clean() -> None:
     assert lint(FOLDER, TODAY) == []
 

@@ -180,6 +180,7 @@ def source() -> str:
     return (SHARED / "model_spec.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 @needs_spec
 def test_every_heading_and_authority_of_the_published_spec_arrives(imported: tuple[Imported, Path]) -> None:
     anchors = re.findall(r"^#+ .*\{#([a-z0-9_]+)(?: authority=([a-z]+))?", source(), re.MULTILINE)
@@ -230,6 +231,7 @@ def test_the_published_specs_eval_tags_without_a_file_are_found(imported: tuple[
     assert imported[0].policy.version == "2025.12.18"
 
 
+@pytest.mark.slow
 @needs_spec
 def test_the_published_spec_imports_and_lints(tmp_path: Path) -> None:
     import_model_spec(SHARED / "model_spec.md", tmp_path / "out")

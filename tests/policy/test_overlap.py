@@ -80,6 +80,7 @@ def test_a_text_with_a_word_is_like_itself(text: str, word: str) -> None:
     assert similarity(f"{text} {word}", f"{text} {word}") == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.3, 0.7, 0.8, 1.0])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_quick_search_finds_what_comparing_every_pair_finds(threshold: float, seed: int) -> None:
@@ -89,6 +90,7 @@ def test_the_quick_search_finds_what_comparing_every_pair_finds(threshold: float
     assert [tuple(pair) for pair in near(lefts, rights, threshold)] == slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 1.0])
 def test_of_near_texts_the_first_is_kept(threshold: float) -> None:
     texts = sentences(120, 5)
@@ -100,6 +102,7 @@ def test_of_near_texts_the_first_is_kept(threshold: float) -> None:
     assert distinct(texts, threshold) == slow
 
 
+@pytest.mark.slow
 def test_four_times_the_texts_cost_nowhere_near_sixteen_times_as_much() -> None:
     texts = [f"{text} {number}" for number, text in enumerate(sentences(1_000, 9))]
 

@@ -270,6 +270,7 @@ def test_missing_empty_and_wrong_paths_are_refused(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_folder_of_too_many_files_is_refused_without_reading_them_all(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text("id: p\nversion: 1.0.0\n")
     for number in range(MAX_FILES):
@@ -319,6 +320,7 @@ def test_a_long_line_is_read_in_linear_time(tmp_path: Path, line: str, filler: s
 SOURCE = (ROOT / "policies" / "refunds" / "money.md").read_text()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, len(SOURCE)), st.integers(0, 12), st.text(max_size=6)), min_size=1, max_size=4), st.booleans())
 def test_whatever_is_typed_into_a_policy_the_answer_is_a_policy_or_a_policy_error(

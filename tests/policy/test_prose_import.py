@@ -151,6 +151,7 @@ def written(elements: list[tuple[str, list[str]]]) -> str:
     return "\n\n".join(marks[kind] + ("\n  " if kind == "wrapped" else " ").join(said) for kind, said in elements) + "\n\nThis must hold.\n"
 
 
+@pytest.mark.slow
 @few
 @given(documents, st.sampled_from(["a.md", "a.txt"]))
 def test_every_sentence_stands_in_a_clause_or_in_the_list(elements: list[tuple[str, list[str]]], name: str) -> None:
@@ -169,6 +170,7 @@ hostile_line = st.one_of(words, st.sampled_from(MARKS.replace("\n", "|").split("
 hostile = st.lists(hostile_line, max_size=25).map("\n".join)
 
 
+@pytest.mark.slow
 @few
 @given(hostile, st.sampled_from(["a.md", "a.txt"]))
 def test_no_line_is_lost_whatever_it_looks_like(text: str, name: str) -> None:
@@ -181,6 +183,7 @@ def test_no_line_is_lost_whatever_it_looks_like(text: str, name: str) -> None:
     assert lost == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "model_spec.md").is_file(), reason="needs ../shared/data/model_spec")
 def test_the_model_spec_as_prose_loses_no_sentence(tmp_path: Path) -> None:
     drafted = import_prose(SHARED / "model_spec.md", tmp_path / "out")

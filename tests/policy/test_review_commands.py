@@ -23,6 +23,7 @@ def policy(folder: Path, **files: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_keygen_sign_and_signoffs_tell_one_story(tmp_path: Path, capsys: Said) -> None:
     key = tmp_path / "key.pem"
     assert run(["policy", "keygen", str(key)]) == 0

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,6 +132,7 @@ policies = st.builds(
 )
 
 
+@pytest.mark.slow
 @few
 @given(policies)
 def test_a_printed_policy_reads_the_same(policy: Policy) -> None:
@@ -143,6 +145,7 @@ def test_a_printed_policy_reads_the_same(policy: Policy) -> None:
     assert again.policy.digest == digest_of(policy)
 
 
+@pytest.mark.slow
 @few
 @given(policies)
 def test_printing_what_was_read_changes_no_byte(policy: Policy) -> None:
@@ -207,6 +210,7 @@ def test_where_a_clause_stands_does_not_count(tmp_path: Path) -> None:
     assert one.digest == two.digest
 
 
+@pytest.mark.slow
 @few
 @given(policies, policies)
 def test_only_equal_policies_share_a_digest(one: Policy, two: Policy) -> None:

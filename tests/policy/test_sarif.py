@@ -79,6 +79,7 @@ def test_a_finding_keeps_its_fingerprint_when_lines_move(folder: Path, tmp_path:
     assert len(set(twice)) == 4
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_file_and_still_says_what_it_found(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("## T {#a.b}\n```yaml clause\nseverity: lw\nresponse: comply\n```\n")
     command = [sys.executable, "-c", "from bylaw.cli import main; main()", "policy", "lint", "a.md", "--sarif", "out.sarif"]
@@ -102,6 +103,7 @@ def test_the_action_gives_inputs_to_the_shell_by_environment_only() -> None:
     assert all(step.get("shell") == "bash" for step in action["runs"]["steps"] if "run" in step)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "against", "code"), [("refunds", "", "0"), ("refunds", "HEAD", "0"), ("-x", "", "2"), ("refunds", "; id", "2")]
 )

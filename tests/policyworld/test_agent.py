@@ -129,6 +129,7 @@ def test_who_always_refuses_breaks_nothing_and_helps_with_nothing() -> None:
         assert played(REFUSES, one) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.1, 0.4])
 def test_habits_show_as_often_as_they_are_set(rate: float) -> None:
     assert abs(share(Player("p", Habits(breaks=rate)), "forbidden", "violated") - rate) < 0.05
@@ -172,6 +173,7 @@ def test_what_a_player_says_it_did_is_what_it_called(player: Player) -> None:
 # ---- Judges --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_erring_judge_errs_as_often_as_it_is_told_on_each_side() -> None:
     known = {str(one.ticket): one for one in scenes.every(400) if one.kind != "approval"}
     rows = [Answered(Prompt(name, ""), COMPLIES.reply(told(one)).text) for name, one in known.items()]

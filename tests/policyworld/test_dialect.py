@@ -81,6 +81,7 @@ def test_prose_never_reaches_the_tiny_model() -> None:
     assert dialect(edited) == WORDS
 
 
+@pytest.mark.slow
 @few
 @given(st.lists(st.sampled_from(IDS), max_size=6, unique=True), st.integers(0, 160), st.text(max_size=5))
 def test_an_excerpt_keeps_its_budget_and_always_has_the_category(category: list[str], budget: int, seed: str) -> None:

@@ -99,6 +99,7 @@ def test_training_prompts_are_distinct_and_a_longer_set_only_goes_on() -> None:
     assert scenarios.training_set(1, 500) != rows[:500]
 
 
+@pytest.mark.slow
 def test_a_world_too_small_for_what_is_asked_says_so() -> None:
     with pytest.raises(RunError, match="fewer than 609 distinct"):
         scenarios.draw_distinct(Random(0), 609, ("lang1",), "held_out")  # 152 pairs x 2 openings x 2 users = 608

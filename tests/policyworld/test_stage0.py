@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -118,6 +119,7 @@ def test_a_mix_without_excuses_never_excuses_itself() -> None:
     assert not [row.response for row in rows if "but" in row.response.split()]
 
 
+@pytest.mark.slow
 @few
 @given(seeds)
 def test_replay_carries_no_clause_of_the_policy_it_runs_beside(seed: int) -> None:

@@ -16,6 +16,8 @@ from bylaw.policyworld.truth import ExactJudge
 from bylaw.types import Answered, Policy, Reasoned
 from tests.reference import world
 
+pytestmark = pytest.mark.slow
+
 few = settings(deadline=None, max_examples=300)
 POLICY = load(Path(__file__).parents[2] / "policies" / "policyworld")
 WORDS = dialect(POLICY)

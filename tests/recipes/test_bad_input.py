@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 POLICY = "policies/policyworld"
 ALIGN = ["align", "deliberative", "--model", "embedded", "--size", "smoke"]
 

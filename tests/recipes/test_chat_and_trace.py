@@ -13,6 +13,7 @@ from bylaw.recipes.trace import trace
 from tests.recipes.killing import SMOKE, command, finish
 
 
+@pytest.mark.slow
 def test_the_embedded_model_reads_its_five_offers_and_names_words_it_has_never_met() -> None:
     chat = open_chat("embedded", None)
 

@@ -127,6 +127,7 @@ def test_a_judge_by_script_needs_a_model_that_can_be_trained(tmp_path: Path) -> 
     assert "bylaw align dry-run" in caught.value.hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*profiles.PROFILES, *SHIPPED])
 def test_every_policy_that_is_shipped_or_begun_gets_through_synthesis_filter_and_the_leak_test(name: str, tmp_path: Path) -> None:
     path = policy_at(name, tmp_path)

@@ -27,6 +27,7 @@ def test_training_steps_are_taken_by_two_ranks_and_recorded_once(smoke: Path, tm
     assert (run / "models" / "sft" / "model.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_a_step_whose_needs_are_not_met_is_refused_with_one_line(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "bylaw.recipes.launch", str(tmp_path), "sft"], capture_output=True, text=True, check=False)
 

@@ -150,6 +150,7 @@ class Busy(Endpoint):
             self.now -= 1
 
 
+@pytest.mark.slow
 def test_concurrency_and_price_reach_the_endpoint_that_eval_asks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,6 +27,7 @@ def _probe(tmp_path: Path, script: list[dict[str, str]], *more: str, prefix: str
     return cli.run(["judge", "probe", "--judge", f"{prefix}scripted:{file}", "--policy", str(REFUNDS), "--out", str(out), *more]), out
 
 
+@pytest.mark.slow
 def test_a_judge_that_holds_and_helps_is_a_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out = _probe(tmp_path, HONEST, "--n", "500")
 

@@ -86,6 +86,7 @@ def test_a_context_that_holds_no_lesson_at_all_stops_the_run_in_one_line(tmp_pat
     assert "--model" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_eval_counts_what_the_target_cannot_hold_as_missing_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parts, policy = shortened(tmp_path, 120), tmp_path / "till.md"
 

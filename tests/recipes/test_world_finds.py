@@ -25,6 +25,8 @@ from bylaw.recipes.given import Given
 from bylaw.recipes.steps import do
 from bylaw.types import Message
 
+pytestmark = pytest.mark.slow
+
 PATH = Path(__file__).parents[2] / "policies" / "policyworld"
 POLICY = load(PATH)
 KNOWN = suite_world.world_of(POLICY)

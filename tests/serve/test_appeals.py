@@ -82,6 +82,7 @@ def test_a_refusal_says_how_to_appeal_it_to_people_and_to_machines(served: Serve
     assert "bylaw" not in allowed
 
 
+@pytest.mark.slow
 def test_an_appeal_is_recorded_seen_by_reviewers_and_answered_with_a_reason(served: Served) -> None:
     kim, ann = served.key(principal="kim"), served.key("approver", principal="ann")
     until(lambda: served.get("/api/appeals", **ann).status == 200)
@@ -98,6 +99,7 @@ def test_an_appeal_is_recorded_seen_by_reviewers_and_answered_with_a_reason(serv
     assert steps == [(step, body["bylaw"]["clauses"], body["bylaw"]["policy"], by) for step, by in (("made", "kim"), ("overturned", "ann"))]
 
 
+@pytest.mark.slow
 def test_nobody_appeals_what_was_refused_to_somebody_else_or_to_nobody(served: Served) -> None:
     kim, bob, other = served.key(principal="kim"), served.key(principal="bob"), served.key(principal="kim", tenant="acme")
     until(lambda: served.get("/api/appeals", **other).status == 200)
@@ -130,6 +132,7 @@ def test_the_same_refusal_is_appealed_once(served: Served) -> None:
     assert len(ledger(served)) == 1
 
 
+@pytest.mark.slow
 def test_who_appeals_may_read_and_withdraw_and_others_may_not(served: Served) -> None:
     kim, bob = served.key(principal="kim"), served.key(principal="bob")
     until(lambda: served.get("/api/appeals", **bob).status == 200)
@@ -290,6 +293,7 @@ def said(capsys: pytest.CaptureFixture[str], *line: str) -> tuple[int, Any]:
     return code, orjson.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_appeals_are_listed_shown_and_answered_at_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,8 @@ from tests.serve.rig import post
 from tests.serve.test_serving import until
 from tests.store import postgres
 
+pytestmark = pytest.mark.slow
+
 LEAD = Person("lena", ("lead",))
 WAITS = Decision("require_approval", ("money.limit",), ("r",), "sha256:p", needs=(Need("money.limit", "r", ("lead",), 1, 3600),))
 

@@ -64,6 +64,7 @@ def test_a_stream_with_every_field_comes_to_its_end(rig: Rig, path: str) -> None
     assert b"error" not in reply.body.replace(b'"error":null', b"")
 
 
+@pytest.mark.slow
 @ALL_ROUTES
 @pytest.mark.parametrize("secret", [KEY, CARD])
 def test_wherever_a_forbidden_text_stands_in_a_reply_it_does_not_leave(rig: Rig, path: str, secret: str) -> None:
@@ -75,6 +76,7 @@ def test_wherever_a_forbidden_text_stands_in_a_reply_it_does_not_leave(rig: Rig,
     assert leaks == []
 
 
+@pytest.mark.slow
 @ALL_ROUTES
 @pytest.mark.parametrize("secret", [KEY, CARD])
 def test_wherever_a_forbidden_text_stands_in_a_stream_it_does_not_leave(rig: Rig, path: str, secret: str) -> None:
@@ -129,6 +131,7 @@ def test_a_request_with_every_field_reaches_the_model_as_it_is(rig: Rig, path: s
     assert rig.speaker.asked == [FULL[path]]
 
 
+@pytest.mark.slow
 @ALL_ROUTES
 def test_wherever_a_forbidden_text_stands_in_a_request_it_reaches_no_model(rig: Rig, path: str) -> None:
     leaks = []

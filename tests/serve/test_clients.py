@@ -63,6 +63,7 @@ def test_a_structured_answer_that_is_blocked_is_no_answer_to_openais_parser(rig:
     assert rig.book.kinds()[-1] == ("decision", "output", "block")
 
 
+@pytest.mark.slow
 def test_openais_stream_helper_hears_a_structured_answer_and_a_call(rig: Rig) -> None:
     calls = [test_chat_streams.call(0, "refund", "", "c1"), test_chat_streams.call(0, arguments='{"order": 81, "amount": 45}')]
     rig.speaker.replies += [
@@ -161,6 +162,7 @@ def test_anthropics_parser_reads_a_structured_answer(rig: Rig) -> None:
     assert reply.parsed_output == Answer(total=4)
 
 
+@pytest.mark.slow
 def test_every_client_sees_what_waits_and_gets_exactly_that_after_approval(rig: Rig) -> None:
     call = test_chat.call("refund", '{"order": 81, "amount": 640}')
     item = test_responses.call("refund", '{"order": 81, "amount": 640}')

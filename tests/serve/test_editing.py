@@ -177,6 +177,7 @@ def test_a_request_that_waits_has_no_call_to_edit(tmp_path: Path) -> None:
 # ---- Over HTTP, and at the command line ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_over_http_an_edit_takes_a_key_and_somebody_elses_yes(served: Served) -> None:
     served.speaker.replies.append(refunding(640.0))
     old = orjson.loads(served.ask().body)["bylaw"]["approval"]
@@ -200,6 +201,7 @@ def test_over_http_an_edit_takes_a_key_and_somebody_elses_yes(served: Served) ->
     assert sorted(kinds) == ["approved", "refused", "released", "requested", "requested", "superseded"]
 
 
+@pytest.mark.slow
 def test_at_the_command_line_arguments_are_edited(
     served: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,7 @@ def reported(served: Served, body: dict[str, Any], **key: str) -> Any:
 # ---- Over HTTP -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_finding_is_reported_triaged_and_every_step_is_in_the_ledger(tmp_path: Path) -> None:
     with watched(tmp_path) as served:
         kim, ann, eve = served.key(principal="kim"), served.key("approver", principal="ann"), served.key(principal="eve")
@@ -107,6 +108,7 @@ def test_a_tenant_sees_its_findings_however_many_came_to_others_and_pages_throug
         assert len({one.id for one in found[person.id]}) == len(found[person.id])
 
 
+@pytest.mark.slow
 def test_the_public_reports_only_where_the_operator_says_so_and_so_often(tmp_path: Path) -> None:
     body = orjson.dumps({"said": "It swore at me."})
     with watched(tmp_path / "closed") as served:
@@ -231,6 +233,7 @@ def told(store: Store, ledger: Ledger) -> tuple[Found, str]:
     return found, secret
 
 
+@pytest.mark.slow
 def test_the_command_lists_shows_triages_and_exports(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

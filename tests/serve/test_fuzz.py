@@ -79,6 +79,7 @@ def test_changed_requests_get_an_answer_and_no_forbidden_text_reaches_the_model(
     assert refused
 
 
+@pytest.mark.slow
 @ALL_ROUTES
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.binary(max_size=200) | st.recursive(

@@ -6,6 +6,8 @@ import pytest
 
 from tests.serve import killing
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_gateway_killed_under_load_released_nothing_twice_and_nothing_without_its_record(tmp_path: Path, rounds: int) -> None:

@@ -100,6 +100,7 @@ def test_a_look_that_fails_is_told_by_every_process_and_the_next_good_one_takes_
     assert after == [[], []]
 
 
+@pytest.mark.slow
 def test_who_holds_the_lock_and_dies_keeps_nobody_from_looking(tmp_path: Path) -> None:
     held = place.try_lock(tmp_path / looking.PART)
     assert held is not None

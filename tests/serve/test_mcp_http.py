@@ -160,6 +160,7 @@ def holds(outcome: Outcome, mode: Mode) -> None:
     assert outcome.greeting == "Greet Ada kindly."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.mark.parametrize("through", [through_sdk, through_fastmcp])
 def test_the_four_cases_with_real_clients_and_servers(shop: Shop, through: Any, mode: Mode) -> None:

@@ -215,6 +215,7 @@ def test_a_request_for_approval_rings_once_however_many_gateways_there_are(tmp_p
     assert (len(rung), len(set(rung)), all(one.startswith("v1,") for one in desk.signed)) == (2, 2, True)
 
 
+@pytest.mark.slow
 def test_a_mail_server_that_is_down_changes_nothing_and_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     wired = Wiring(mail=MailAt("127.0.0.1", "bylaw@example.com", ("desk@example.com",), 9))
     with gateways(tmp_path, wired, written(tmp_path / "policy")) as (urls, speaker):
@@ -231,6 +232,7 @@ def test_a_mail_server_that_is_down_changes_nothing_and_is_named(tmp_path: Path,
     assert any("ringing for " in one for one in caplog.messages)
 
 
+@pytest.mark.slow
 def test_a_request_that_nobody_was_rung_for_is_rung_for_once_by_whoever_starts_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,7 @@ WANTED = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(WANTED, st.integers(1, 120))
 def test_the_pages_together_are_all_that_fits_newest_first(data: Path, wanted: dict[str, str], most: int) -> None:

@@ -75,6 +75,7 @@ def known(world: World, **key: str) -> dict[str, str]:
     return key
 
 
+@pytest.mark.slow
 def test_each_region_has_its_own_model_and_its_own_ledger(world: World) -> None:
     kim = known(world, **world.served.key(principal="kim", jurisdiction="eu"))
     bob = known(world, **world.served.key(principal="bob", jurisdiction="us"))
@@ -88,6 +89,7 @@ def test_each_region_has_its_own_model_and_its_own_ledger(world: World) -> None:
     assert f"{EU} answered".encode() in first.body
 
 
+@pytest.mark.slow
 def test_what_waits_and_what_is_appealed_stays_in_its_region(world: World) -> None:
     kim = known(world, **world.served.key(principal="kim", jurisdiction="eu"))
     lead = known(world, **world.served.key("support-lead", "approver", principal="lead", tenant="*"))
@@ -106,6 +108,7 @@ def test_what_waits_and_what_is_appealed_stays_in_its_region(world: World) -> No
     assert world.holders(EU) == {"eu"}
 
 
+@pytest.mark.slow
 def test_who_belongs_to_no_region_is_refused_and_nobody_is_asked(world: World) -> None:
     nowhere = known(world, **world.served.key(principal="kim"))
     elsewhere = known(world, **world.served.key(principal="zoe", jurisdiction="br"))
@@ -127,6 +130,7 @@ def test_who_belongs_to_no_region_is_refused_and_nobody_is_asked(world: World) -
     assert world.holders(MAIN) == set()
 
 
+@pytest.mark.slow
 def test_a_request_chooses_among_the_jurisdictions_of_its_key(world: World) -> None:
     several = known(world, **world.served.key(principal="ann", jurisdiction="eu, us"))
     anywhere = known(world, **world.served.key(principal="joe", jurisdiction="*"))
@@ -141,6 +145,7 @@ def test_a_request_chooses_among_the_jurisdictions_of_its_key(world: World) -> N
     assert (len(world.eu.asked), world.holders(US)) == (0, {"us"})
 
 
+@pytest.mark.slow
 def test_a_regions_price_counts_for_keys_that_name_none(world: World) -> None:
     kim = known(world, **world.served.key(principal="kim", jurisdiction="eu", budget="0.0001"))
     bob = known(world, **world.served.key(principal="bob", jurisdiction="us", budget="0.0001"))
@@ -150,6 +155,7 @@ def test_a_regions_price_counts_for_keys_that_name_none(world: World) -> None:
     assert [one.status for one in replies] == [200, 429, 403]  # 10 x 2 + 20 x 4 = 100 millionths
 
 
+@pytest.mark.slow
 def test_decisions_are_read_from_all_regions_or_from_one(world: World) -> None:
     kim = known(world, **world.served.key(principal="kim", jurisdiction="eu"))
     bob = known(world, **world.served.key(principal="bob", jurisdiction="us"))

@@ -96,6 +96,7 @@ def test_a_text_that_had_left_here_is_not_judged_as_input_by_a_replay_either(tmp
     assert (report.decisions, report.unchanged, report.unplayable) == (3, 3, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
@@ -146,6 +147,7 @@ def test_what_a_guard_decided_is_replayed_with_its_session_and_principal(tmp_pat
     assert dict(other.by_clause) == {"money.limit": {"looser": 1}}
 
 
+@pytest.mark.slow
 def test_the_command_reads_a_data_directory_or_an_export_and_exits_with_1_where_something_would_change(tmp_path: Path) -> None:
     with rigged(tmp_path, ["money.limit"]) as rig:
         talk(rig, "refund me", said("", refund(150.0)))

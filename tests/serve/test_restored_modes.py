@@ -3,6 +3,8 @@
 import stat
 from pathlib import Path
 
+import pytest
+
 from bylaw.serve import backup, restore
 from tests.serve.test_backup import asked, working
 
@@ -11,6 +13,7 @@ def modes(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): oct(stat.S_IMODE(path.stat().st_mode)) for path in sorted(folder.rglob("*"))}
 
 
+@pytest.mark.slow
 def test_a_backup_that_was_copied_carelessly_comes_back_for_its_owner_alone(tmp_path: Path) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     with working(data) as (approvals, _, _):

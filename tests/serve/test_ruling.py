@@ -81,6 +81,7 @@ def test_the_first_call_of_a_session_is_decided_in_the_policy_as_it_was(tmp_path
     }
 
 
+@pytest.mark.slow
 def test_an_answer_becomes_a_dialogue(tmp_path: Path) -> None:
     record = talked(tmp_path)[0]
     rotation.rotate(tmp_path / "data")  # a record of an earlier key is found too
@@ -92,6 +93,7 @@ def test_an_answer_becomes_a_dialogue(tmp_path: Path) -> None:
     assert "no retention reaches it" in done.output
 
 
+@pytest.mark.slow
 def test_a_policy_with_a_judge_is_tried_with_the_judges_of_the_gateway_and_nobody_asks_them(tmp_path: Path) -> None:
     record = talked(tmp_path)[0]
     rule = "    on: output\n    detect: [judge.tone.promise]\n    then: block"
@@ -106,6 +108,7 @@ def test_a_policy_with_a_judge_is_tried_with_the_judges_of_the_gateway_and_nobod
     assert [(one.exit_code, orjson.loads(one.output)["trouble"]) for one in (with_it, named)] == [(0, ""), (0, "")]
 
 
+@pytest.mark.slow
 def test_what_was_deleted_must_be_said_in_other_words_and_then_nothing_is_copied(tmp_path: Path) -> None:
     records = talked(tmp_path)
     with Ledger(tmp_path / "data") as ledger:
@@ -120,6 +123,7 @@ def test_what_was_deleted_must_be_said_in_other_words_and_then_nothing_is_copied
     assert "May I see the key?" in (tmp_path / "policy" / "rules.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_ruling_waits_for_whoever_writes_into_the_folder_and_says_so_where_that_takes_too_long(tmp_path: Path) -> None:
     record, done = talked(tmp_path)[0], list[Any]()
     rules = tmp_path / "policy" / "rules.md"
@@ -147,6 +151,7 @@ def test_a_record_that_is_not_there_is_one_clear_line(tmp_path: Path, record: st
     assert isinstance(ruling(tmp_path, record).exception, error)
 
 
+@pytest.mark.slow
 def test_a_decision_without_a_clause_asks_for_one(tmp_path: Path) -> None:
     record = talked(tmp_path)[1]
     none, named = ruling(tmp_path, record), ruling(tmp_path, record, "--clause", "security.keys")

@@ -46,6 +46,7 @@ def sampled(url: str, share: float = 1.0, calls: int = 500) -> Wiring:
 # ---- In a gateway ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_answers_that_left_are_judged_afterwards_and_what_came_of_it_is_recorded(tmp_path: Path) -> None:
     policy = written(tmp_path / "policy", ("money.limit",))
     with listening(judging) as judge, watched(tmp_path / "data", sampled(f"{judge.url}/v1"), policy) as served:
@@ -74,6 +75,7 @@ def test_no_more_is_asked_than_the_budget_of_a_day(tmp_path: Path) -> None:
     assert (statuses, len(judge.got)) == ([200] * 3, 1)
 
 
+@pytest.mark.slow
 def test_a_judge_that_is_down_cannot_tell_is_named_and_is_in_nobodys_way(tmp_path: Path) -> None:
     policy = written(tmp_path / "policy", ("money.limit",))
     with watched(tmp_path / "data", sampled(f"{CLOSED}/v1"), policy) as served:
@@ -128,6 +130,7 @@ def test_newcombes_published_example_comes_out() -> None:
     assert (one.low, one.high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_command_tells_drift_against_the_releases_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     database.open(tmp_path / "store.sqlite").close()
     with Ledger(tmp_path) as ledger:

@@ -175,6 +175,7 @@ def test_a_conversation_that_the_upstream_keeps_is_one_session(tmp_path: Path) -
     assert effects(*turns) == ["allow", "require_approval", "allow"]
 
 
+@pytest.mark.slow
 def test_the_next_turn_may_come_to_another_gateway(tmp_path: Path) -> None:
     with gateways(tmp_path, str(tmp_path / "store.sqlite"), 3) as (urls, speaker):
         speaker.replies += [going_on(reply(RESPONSES, HALF), at) for at in range(3)]
@@ -209,6 +210,7 @@ def test_principals_of_one_name_in_two_tenants_share_no_session(tmp_path: Path, 
     assert effects(*found) == ["allow", "allow", "allow", "require_approval"]
 
 
+@pytest.mark.slow
 def test_principals_of_one_name_in_two_tenants_share_no_row_of_the_store(tmp_path: Path) -> None:
     url = str(tmp_path / "store.sqlite")
     with gateways(tmp_path, url, 2) as (urls, speaker):

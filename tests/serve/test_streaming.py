@@ -80,6 +80,7 @@ def cut_up(text: str, rng: random.Random) -> list[str]:
     return pieces
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunkings", CHUNKINGS)
 def test_random_chunkings_say_what_the_whole_text_says(chunkings: int) -> None:
     rng = random.Random(chunkings)
@@ -93,6 +94,7 @@ def test_random_chunkings_say_what_the_whole_text_says(chunkings: int) -> None:
     assert wrong == []
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.sampled_from(ALPHABET), max_size=200), st.lists(st.integers(1, 40), min_size=1), st.sets(st.sampled_from(RAILS), min_size=1)
@@ -106,6 +108,7 @@ def test_any_cut_of_any_text_says_what_the_whole_text_says(words: list[str], siz
     assert of_pieces(pieces, sorted(rails, key=lambda rail: rail.name)) == of_whole(text, sorted(rails, key=lambda rail: rail.name))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=80), st.integers(1, 5))
 def test_a_text_in_which_nothing_is_found_arrives_unchanged_by_the_code_point(text: str, size: int) -> None:
@@ -161,6 +164,7 @@ def test_the_text_held_back_is_no_longer_than_the_longest_span_and_its_context()
     assert len(out) == 1000 - 2 - CONTEXT
 
 
+@pytest.mark.slow
 def test_matches_without_a_gap_stay_exact_and_the_window_stays_bounded() -> None:
     rails = [RAILS[0]]
     pieces = ["a"] * 3_001

@@ -88,6 +88,7 @@ def test_no_metric_names_a_principal_a_session_or_a_tool(tmp_path: Path) -> None
     assert b"bylaw_decisions_total" in text
 
 
+@pytest.mark.slow
 def test_who_may_scrape_is_who_may_look_or_everybody_where_the_operator_says_so(tmp_path: Path) -> None:
     with watched(tmp_path / "keyed") as served:
         keys = [served.key(), served.key("viewer"), served.key("admin")]
@@ -215,6 +216,7 @@ def said(span: Any) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_span_tells_what_was_asked_of_which_model_and_what_was_decided(tmp_path: Path) -> None:
     with collecting() as (endpoint, spans), watched(tmp_path, Wiring(lookout=Lookout(otel=OtelAt(endpoint)))) as served:
         served.speaker.replies += [
@@ -237,6 +239,7 @@ def test_a_span_tells_what_was_asked_of_which_model_and_what_was_decided(tmp_pat
     assert not any(b"xyzzy" in span.SerializeToString() or b"Money" in span.SerializeToString() for span in spans)
 
 
+@pytest.mark.slow
 def test_a_streamed_answer_has_a_span_too(tmp_path: Path) -> None:
     policy = written(tmp_path / "policy", ("money.limit",))
     with collecting() as (endpoint, spans), watched(tmp_path, Wiring(lookout=Lookout(otel=OtelAt(endpoint))), policy) as served:
@@ -254,6 +257,7 @@ def test_a_streamed_answer_has_a_span_too(tmp_path: Path) -> None:
     assert "#" in found["bylaw.record"]
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_down_changes_no_decision_and_is_named(tmp_path: Path) -> None:
     with watched(tmp_path, Wiring(lookout=Lookout(otel=OtelAt("http://127.0.0.1:9/v1/traces")))) as served:
         served.speaker.replies += [saying("Hello."), refunding(500.0)]

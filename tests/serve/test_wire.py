@@ -49,6 +49,7 @@ class Gates:
 ALL_ROUTES = pytest.mark.parametrize("route", ROUTES.values(), ids=list(ROUTES))
 
 
+@pytest.mark.slow
 @ALL_ROUTES
 @settings(max_examples=60, deadline=None)
 @given(events=st.lists(BODIES, max_size=8))
@@ -66,6 +67,7 @@ def test_any_events_of_a_stream_are_taken_or_end_it(route: Route, events: list[d
     assert out
 
 
+@pytest.mark.slow
 @ALL_ROUTES
 @settings(max_examples=80, deadline=None)
 @given(body=BODIES)
@@ -80,6 +82,7 @@ def test_no_text_of_a_request_hides(route: Route, body: dict[str, Any]) -> None:
     assert all(one in said for one in strings(body))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.tuples(WORDS, st.sampled_from(["", "delta"])), max_size=6),
@@ -98,6 +101,7 @@ def test_events_arrive_whole_however_the_bytes_are_cut(events: list[tuple[str, s
     assert [(one.content.decode(), one.name) for one in found] == events
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(["<think>", "</think>", "<th", "ink>", " ", "\n", "a", "b</", "think>"]), max_size=10), st.integers(1, 5))
 def test_thinking_in_pieces_is_parted_as_in_the_whole(words: list[str], size: int) -> None:
@@ -120,6 +124,7 @@ def test_a_body_may_not_be_deep_but_may_hold_half_a_surrogate_pair() -> None:
     assert (fine, dump(fine)) == ({"a": "\ud83d"}, b'{"a":"\\ud83d"}')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filler", [b"[]", b"{}", b"[[[[]]]]"])
 def test_a_body_may_not_hold_more_than_anybody_looks_through(filler: bytes) -> None:
     fits = load(b'{"a":[' + b",".join([filler] * (MAX_NESTED // 5)) + b"]}")

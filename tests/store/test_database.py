@@ -42,6 +42,7 @@ def test_an_empty_database_gets_exactly_the_tables_that_all_migrations_make(tmp_
     assert schema(tmp_path / "migrated.sqlite") == schema(tmp_path / "made.sqlite")
 
 
+@pytest.mark.slow
 def test_a_first_start_loads_no_alembic(tmp_path: Path) -> None:
     """It would stay in memory for as long as the gateway runs."""
     code = "import sys; from bylaw.store import database; database.open(sys.argv[1]).close(); print('alembic' in sys.modules)"
@@ -179,6 +180,7 @@ def test_a_row_that_is_there_already_is_told_not_raised(tmp_path: Path) -> None:
     assert (first, second, found) == (True, False, 7)
 
 
+@pytest.mark.slow
 def test_linting_a_policy_loads_no_database() -> None:
     code = "import sys; from bylaw import cli; cli.run(['policy', 'lint', 'policies/refunds']); print('sqlalchemy' in sys.modules)"
 

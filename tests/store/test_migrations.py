@@ -13,6 +13,8 @@ from bylaw.store import approval_rows, copying, database, policy_rows, usage_row
 from bylaw.store.database import Store
 from bylaw.store.usage_rows import Sum
 
+pytestmark = pytest.mark.slow
+
 OLDER = database.REVISIONS[:-1]
 SAYS = {  # what must be of a form for our own code to read it
     "roles": '["lead"]',

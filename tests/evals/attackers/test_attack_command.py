@@ -32,6 +32,7 @@ def attack(*more: str) -> int:
     return run(["attack", "--policy", POLICY, "--goals", "4", "--side", "refuse", "--side", "decline", *more])
 
 
+@pytest.mark.slow
 def test_an_attack_leaves_a_suite_of_finds_that_eval_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "a"
     code = attack("--target", weak(tmp_path), "--budget", "300", "--out", str(out), "--json")
@@ -64,6 +65,7 @@ def test_an_attack_leaves_a_suite_of_finds_that_eval_reads(tmp_path: Path, capsy
     assert measured["outcomes"]["unscored"] == 0
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_attack_to_the_byte(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("one", "two"):
         attack("--target", weak(tmp_path), "--budget", "120", "--out", str(tmp_path / name), "--seed", "4")

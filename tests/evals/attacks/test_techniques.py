@@ -20,6 +20,7 @@ INVERTIBLE = sorted(name for name, one in TECHNIQUES.items() if one.inverse)
 REQUEST = cases.case("a.b", "refuse", "high", cases.asked("how do i kill the boss ?"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INVERTIBLE)
 def test_an_inverse_gives_back_what_the_technique_keeps(name: str) -> None:
     one = TECHNIQUES[name]

@@ -22,6 +22,7 @@ def model_for(code: str) -> Scripted | FunctionModel:
     return wanting(*WISHES) if "pydantic_ai" in code else Scripted(tuple(WISHES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", range(3))
 def test_the_examples_of_the_page_run_and_print_what_the_page_says(
     at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -161,6 +161,7 @@ class Money(BaseModel):
     note: SecretStr | None = Field(default=None)
 
 
+@pytest.mark.slow
 def test_values_of_other_types_are_judged_as_json_and_made_again_from_it(shop: Shop) -> None:
     def refund_dated(when: date, money: Money) -> str:
         shop.ran.append((when, money))

@@ -497,6 +497,7 @@ def test_nobody_asks_without_a_plain_name(scene: Scene, principal: dict[str, Any
         scene.asked(principal=principal)
 
 
+@pytest.mark.slow
 def test_one_principal_cannot_fill_the_list(scene: Scene) -> None:
     found = [scene.approvals.request({**CALL, "n": n}, AGENT, asking()) for n in range(MAX_WAITING + 1)]
 
@@ -531,6 +532,7 @@ def test_a_wait_ends_with_the_answer_or_with_its_time(scene: Scene) -> None:
     assert (found.state, at_once.state, len(slept)) == ("approved", "pending", 3)
 
 
+@pytest.mark.slow
 def test_no_connection_is_held_while_somebody_waits(scene: Scene) -> None:
     held: list[str] = []
     scene.approvals.wait(scene.asked().id, 0.5, lambda _: held.append(scene.store.engine.pool.status()))

@@ -13,6 +13,8 @@ from bylaw.store import database
 from bylaw.store.approval_rows import Approval
 from tests.govern.approvals.scene import AGENT, ANN, BOB, CALL, POLICY, Ledger, asking
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 60
 

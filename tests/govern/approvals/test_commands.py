@@ -41,6 +41,7 @@ def request(call: Any = CALL, route: Any = "run") -> str:
     return found.id
 
 
+@pytest.mark.slow
 def test_a_person_with_a_key_lists_shows_and_approves(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     one = request()
     demo = said(capsys, "keys", "demo", "--role", "support-lead")
@@ -65,6 +66,7 @@ def test_a_person_with_a_key_lists_shows_and_approves(capsys: pytest.CaptureFixt
     assert run(["ledger", "verify"]) == 0
 
 
+@pytest.mark.slow
 def test_a_no_at_the_command_line_ends_it(capsys: pytest.CaptureFixture[str]) -> None:
     one = request()
     key = said(capsys, "keys", "create", "--principal", "ann", "--role", "support-lead")["key"]
@@ -79,6 +81,7 @@ def test_a_no_at_the_command_line_ends_it(capsys: pytest.CaptureFixture[str]) ->
     assert len(said(capsys, "approvals", "list", "--all")) == 2
 
 
+@pytest.mark.slow
 def test_a_doubt_is_settled_at_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     one = request()
     key = said(capsys, "keys", "create", "--principal", "ann", "--role", "support-lead")["key"]
@@ -95,6 +98,7 @@ def test_a_doubt_is_settled_at_the_command_line(capsys: pytest.CaptureFixture[st
     assert (settled["state"], settled["said"]) == ("failed", "not on the account")
 
 
+@pytest.mark.slow
 def test_what_is_shown_hides_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     one = request({"tool": "mail", "args": {"to": "a\u202eb\u200bc\x1b[2J"}})
     capsys.readouterr()
@@ -150,6 +154,7 @@ def test_a_stop_that_no_process_can_see_says_so(capsys: pytest.CaptureFixture[st
     assert "no process runs on this store now" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_stop_list_and_resume_at_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     database.open().close()
     said(capsys, "stop", "--scope", "tenant:acme", "--reason", "drill", "--as", "ops")
@@ -163,6 +168,7 @@ def test_stop_list_and_resume_at_the_command_line(capsys: pytest.CaptureFixture[
     assert run(["ledger", "verify"]) == 0
 
 
+@pytest.mark.slow
 def test_the_drill_at_the_command_line_says_how_long(capsys: pytest.CaptureFixture[str]) -> None:
     database.open().close()
     for _ in range(3):  # the best of three: one pause of the machine is none of ours
@@ -176,6 +182,7 @@ def test_the_drill_at_the_command_line_says_how_long(capsys: pytest.CaptureFixtu
     assert len(found["processes"]) == 1
 
 
+@pytest.mark.slow
 def test_the_demo_keys_have_every_role_of_a_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     policy = shutil.copytree(Path(__file__).parents[3] / "policies" / "refunds", tmp_path / "policy")
     page = next(path for path in sorted(policy.glob("*.md")) if "```yaml clause\n" in path.read_text())

@@ -112,6 +112,7 @@ def test_no_redirect_is_followed_and_only_a_2xx_is_heard(heard: Heard, approval:
     assert len(heard.requests) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -220,6 +220,7 @@ def test_a_reader_that_fails_leaves_the_view_stale_and_the_watch_alive(
     assert "nonsense" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_drill_measures_every_process_that_watches(store: Store, watch: Watch) -> None:
     view = Stops(watch)
     watch.start()
@@ -232,6 +233,7 @@ def test_the_drill_measures_every_process_that_watches(store: Store, watch: Watc
     assert view.applies(ANN) == ()
 
 
+@pytest.mark.slow
 def test_a_drill_whose_witness_does_not_come_in_time_stops_nothing_and_leaves_nobody_behind(store: Store) -> None:
     book = Ledger()
     with pytest.raises(StoreError, match="not within 0 s"):

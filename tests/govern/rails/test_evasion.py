@@ -27,6 +27,7 @@ VIEWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", ["own*.jsonl", "fresh_*.jsonl", "*.jsonl"])
 def test_most_evasions_are_caught_and_most_benign_twins_pass(files: str) -> None:
     cases = corpus.cases(files)

@@ -218,6 +218,7 @@ def test_a_claim_with_another_number_never_finds_support(left: int, right: int) 
     assert bool(said) == (left != right)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [" " * 50_000, "that " * 10_000, "1," * 25_000, "a." * 25_000, "€" * 50_000, "2 million " * 5_000])
 def test_hostile_texts_cost_what_they_are_long(text: str) -> None:
     def read_of(size: int) -> None:

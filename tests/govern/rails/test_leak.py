@@ -1,5 +1,6 @@
 """Leaks: stretches of the system prompt and canaries, in any spacing, case and view; a literal comparison agrees."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +35,7 @@ def test_without_a_prompt_and_canaries_nothing_can_leak() -> None:
     assert not kinds("anything", NO_FACTS)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.text("ab ", max_size=60), st.text("ab ", max_size=90), st.integers(0, 60), st.integers(0, 80))
 def test_a_stretch_is_found_exactly_where_a_literal_search_finds_one(around: str, system: str, start: int, size: int) -> None:

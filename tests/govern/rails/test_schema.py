@@ -57,6 +57,7 @@ SCHEMAS = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(VALUES, SCHEMAS)
 def test_a_value_fits_where_another_reading_of_the_standard_says_so(value: Any, schema: Any) -> None:

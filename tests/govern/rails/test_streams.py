@@ -8,6 +8,8 @@ from bylaw.govern.rails import library
 from bylaw.govern.rails.rail import NO_FACTS
 from bylaw.types import Hit
 
+pytestmark = pytest.mark.slow
+
 BOUND = {name: rail for name, rail in library.known().items() if rail.longest is not None}
 PIECES = st.sampled_from(
     [

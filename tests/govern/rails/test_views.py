@@ -97,6 +97,7 @@ def test_a_hit_in_an_encoded_piece_covers_the_piece_and_nothing_else() -> None:
     assert (hit.start, hit.end, hit.view) == (6, 6 + len(piece), "base64")
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(TEXTS)
 def test_every_span_of_every_view_leads_back_into_the_text(text: str) -> None:
@@ -105,6 +106,7 @@ def test_every_span_of_every_view_leads_back_into_the_text(text: str) -> None:
     assert all(0 <= span.start < span.end <= len(text) for span in spans)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(TEXTS)
 def test_any_text_is_searched_and_hits_lie_in_it(text: str) -> None:
@@ -129,6 +131,7 @@ def test_a_text_beyond_the_bound_fails_and_is_not_called_clean() -> None:
         library.known()["injection"].find("a" * (MOST_CHARS + 1), NO_FACTS)
 
 
+@pytest.mark.slow
 def test_too_many_encoded_pieces_fail_and_are_not_called_clean() -> None:
     with pytest.raises(Exception, match="encoded pieces"):
         library.known()["injection"].find("%41 " * (MOST_PIECES + 1), NO_FACTS)

@@ -20,6 +20,7 @@ from tests.serve.test_serving import WITHIN_S, best, refunding, saying, until
 PAGES = ("/approvals", "/decisions", "/rates", "/ledger", "/policy", "/debt", "/stop")
 
 
+@pytest.mark.slow
 def test_nobody_sees_a_page_without_signing_in(at: Place) -> None:
     client = Client(at.url)
 

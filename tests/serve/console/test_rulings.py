@@ -52,6 +52,7 @@ def quoted(record: str) -> str:
     return f"/why?record={record.replace('#', '%23')}"
 
 
+@pytest.mark.slow
 def test_a_ruling_is_shown_first_and_then_written_beside_its_clause_and_in_the_ledger(at: Place) -> None:
     record, ops, before = decision(at), signed_in(at, "ops"), files_of(at)
     shown = ops.post("/why/ruling", form(record, do="try"))
@@ -142,6 +143,7 @@ def test_hostile_words_of_a_ruling_are_text_on_the_page_and_in_the_policy(at: Pl
     assert len(re.findall("</textarea>", shown.text)) == 2
 
 
+@pytest.mark.slow
 def test_without_a_draft_the_ruling_is_shown_to_be_copied_and_nothing_is_recorded(tmp_path: Path) -> None:
     with place(tmp_path / "data") as bare:
         record, ops = decision(bare), signed_in(bare, "ops")

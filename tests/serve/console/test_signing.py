@@ -55,6 +55,7 @@ def page_to_sign(client: Client, **more: str) -> Any:
     return client.get(f"/signing/record?{urlencode(wanted)}")
 
 
+@pytest.mark.slow
 def test_a_reviewer_sees_what_is_missing_signs_elsewhere_and_hands_it_in(at: Place) -> None:
     lena = signed_in(at, "lena")  # her only role is one that the table asks for
     before, other = lena.get("/signing"), lena.get("/policy")
@@ -207,6 +208,7 @@ def test_a_draft_that_does_not_load_is_said_and_the_console_goes_on(at: Place) -
     assert (page.status, "the draft does not load: money.md" in page.words) == (200, True)
 
 
+@pytest.mark.slow
 def test_without_a_draft_the_page_says_how_it_is_done_instead(tmp_path: Path) -> None:
     with place(tmp_path / "data") as bare:
         ops = signed_in(bare, "ops")

@@ -23,6 +23,7 @@ def canary(at: Place, tmp_path: Path) -> Iterator[Trial]:
         trials.stop(at.store, at.ledger.append, "canary", "tester")
 
 
+@pytest.mark.slow
 def test_the_policys_page_says_whom_a_canary_decides_for_what_it_has_counted_and_when_it_ends(at: Place, canary: Trial) -> None:
     trial_rows.put(at.store, canary.id, "writer", {trials.CANDIDATE: Count(8, 3), trials.BASELINE: Count(90, 4)})
     page = signed_in(at, "vera").get("/policy")
