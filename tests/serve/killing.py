@@ -164,7 +164,7 @@ def running(line: list[str]) -> Running:
         raise AssertionError(process.communicate()[1])
     until = time.monotonic() + START_S
     while time.monotonic() < until:
-        with suppress(OSError), urllib.request.urlopen(f"{found[0]}/healthz", timeout=5) as reply:
+        with suppress(OSError), urllib.request.urlopen(f"{found[0]}/healthz", timeout=START_S) as reply:
             if reply.status == 200:
                 return Running(process, found[0])
         time.sleep(0.01)
@@ -333,11 +333,14 @@ def rounds(place_: Path, count: int, seed: int, longest_s: float = 0.5) -> Outco
     numbers = iter(range(10**9))
     clients = Clients(approver, numbers)
     with model() as upstream:
-        for _ in range(count):
+        for life in range(count):
             running = start(folder, data, upstream)
             stop = threading.Event()
             threads = clients.load(running.url, stop)
             time.sleep(rng.uniform(0.02, longest_s))
+            late = time.monotonic() + START_S
+            while life == count - 1 and len(clients.got) <= count and time.monotonic() < late:
+                time.sleep(0.01)  # on a slow machine the last one lives until there is something to compare
             running.kill()
             stop.set()
             for thread in threads:
@@ -375,7 +378,7 @@ def guard_rounds(folder: Path, count: int, seed: int, longest_s: float = 0.4) ->
 
 def worked(folder: Path) -> Worked:
     """Compare what the tool did with the store and with the ledger."""
-    lines = [line.split() for line in (folder / "effects").read_text().splitlines()]
+    lines = [line.split() for line in (folder / "effects").read_text().splitlines()] if (folder / "effects").exists() else []
     effects = Counter(int(order) for order, _ in lines)
     ledger = list(entries(folder).values())
     allowed = {str(one["session"]) for one in ledger if one.get("surface") == "tool_call" and one.get("decision") == "allow"}

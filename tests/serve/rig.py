@@ -76,6 +76,7 @@ CLAUSES: dict[str, tuple[str, str]] = {
     ),
 }
 STREAMABLE = ("privacy.cards", "security.keys", "security.orders", "money.limit", "money.never")
+PATIENCE_S = 60.0  # until a test gives up waiting
 REFUND = {
     "type": "object",
     "properties": {"order": {"type": "integer"}, "amount": {"type": "number"}},
@@ -128,11 +129,25 @@ class Book:
         return [(entry["kind"], entry.get("surface", ""), entry.get("decision", "")) for entry in self.entries]
 
 
+GONE = object()
+
+
+async def _until(there: Callable[[], bool]) -> None:
+    late = time.monotonic() + PATIENCE_S
+    while not there() and time.monotonic() < late:
+        await asyncio.sleep(0.005)
+
+
 @dataclass
 class Speaker:
-    """The upstream: answers in the order written down, and keeps what it was asked."""
+    """The upstream: answers in the order written down, and keeps what it was asked.
+
+    A reply is a map, a `web.Response`, or pieces of a stream: bytes, seconds to wait, None to hang up, `GONE` to wait until whoever asked
+    has gone, an `Event` to wait for.
+    """
 
     replies: list[Any] = field(default_factory=list)
+    otherwise: Any = field(default_factory=lambda: {"object": "list", "data": []})  # where nothing is written down any more
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -144,7 +159,7 @@ class Speaker:
         self.asked.append(orjson.loads(body) if body else {})
         self.headers.append(dict(request.headers))
         self.paths.append(request.raw_path)
-        reply = self.replies.pop(0) if self.replies else {"object": "list", "data": []}
+        reply = self.replies.pop(0) if self.replies else self.otherwise
         if isinstance(reply, web.Response):
             return reply
         if isinstance(reply, dict):
@@ -160,6 +175,13 @@ class Speaker:
                 if isinstance(piece, float):
                     await asyncio.sleep(piece)
                     continue
+                if isinstance(piece, threading.Event):
+                    await _until(piece.is_set)
+                    continue
+                if piece is GONE:
+                    await _until(lambda: request.transport is None or request.transport.is_closing())
+                    self.broken_off += 1
+                    return stream
                 await stream.write(piece)
         except (ConnectionError, asyncio.CancelledError):
             self.broken_off += 1
@@ -209,7 +231,7 @@ def post(url: str, body: bytes | str = b"", method: str = "POST", headers: Mappi
     """One raw request."""
     request = urllib.request.Request(url, body.encode() if isinstance(body, str) else body or None, dict(headers), method=method)
     try:
-        with urllib.request.urlopen(request, timeout=60) as reply:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:
             return Reply(reply.status, reply.read(), dict(reply.headers))
     except urllib.error.HTTPError as error:
         with error:
@@ -239,19 +261,19 @@ class Prompt(uvicorn.Server):
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
     """An ASGI application on loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = Prompt(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", loop="asyncio", access_log=False))
-    thread = threading.Thread(target=server.run)
+    listening = socket.create_server(("127.0.0.1", 0), backlog=1_024)  # bound once and for all: nobody else gets the port meanwhile
+    server = Prompt(uvicorn.Config(app, log_level="warning", loop="asyncio", access_log=False))
+    thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
         while not server.started and thread.is_alive():
             time.sleep(0.002)
-        yield f"http://127.0.0.1:{port}"
+        assert server.started
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.end()
-        thread.join(20)
+        thread.join(PATIENCE_S)
+        listening.close()
 
 
 @contextmanager
@@ -279,12 +301,12 @@ def speaking() -> Iterator[Speaker]:
 
     thread = threading.Thread(target=run)
     thread.start()
-    ready.wait(60)
+    assert ready.wait(PATIENCE_S)
     try:
         yield speaker
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(PATIENCE_S)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """OpenAI's own client against the gateway: chat completions that stream, cut in every way."""
 
+import itertools
 import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import openai
@@ -12,6 +14,7 @@ import pytest
 
 from bylaw.govern.quorum import Person
 from tests.serve.rig import Rig, post, rigged
+from tests.serve.test_serving import until
 
 
 @pytest.fixture
@@ -233,17 +236,18 @@ def test_an_upstream_that_ends_early_without_a_word_is_no_answer(rig: Rig) -> No
     assert [entry["surface"] for entry in rig.book.entries if entry["surface"] == "tool_call"] == []
 
 
-def _listened(rig: Rig, said: list[Any]) -> None:
+def _listened(rig: Rig, said: list[Any], goes_on: Event) -> None:
     for one in client(rig).chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}], stream=True):
         said.append(one)
         rig.stopped.add("drill")
+        goes_on.set()
 
 
 def test_a_stop_in_the_middle_of_an_answer_ends_it(rig: Rig) -> None:
-    rig.speaker.replies.append([*spoken("One " * 30)[:2], 0.3, *spoken("two " * 30)[1:]])
-    said: list[Any] = []
+    said, goes_on = list[Any](), Event()
+    rig.speaker.replies.append([*spoken("One " * 30)[:2], goes_on, *spoken("two " * 30)[1:]])
     with pytest.raises(openai.APIError):
-        _listened(rig, said)
+        _listened(rig, said, goes_on)
 
     assert "two" not in "".join(one.choices[0].delta.content or "" for one in said if one.choices)
 
@@ -259,15 +263,11 @@ def test_a_call_that_cannot_be_recorded_does_not_leave(rig: Rig) -> None:
 
 
 def test_a_client_that_goes_away_ends_the_upstreams_work(rig: Rig) -> None:
-    import time
-
-    rig.speaker.replies.append([*spoken("word " * 20)[:2], *([0.05, chunk(content="more words than are held back, always more ")] * 100)])
+    more = itertools.cycle((0.05, chunk(content="more words than are held back, always more ")))
+    rig.speaker.replies.append(itertools.chain(spoken("word " * 20)[:2], more))
     with client(rig).chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}], stream=True) as stream:
         next(iter(stream))
-    for _ in range(100):
-        if rig.speaker.broken_off and rig.gate.recorder.kinds()[-1:] and len(rig.book.entries) > 1:  # type: ignore[attr-defined]  # it is a Book
-            break
-        time.sleep(0.05)
+    until(lambda: bool(rig.speaker.broken_off) and len(rig.book.entries) > 1)
 
     assert rig.speaker.broken_off == 1
     assert rig.book.entries[-1]["facts"]["ended"] == "client gone"

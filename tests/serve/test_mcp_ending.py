@@ -1,6 +1,7 @@
 """A call that was sent is never called anything but what is known of it: cancelled too late, answered with nonsense, or with no store."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from bylaw.serve.mcp_servers import Remote, ServerAt, Web
 from bylaw.serve.mcp_stdio import Pump
 from bylaw.serve.mcp_wire import Gone, Rpc
 from tests.serve.mcp_rig import User, lined
-from tests.serve.rig import serving
+from tests.serve.rig import PATIENCE_S, serving
 
 
 @dataclass
@@ -50,7 +51,9 @@ def test_a_call_that_is_cancelled_after_its_answer_has_come_still_has_its_outcom
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             slow.goes.set()
-            await asyncio.sleep(0.05)
+            late = time.monotonic() + PATIENCE_S
+            while not any(kind[1] == "tool_result" for kind in rig.book.kinds()) and time.monotonic() < late:
+                await asyncio.sleep(0.01)
 
         asyncio.run(work())
         kinds = [kind for kind in rig.book.kinds() if kind[0] == "decision"]

@@ -25,7 +25,7 @@ from bylaw.serve.start import Process, Setting, prepare
 from bylaw.store import database, session_rows
 from bylaw.store.database import Store
 from bylaw.types import Decision, Event
-from tests.serve.rig import STREAMABLE, Speaker, post, rigged, serving, speaking, written
+from tests.serve.rig import PATIENCE_S, STREAMABLE, Speaker, post, rigged, serving, speaking, written
 from tests.serve.test_serving import saying, until
 
 ALLOW = Decision("allow", (), (), "")
@@ -261,7 +261,7 @@ def started(tmp_path: Path, upstream: str, *options: str, policy: Path | None = 
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
-                process.wait(30)
+                process.wait(PATIENCE_S)
             if process.stdout is not None:
                 process.stdout.close()
 
@@ -321,7 +321,7 @@ def test_a_process_that_is_killed_forgets_no_sum(tmp_path: Path) -> None:
                     time.sleep(0.1)
                 effects.append(effect)
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait(30)
+                process.wait(PATIENCE_S)
 
     assert effects == ["allow", "allow", "require_approval"]
 

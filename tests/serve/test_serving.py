@@ -21,11 +21,11 @@ from bylaw.serve.start import Process, Setting, prepare
 from bylaw.store import database, policy_rows
 from bylaw.store.database import Store
 from bylaw.store.policy_rows import Activation
-from tests.serve.rig import Reply, Speaker, post, serving, speaking
+from tests.serve.rig import PATIENCE_S, Reply, Speaker, post, serving, speaking
 
 REFUNDS = Path(__file__).parents[2] / "policies" / "refunds"
 WITHIN_S = 1.0
-PATIENCE_S = 60.0  # until a test gives up waiting
+TRIALS = 5
 
 
 def saying(text: str) -> dict[str, Any]:
@@ -94,9 +94,9 @@ def until(there: Callable[[], bool]) -> float:
 
 
 def best(trial: Callable[[], tuple[float, ...]]) -> float:
-    """How long the slowest part of a trial takes, in the best of up to three: one pause of the machine is none of ours."""
+    """How long the slowest part of a trial takes, in the best of up to five: a pause of the machine is none of ours."""
     took = [max(trial())]
-    while min(took) >= WITHIN_S and len(took) < 3:
+    while min(took) >= WITHIN_S and len(took) < TRIALS:
         took.append(max(trial()))
     return min(took)
 
@@ -154,7 +154,7 @@ def test_what_waits_is_read_by_who_asked_and_who_may_answer_and_by_no_other_key_
 
 
 def test_a_stop_is_in_force_within_a_second_and_can_be_lifted(served: Served) -> None:
-    served.speaker.replies += [saying("Yes.")] * 40
+    served.speaker.otherwise = saying("Yes.")
 
     def trial() -> tuple[float, float]:
         stops.stop(served.store, served.ledger.append, "global", "tester", "drill")
@@ -167,7 +167,7 @@ def test_a_stop_is_in_force_within_a_second_and_can_be_lifted(served: Served) ->
 
 def test_an_admin_stops_by_http_and_nobody_else_does(served: Served) -> None:
     admin, agent = served.key("admin", principal="ops"), served.key("agent")
-    until(lambda: served.get("/api/stop", **admin).status == 200)
+    until(lambda: {served.get("/api/stop", **admin).status, served.get("/api/stop", **agent).status} == {200, 403})  # both are known
     refused = served.get("/api/stop", "POST", {"scope": "tool:x"}, **agent)
     page = served.get("/api/stop", "POST", {"scope": "global"}, origin="https://evil.example")
     made = served.get("/api/stop", "POST", {"scope": "tool:x", "reason": "drill"}, **admin)
@@ -179,7 +179,7 @@ def test_an_admin_stops_by_http_and_nobody_else_does(served: Served) -> None:
 
 def test_a_key_brings_its_principal_and_is_not_sent_on(served: Served) -> None:
     key = served.key("agent", principal="kim", tenant="shop")
-    served.speaker.replies += [saying("Yes.")] * 40
+    served.speaker.otherwise = saying("Yes.")
     until(lambda: served.ask(**key).status == 200)
     entry = orjson.loads(served.get("/api/decisions?limit=1").body)["decisions"][0]
 
@@ -189,7 +189,7 @@ def test_a_key_brings_its_principal_and_is_not_sent_on(served: Served) -> None:
 
 def test_a_wrong_or_revoked_key_is_refused_on_loopback_too(served: Served) -> None:
     wrong = served.ask(authorization="Bearer bylaw_000000000000_" + "x" * 43)
-    served.speaker.replies += [saying("Yes.")] * 240
+    served.speaker.otherwise = saying("Yes.")
 
     def trial() -> tuple[float]:
         key, secret = keys.create(served.store, served.ledger.append, Grant("kim"))
@@ -239,13 +239,13 @@ def test_a_policy_goes_live_within_a_second_and_back(served: Served, tmp_path: P
     replies, digests = [], set()
 
     def trial() -> tuple[float, float]:
-        made, _ = live.activate(served.store, served.ledger.append, folder, "tester")
+        made, _ = live.activate(served.store, served.ledger.append, folder, "tester", "a test")
         digests.add(made.digest)
         took = until(lambda: orjson.loads(served.get("/readyz").body)["policy"] == made.digest)
         served.speaker.replies.append(saying("4111 1111 1111 1111"))
         replies.append(served.ask())
         with live.kept(served.store, before) as earlier:
-            live.activate(served.store, served.ledger.append, earlier, "tester", unsigned=True)
+            live.activate(served.store, served.ledger.append, earlier, "tester", unsigned="a test")
         return took, until(lambda: orjson.loads(served.get("/readyz").body)["policy"] == before)
 
     assert best(trial) < WITHIN_S
@@ -311,9 +311,10 @@ def test_what_cannot_work_is_said_before_it_listens(tmp_path: Path, setting: Set
 
 def test_a_restart_is_no_rollback(tmp_path: Path) -> None:
     setting = Setting("http://127.0.0.1:9", data_dir=tmp_path / "data")
-    first = prepare(setting, REFUNDS, "tester")
+    old = edited(tmp_path / "old", "number. It MAY", "number, ever. It MAY")
+    first = prepare(setting, old, "tester")
     newer = prepare(setting, edited(tmp_path / "newer", "number. It MAY", "number at all. It MAY"), "tester")
-    restarted = prepare(setting, REFUNDS, "tester")
+    restarted = prepare(setting, old, "tester")
 
     assert (first.digest != newer.digest, restarted.digest == newer.digest) == (True, True)
 

@@ -30,9 +30,9 @@ from bylaw.store.database import Store
 from bylaw.store.trial_rows import Trial
 from bylaw.store.trial_tables import TRIALS
 from tests.serve.recorded import recent
-from tests.serve.rig import CLAUSE, Speaker, post, serving, speaking, written
+from tests.serve.rig import CLAUSE, PATIENCE_S, Speaker, post, serving, speaking, written
 from tests.serve.test_processes_sessions import started as process
-from tests.serve.test_serving import PATIENCE_S, WITHIN_S, best, saying, until
+from tests.serve.test_serving import WITHIN_S, best, saying, until
 
 PEOPLE = ("ana", "bo")
 NOTHING = CLAUSE.format(id="tone.nothing", title="Nothing", rule='    on: output\n    when: text.contains("order")\n    then: block')
