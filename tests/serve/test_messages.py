@@ -11,7 +11,10 @@ import orjson
 import pytest
 
 from bylaw.govern.quorum import Person
+from tests.reference.parts import redacted
 from tests.serve.rig import Rig, post, rigged
+
+CARD = re.compile(r"(?<!\d)\d{4}(?:[ -]?\d{4}){3}(?!\d)")
 
 
 @pytest.fixture
@@ -262,7 +265,7 @@ def test_random_cuts_say_what_the_whole_text_says(rig: Rig, rounds: int) -> None
             blocks.append(words(at, *(one[i : i + size] for i in range(0, len(one), size))))
         out, size = b"".join(streamed(*blocks)), rng.choice((13, 97, 400))
         rig.speaker.replies.append([out[at : at + size] for at in range(0, len(out), size)])
-        expected = [re.sub(r"(?<!\d)\d{4}(?:[ -]?\d{4}){3}(?!\d)", "[redacted: pii.card]", one) for one in texts]
+        expected = redacted(texts, CARD, "[redacted: pii.card]")
         got = [one.text for one in heard(rig).content if one.type == "text"]
         wrong += [(texts, got)] if got != expected else []
 

@@ -58,7 +58,11 @@ def test_the_api_tells_paths_to_those_who_administer_alone(admin: bool) -> None:
         raise StoreError("/srv/bylaw/store.sqlite: the store cannot be read: disk I/O error", "Is /srv full?")
 
     endpoint = answered(Desk(), fails)  # type: ignore[arg-type]  # a desk that is nothing but its door
-    reply = asyncio.run(endpoint(Request({"type": "http", "headers": []})))
+
+    async def asked() -> Response:
+        return await endpoint(Request({"type": "http", "headers": []}))
+
+    reply = asyncio.run(asked())
 
     assert reply.status_code == 503
     assert (b"/srv" in bytes(reply.body)) is admin

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.reference.parts import redacted
 from tests.serve.planted import ASKED
 from tests.serve.rig import Rig, post, rigged
 
@@ -48,7 +49,7 @@ class Answer(NamedTuple):
 
     def expected(self) -> tuple[list[str], list[tuple[str, Any]]]:
         calls = [] if self.forbidden else [(name, json.loads(given)) for name, given in self.calls]
-        return [CARD.sub("[redacted: pii.card]", text) for text in self.texts], calls
+        return redacted(self.texts, CARD, "[redacted: pii.card]"), calls
 
 
 def cut(text: str, rng: random.Random) -> list[str]:

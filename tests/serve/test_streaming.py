@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bylaw.govern.streaming import CONTEXT, Cut, HoldBack, filtered, joined, redacted
 from bylaw.types import Decision, Effect, Hit
+from tests.reference.parts import redacted as redacted_parts
 
 CHUNKINGS = (20_000, pytest.param(120_000, marks=pytest.mark.slow))
 
@@ -116,6 +117,32 @@ def test_a_text_in_which_nothing_is_found_arrives_unchanged_by_the_code_point(te
     out = "".join(gate.feed(text[at : at + size]) for at in range(0, len(text), size)) + gate.finish()
 
     assert out == text
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from(ALPHABET), max_size=25).map("".join), min_size=1, max_size=5),
+    st.integers(1, 30),
+    st.sampled_from([rail for rail in RAILS if rail.effect == "redact"]),
+)
+def test_parts_that_follow_one_another_say_what_all_of_them_may_say_as_one_text(texts: list[str], size: int, rail: Pattern) -> None:
+    gate, out = HoldBack(looks([rail]), weighs([rail]), rail.longest), [""]
+
+    def take(said: str) -> None:
+        *passed, said = [*gate.passed, said]
+        gate.passed.clear()
+        for one in passed:
+            out[-1] += one
+            out.append("")
+        out[-1] += said
+
+    for text in texts:
+        for at in range(0, len(text), size):
+            take(gate.feed(text[at : at + size]))
+        gate.border()
+    take(gate.finish())
+
+    assert out == [*redacted_parts(texts, re.compile(rail.source), f"[redacted: {rail.name}]"), ""]
 
 
 def test_both_halves_of_a_surrogate_pair_in_two_pieces_are_one_code_point() -> None:

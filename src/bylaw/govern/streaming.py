@@ -10,13 +10,16 @@ from it than `CONTEXT` code points, and no match is longer than the rail states 
   from there finds what a search from the beginning would find. If matches stand so close that there is no such place for `MAX_WINDOW`, the
   window is cut anyway: then more may be taken out than the filter of the whole text would take out, never less.
 - Matches that overlap are judged together, as one group.
+- An answer may come in parts that a client reads one after the other (`border`). Each part is searched by itself, and all of them as one
+  text: a match that reaches over a border leaves a mark in the later part. So the end of a part waits for the beginning of the next.
 
 A rail without a bound has no place here: then the whole answer waits. Text that left before a match was found stays outside:
 the promise is about the span that a clause forbids, not about the sentences in front of it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from bylaw.types import Decision, Hit
@@ -109,6 +112,9 @@ class HoldBack:
     longest: int
     decisions: list[Decision] = field(default_factory=list)  # about groups that were met
     closed: bool = False
+    passed: list[str] = field(default_factory=list)  # what has left of parts that are complete, and nobody has taken yet
+    _borders: list[int] = field(default_factory=list)  # places in the window where a part ends and the next begins
+    _due: int = 0  # how many of them, the last ones, stand behind what has left
     _text: str = ""  # the window
     _left: int = 0  # how much of the window has left already
     _covered: int = 0  # the end of the last match in the window
@@ -137,12 +143,27 @@ class HoldBack:
         self.closed = True
         return out
 
+    def border(self) -> None:
+        """A part of the answer is complete; what is fed from now on is the next one."""
+        self._text, self._half = self._text + self._half, ""
+        self._borders.append(len(self._text))
+        self._due += 1
+
     def _release(self, frontier: int) -> str:
+        """Let leave what stands before the frontier: of each part that ends before it into `passed`, and what begins behind those."""
+        while self._due and self._borders[-self._due] <= frontier:
+            border, length = self._borders[-self._due], len(self._text)
+            self._due -= 1
+            self.passed.append(self._released(border))
+            frontier -= length - len(self._text)  # the window's start may have moved
+        return self._released(frontier)
+
+    def _released(self, frontier: int) -> str:
         """Let leave what stands before the frontier, as far as it is no part of a match that reaches over it."""
         if frontier <= self._left:
             return ""
         try:
-            found = self.look(self._text)
+            found = self._found()
         except Exception:
             self.closed = True  # whoever called decides what a failure means; nothing more leaves here
             raise
@@ -154,6 +175,15 @@ class HoldBack:
             # Its tail may still grow, by hits that start in it. Groups do not overlap, so only the last one can reach over.
             frontier = ready.pop().start
         return self._judge(ready, frontier)
+
+    def _found(self) -> Sequence[Hit]:
+        """What is found in the window, and in each of its parts."""
+        if not self._borders:
+            return self.look(self._text)
+        found = list(self.look(self._text))
+        for start, end in pairwise((0, *self._borders, len(self._text))):
+            found += [replace(hit, start=hit.start + start, end=hit.end + start) for hit in self.look(self._text[start:end])]
+        return list(dict.fromkeys(found))
 
     def _clip(self, hit: Hit) -> Hit:
         return hit if hit.start >= self._left else Hit(hit.rail, self._left, hit.end, hit.confidence, hit.view)
@@ -179,4 +209,5 @@ class HoldBack:
             self._text = self._text[start:]
             self._left -= start
             self._covered = max(0, self._covered - start)
+            self._borders = [border - start for border in self._borders if border > start]
         return out

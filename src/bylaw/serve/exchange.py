@@ -165,7 +165,7 @@ class Exchange:
                 put(body, text.path, redacted(text.text, decision.hits))
                 self.on.cut = True
             decisions.append(decision)
-        for text in choice.texts:
+        for text in (now(body, one) for one in choice.texts):
             decision = self.cut(body, text, await self.law.judge(self.event(text.surface, text.text), facts, self.stops("")))
             if decision.effect == "redact":
                 self.route.shape.without_tokens(body, choice)

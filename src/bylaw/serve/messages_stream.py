@@ -1,13 +1,15 @@
 """A stream of `/v1/messages`: text blocks pass the hold-back filter, thinking stays, and from the first tool call on all waits for the end.
 
-Blocks keep their order. Blocks of a kind we do not know wait as well, and are judged as text when the message is complete.
+Blocks keep their order. Blocks of a kind we do not know wait as well, and are judged as text when the message is complete. What begins in
+one text block and ends in the next is found (`lanes`), so that the end of a text block waits for the beginning of the next one, or for the
+end of the message.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from bylaw.serve.beside import is_mark, left, word
-from bylaw.serve.lanes import Lane, Stopped
+from bylaw.serve.lanes import HOLD, Lane, Spoken, Stopped
 from bylaw.serve.messages import AROUND, reason, said
 from bylaw.serve.route import Finished, Gates, Halt, Step
 from bylaw.serve.sse import Sent, sent
@@ -27,9 +29,10 @@ class MessagesStream:
         self._blocks: dict[int, JsonMap] = {}  # as they are to the client
         self._json: dict[int, list[str]] = {}  # inputs of calls, in pieces
         self._done: set[int] = set()  # blocks that are complete
-        self._held: list[bytes] = []  # from the first call on
+        self._late: dict[int, list[JsonMap]] = {}  # text blocks whose end waits, and what came after each of them
+        self._held: list[JsonMap] = []  # from the first call on
         self._holding = False
-        self._open = -1  # the text block that the client sees open
+        self._open = self._seen = -1  # the text block that is open: as the upstream tells it, and as the client sees it
         self._shown = -1  # the last block that the client has seen
         self._delta: JsonMap = {
             "type": "message_delta",
@@ -50,12 +53,14 @@ class MessagesStream:
             return (_PING,)
         if self._closed:
             return ()
+        steps: list[Step] = []
         try:
-            return list(self._event(kind, content))
+            for step in self._event(kind, content):
+                steps.append(step)  # what came before a halt stays
         except Stopped as stop:
             self._closed = True
-            before = [self._text(self._open, stop.before)] if stop.before and self._open >= 0 and not self._holding else []
-            return [*before, Halt(0, stop.decision)]
+            steps += [*self._let(stop.parts), Halt(0, stop.decision)]
+        return steps
 
     def _event(self, kind: Any, content: JsonMap) -> Iterator[Step]:
         if kind == "message_start":
@@ -75,7 +80,7 @@ class MessagesStream:
         elif kind == "message_delta":
             self._delta = self._ending(content)
         elif kind == "message_stop":
-            yield self._finished()
+            yield from self._finished()
 
     def _start(self, at: int, block: JsonMap) -> Iterator[Step]:
         if at in self._blocks:
@@ -86,35 +91,30 @@ class MessagesStream:
             if kind == "thinking":
                 self._lane.think(str(block.get("thinking") or ""))
             self._blocks[at] = _sealed(block)
-            yield from self._out(
-                at, sent(dump({"type": "content_block_start", "index": at, "content_block": self._blocks[at]}), "content_block_start")
-            )
+            yield from self._out({"type": "content_block_start", "index": at, "content_block": dict(self._blocks[at])})
         elif kind == "text":
-            text = block.get("text") or ""
-            self._blocks[at] = {"type": "text", "text": ""}
-            yield from self._out(
-                at, sent(dump({"type": "content_block_start", "index": at, "content_block": self._blocks[at]}), "content_block_start")
-            )
-            self._open = at
-            if text:
-                yield from self._piece(at, {"type": "text_delta", "text": text})
+            if self._open >= 0:
+                raise BadBody("a text block begins in another one")
+            self._blocks[at], self._open = {"type": "text", "text": ""}, at
+            yield from self._out({"type": "content_block_start", "index": at, "content_block": dict(self._blocks[at])})
+            yield from self._let(self._lane.part(at, str(block.get("text") or "")))
         else:
-            self._holding = True
+            yield from self._out(HOLD)
             self._blocks[at] = dict(block)
             self._json[at] = []
 
     def _piece(self, at: int, delta: JsonMap) -> Iterator[Step]:
         block, kind = self._block(at), delta.get("type")
         if kind == "text_delta" and block["type"] == "text":
-            if shown := self._lane.text(str(at), str(delta.get("text") or "")):
-                block["text"] += shown
-                yield from self._out(at, self._text(at, shown))
+            if at != self._open:
+                raise BadBody("a piece of a block that is not open")
+            yield from self._let(self._lane.part(at, str(delta.get("text") or "")))
         elif kind == "thinking_delta":
             self._lane.think(str(delta.get("thinking") or ""))
         elif kind == "signature_delta" and block["type"] == "thinking" and is_mark("signature", str(delta.get("signature") or "")):
             block["signature"] = str(block.get("signature") or "") + str(delta.get("signature") or "")
             delta = {"type": kind, "signature": str(delta.get("signature") or "")}
-            yield from self._out(at, sent(dump({"type": "content_block_delta", "index": at, "delta": delta}), "content_block_delta"))
+            yield from self._out({"type": "content_block_delta", "index": at, "delta": delta})
         elif kind == "input_json_delta" and at in self._json:
             piece = str(delta.get("partial_json") or "")
             self._lane.keep(len(piece))
@@ -124,26 +124,27 @@ class MessagesStream:
     def _stop(self, at: int) -> Iterator[Step]:
         block = self._block(at)
         self._done.add(at)
-        if block["type"] == "text":
-            if rest := self._lane.end(str(at)):
-                block["text"] += rest
-                yield from self._out(at, self._text(at, rest))
-            self._open = -1
         if at in self._json:
             if pieces := "".join(self._json[at]):
                 block["input"] = _input(pieces)
-            self._held += _whole(at, block)
-        else:
-            yield from self._out(at, sent(dump({"type": "content_block_stop", "index": at}), "content_block_stop"))
+            yield from self._out(*_whole(at, block))
+            return
+        if block["type"] == "text" and at == self._open:
+            yield from self._let(self._lane.border())
+            self._open = -1
+            if at in self._lane.waiting:
+                self._late[at] = []
+        yield from self._out({"type": "content_block_stop", "index": at})
 
-    def _finished(self) -> Finished:
-        self._lane.judge_thinking()
-        self._closed = self._ended = True
+    def _finished(self) -> Iterator[Step]:
         if self._done != self._blocks.keys():
             raise BadBody("the model's message is not complete")
+        yield from self._let(self._lane.rest())
+        yield from self._caught_up()
+        self._closed = self._ended = True
         choice = said(self._reply(), self._asked).choices[0]
         loose = tuple(text for text in choice.texts if not text.path)
-        return Finished(0, choice.calls, "".join(self._lane.out), self._lane.met, loose, "".join(self._lane.thinking))
+        yield Finished(0, choice.calls, "".join(self._lane.out), self._lane.met, loose, "".join(self._lane.thinking))
 
     def _ending(self, content: JsonMap) -> JsonMap:
         """Why the message ended, and what it cost."""
@@ -168,32 +169,55 @@ class MessagesStream:
 
     # ---- Out ----------------------------------------------------------------------------------------------------------
 
-    def _out(self, at: int, event: bytes) -> Iterator[bytes]:
-        """Send, or keep until all of the message is judged."""
-        if self._holding:
-            self._held.append(event)
-        else:
-            self._shown = max(self._shown, at)
-            yield event
+    def _let(self, spoken: Sequence[Spoken]) -> Iterator[bytes]:
+        """Text that may leave; what waited for the end of a block leaves before the next one's text."""
+        for one in spoken:
+            yield from self._caught_up(one.part)
+            if one.text:
+                self._blocks[one.part]["text"] += one.text
+                delta = {"type": "text_delta", "text": one.text}
+                yield from self._leave({"type": "content_block_delta", "index": one.part, "delta": delta})
 
-    def _text(self, at: int, text: str) -> bytes:
-        return sent(
-            dump({"type": "content_block_delta", "index": at, "delta": {"type": "text_delta", "text": text}}), "content_block_delta"
-        )
+    def _caught_up(self, to: int = -1) -> Iterator[bytes]:
+        """What waited for the text of blocks before this one; of all blocks, if none is named."""
+        while self._late and (first := next(iter(self._late))) != to:
+            yield from self._leave(*self._late.pop(first))
+
+    def _out(self, *events: JsonMap) -> Iterator[bytes]:
+        """Send, after all text before it has left."""
+        if self._late:
+            next(reversed(self._late.values())).extend(events)
+        else:
+            yield from self._leave(*events)
+
+    def _leave(self, *events: JsonMap) -> Iterator[bytes]:
+        """Send, or keep until all of the message is judged."""
+        for event in events:
+            self._holding |= event is HOLD
+            if self._holding:
+                self._held += [event] if event is not HOLD else []
+                continue
+            kind, at = event["type"], event["index"]
+            self._shown = max(self._shown, at)
+            if kind == "content_block_start":
+                self._seen = at
+            elif kind == "content_block_stop":
+                self._seen = -1
+            yield _bytes(event)
 
     def release(self, done: Finished) -> bytes:
         """What was held, and the end of the message."""
         del done  # a message has one choice
-        return b"".join((*self._held, sent(dump(self._delta), "message_delta"), _END))
+        return b"".join((*map(_bytes, self._held), sent(dump(self._delta), "message_delta"), _END))
 
     def replace(self, choice: int, text: str, told: dict[str, Any] | None = None) -> bytes:
         """The end of the message in our words."""
         del choice  # a message has one
         self._closed = True
         out = [] if self._begun else [sent(dump({"type": "message_start", "message": {**self._message, "content": []}}), "message_start")]
-        if self._open >= 0 and not self._holding:
-            out.append(sent(dump({"type": "content_block_stop", "index": self._open}), "content_block_stop"))
-        out += _whole(self._shown + 1, {"type": "text", "text": text})
+        if self._seen >= 0:
+            out.append(_bytes({"type": "content_block_stop", "index": self._seen}))
+        out += map(_bytes, _whole(self._shown + 1, {"type": "text", "text": text}))
         finish = "stop" if told and told.get("decision") == "require_approval" else "content_filter"
         end = {**self._delta, "delta": {"stop_reason": reason(finish), "stop_sequence": None}, **({"bylaw": told} if told else {})}
         return b"".join((*out, sent(dump(end), "message_delta"), _END))
@@ -239,7 +263,11 @@ def _sealed(block: JsonMap) -> JsonMap:
     return {"type": "redacted_thinking", "data": sealed if isinstance(sealed, str) and is_mark("signature", sealed) else ""}
 
 
-def _whole(at: int, block: JsonMap) -> list[bytes]:
+def _bytes(event: JsonMap) -> bytes:
+    return sent(dump(event), event["type"])
+
+
+def _whole(at: int, block: JsonMap) -> list[JsonMap]:
     """A block that is complete, as events."""
     start, deltas = dict(block), []
     if block.get("type") == "text":
@@ -249,9 +277,9 @@ def _whole(at: int, block: JsonMap) -> list[bytes]:
         start["input"] = {}
         deltas = [{"type": "input_json_delta", "partial_json": dump(block["input"]).decode()}]
     return [
-        sent(dump({"type": "content_block_start", "index": at, "content_block": start}), "content_block_start"),
-        *(sent(dump({"type": "content_block_delta", "index": at, "delta": delta}), "content_block_delta") for delta in deltas),
-        sent(dump({"type": "content_block_stop", "index": at}), "content_block_stop"),
+        {"type": "content_block_start", "index": at, "content_block": start},
+        *({"type": "content_block_delta", "index": at, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": at},
     ]
 
 
@@ -262,7 +290,7 @@ def as_stream(body: JsonMap, asked: Asked) -> bytes:
     start = {**head, "content": [], "stop_reason": None, "stop_sequence": None}
     out = [sent(dump({"type": "message_start", "message": start}), "message_start")]
     for at, block in enumerate(body["content"]):
-        out += _whole(at, block)
+        out += map(_bytes, _whole(at, block))
     delta = {"stop_reason": body.get("stop_reason"), "stop_sequence": body.get("stop_sequence")}
     told = {"bylaw": body["bylaw"]} if "bylaw" in body else {}
     end = {"type": "message_delta", "delta": delta, "usage": body.get("usage") or {"output_tokens": 0}, **told}

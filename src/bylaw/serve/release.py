@@ -137,7 +137,7 @@ def reply_rejudged(exchange: Exchange, waited: Sequence[str], said: Said) -> Dec
             for one in waited:
                 history = history.given_back(held(one, at))
         decisions += [law.now(exchange.event(text.surface, text.text), exchange.rail_facts()) for text in choice.texts]
-        if law.required and (whole := "\n".join(text.text for text in choice.texts)):
+        if law.required and (whole := "\n".join(text.text for text in choice.texts if not text.parts)):
             decisions += law.agreed(exchange.event("output", whole), exchange.rail_facts()).decisions
         for call in choice.calls:
             event = exchange.call_event(call, history)

@@ -1,14 +1,16 @@
 """A stream of `/v1/responses`: parts of text pass the hold-back filter, thinking stays, and from the first call on all waits for the end.
 
 The text comes in this API up to four times: in deltas, and whole in the events that end a part, an item and the response. Only the deltas
-are read; what ends them is made anew from what has left. Events of a kind we do not know are left out: they could carry text.
+are read; what ends them is made anew from what has left. Events of a kind we do not know are left out: they could carry text. What begins
+in one part and ends in the next is found (`lanes`), so that the end of a part waits for the beginning of the next one, or for the end of
+the response; where text and refusals alternate, all waits.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from bylaw.serve.beside import left, word
-from bylaw.serve.lanes import Lane, Stopped
+from bylaw.serve.lanes import HOLD, Lane, Spoken, Stopped
 from bylaw.serve.responses import said, spoken
 from bylaw.serve.route import Finished, Gates, Halt, Step
 from bylaw.serve.sse import DONE, Sent, sent
@@ -17,6 +19,7 @@ from bylaw.serve.wire import MAX_CALLS, Asked, BadBody, JsonMap, a_map, dump, ki
 MAX_ITEMS: Final = 4 * MAX_CALLS
 _BEGIN: Final = ("response.created", "response.in_progress", "response.queued")
 _END: Final = ("response.completed", "response.incomplete")
+_NO_PARTS: Final[dict[str, JsonMap]] = {"message": {"content": []}, "reasoning": {}}  # they come later
 _TEXT: Final = {"output_text": ("response.output_text", "text"), "refusal": ("response.refusal", "refusal")}
 
 
@@ -28,10 +31,15 @@ class ResponsesStream:
         self._response: JsonMap = {"id": "resp_bylaw", "object": "response", "model": asked.model, "status": "in_progress", "output": []}
         self._items: dict[int, JsonMap] = {}  # as they are to the client
         self._done: set[int] = set()
+        self._late: dict[tuple[int, int], list[JsonMap]] = {}  # parts whose end waits, and what came after each of them
         self._held: list[JsonMap] = []  # from the first call on
         self._holding = self._closed = False
         self._end = "response.completed"
-        self._open: tuple[int, int] | None = None  # the part of text that the client sees open
+        self._open: tuple[int, int] | None = None  # the part of text that is open, as the upstream tells it
+        self._kind = ""  # of the part of text that came last
+        self._shown: dict[int, int] = {}  # items that the client has seen begin, and how many parts of each
+        self._seen: tuple[int, int] | None = None  # the part of text that the client sees open
+        self._seen_item = -1  # the item that it sees open
         self._number = 0
 
     # ---- In -----------------------------------------------------------------------------------------------------------
@@ -44,15 +52,14 @@ class ResponsesStream:
         kind = str(content.get("type"))
         if kind in ("error", "response.failed"):
             raise BadBody("the model's server broke off")
+        steps: list[Step] = []
         try:
-            return list(self._event(kind, content))
+            for step in self._event(kind, content):
+                steps.append(step)  # what came before a halt stays
         except Stopped as stop:
             self._closed = True
-            before: list[Step] = []
-            if stop.before and self._open and not self._holding:
-                part = self._items[self._open[0]]["content"][self._open[1]]
-                before = [self._event_bytes(one) for one in self._delta(self._open, part, stop.before)]
-            return [*before, Halt(0, stop.decision)]
+            steps += [*self._let(stop.parts), Halt(0, stop.decision)]
+        return steps
 
     def _event(self, kind: str, content: JsonMap) -> Iterator[Step]:
         if kind in _BEGIN:
@@ -64,9 +71,8 @@ class ResponsesStream:
             yield from self._part(self._where(content), a_map(content.get("part"), "part"))
         elif kind in ("response.output_text.delta", "response.refusal.delta"):
             where = self._where(content)
-            part = self._text_part(where)
-            if shown := self._lane.text(str(where), str(content.get("delta") or "")):
-                yield from self._out(*self._delta(where, part, shown))
+            self._text_part(where)
+            yield from self._let(self._lane.part(where, str(content.get("delta") or "")))
         elif kind in ("response.output_text.done", "response.refusal.done"):
             yield from self._part_done(self._where(content))
         elif "reasoning" in kind and kind.endswith(".delta"):
@@ -76,7 +82,7 @@ class ResponsesStream:
         elif kind in _END:
             self._end = kind
             self._response = self._around(content)
-            yield self._finished()
+            yield from self._finished()
 
     def _around(self, content: JsonMap) -> JsonMap:
         """A response without its output: what of it says nothing, and what the request says."""
@@ -94,10 +100,10 @@ class ResponsesStream:
         elif kind == "reasoning":
             self._items[at] = _sealed(item)
         else:
-            self._holding = True
+            yield from self._out(HOLD)
             self._items[at] = dict(item)
             return
-        yield from self._out({"type": "response.output_item.added", "output_index": at, "item": self._items[at]})
+        yield from self._out({"type": "response.output_item.added", "output_index": at, "item": {**self._items[at]} | _NO_PARTS[kind]})
 
     def _part(self, where: tuple[int, int], part: JsonMap) -> Iterator[Step]:
         item = self._item(where[0])
@@ -105,20 +111,24 @@ class ResponsesStream:
             return
         if where[1] != len(item["content"]) or kind_of(part) not in _TEXT:
             raise BadBody("a part of text out of its place, or of unknown kind")
+        if self._open:  # its text did not end by itself
+            yield from self._part_done(self._open)
         key = _TEXT[part["type"]][1]
         empty = {"type": part["type"], key: "", **({"annotations": [], "logprobs": []} if key == "text" else {})}
         item["content"].append(empty)
-        self._open = where
+        self._holding |= self._kind not in ("", part["type"])
+        self._open, self._kind = where, part["type"]
         yield from self._out({"type": "response.content_part.added", **self._place(where), "part": dict(empty)})
-        if part.get(key):
-            yield from self._out(*self._delta(where, empty, self._lane.text(str(where), str(part[key]))))
+        yield from self._let(self._lane.part(where, str(part.get(key) or "")))
 
     def _part_done(self, where: tuple[int, int]) -> Iterator[Step]:
         part = self._text_part(where)
-        if rest := self._lane.end(str(where)):
-            yield from self._out(*self._delta(where, part, rest))
+        yield from self._let(self._lane.border())
         self._open = None
-        yield from self._out(*self._closing(where, part))
+        if where in self._lane.waiting:
+            self._late[where] = []
+        else:
+            yield from self._out(*self._closing(where, part))
 
     def _closing(self, where: tuple[int, int], part: JsonMap) -> list[JsonMap]:
         kind, key = _TEXT[part["type"]]
@@ -144,16 +154,17 @@ class ResponsesStream:
                 raise BadBody("an item changes its kind")
             self._items[at] = dict(item)
             self._lane.keep(sum(len(one) for one in item.values() if isinstance(one, str)))
-            self._held += _whole(at, self._items[at])
+            yield from self._out(*_whole(at, self._items[at]))
 
-    def _finished(self) -> Finished:
-        self._lane.judge_thinking()
-        self._closed = True
+    def _finished(self) -> Iterator[Step]:
         if self._done != self._items.keys():
             raise BadBody("the model's response is not complete")
+        yield from self._let(self._lane.rest())
+        yield from self._caught_up()
+        self._closed = True
         choice = said(self._reply(), self._asked).choices[0]
         loose = tuple(text for text in choice.texts if not text.path)
-        return Finished(0, choice.calls, "".join(self._lane.out), self._lane.met, loose, "".join(self._lane.thinking))
+        yield Finished(0, choice.calls, "".join(self._lane.out), self._lane.met, loose, "".join(self._lane.thinking))
 
     def _item(self, at: int) -> JsonMap:
         if at not in self._items:
@@ -178,12 +189,44 @@ class ResponsesStream:
 
     # ---- Out ----------------------------------------------------------------------------------------------------------
 
+    def _let(self, spoken: Sequence[Spoken]) -> Iterator[bytes]:
+        """Text that may leave; what waited for the end of a part leaves before the next one's text."""
+        for where, text in spoken:
+            yield from self._caught_up(where)
+            yield from self._leave(*self._delta(where, self._items[where[0]]["content"][where[1]], text))
+
+    def _caught_up(self, to: tuple[int, int] | None = None) -> Iterator[bytes]:
+        """What waited for the text of parts before this one; of all parts, if none is named."""
+        while self._late and (first := next(iter(self._late))) != to:
+            part = self._items[first[0]]["content"][first[1]]
+            yield from self._leave(*self._closing(first, part), *self._late.pop(first))
+
     def _out(self, *events: JsonMap) -> Iterator[bytes]:
-        """Send, or keep until all of the response is judged."""
-        if self._holding:
-            self._held += events
+        """Send, after all text before it has left."""
+        if self._late:
+            next(reversed(self._late.values())).extend(events)
         else:
-            yield b"".join(self._event_bytes(event) for event in events)
+            yield from self._leave(*events)
+
+    def _leave(self, *events: JsonMap) -> Iterator[bytes]:
+        """Send, or keep until all of the response is judged."""
+        for event in events:
+            self._holding |= event is HOLD
+            if self._holding:
+                self._held += [event] if event is not HOLD else []
+                continue
+            kind = event["type"]
+            if kind == "response.output_item.added":
+                self._seen_item = event["output_index"]
+                self._shown[self._seen_item] = 0
+            elif kind == "response.content_part.added":
+                self._seen = (event["output_index"], event["content_index"])
+                self._shown[self._seen[0]] += 1
+            elif kind == "response.content_part.done":
+                self._seen = None
+            elif kind == "response.output_item.done":
+                self._seen_item = -1
+            yield self._event_bytes(event)
 
     def _event_bytes(self, event: JsonMap) -> bytes:
         self._number += 1
@@ -210,12 +253,12 @@ class ResponsesStream:
         del choice  # a response has one
         self._closed = True
         events = []
-        if self._open and not self._holding:
-            at = self._open[0]
-            events += self._closing(self._open, self._items[at]["content"][self._open[1]])
-            self._items[at]["status"] = "incomplete"
-            events.append({"type": "response.output_item.done", "output_index": at, "item": self._items[at]})
-        shown = {at: item for at, item in self._items.items() if item["type"] in ("message", "reasoning") and not self._waits(at)}
+        if self._seen:
+            events += self._closing(self._seen, self._items[self._seen[0]]["content"][self._seen[1]])
+        shown = {at: self._as_seen(at) for at in self._shown}
+        if self._seen_item >= 0:
+            shown[self._seen_item]["status"] = "incomplete"
+            events.append({"type": "response.output_item.done", "output_index": self._seen_item, "item": shown[self._seen_item]})
         at = max(shown, default=-1) + 1
         shown[at] = spoken(str(self._response.get("id") or "bylaw"), text)
         events += _whole(at, shown[at])
@@ -223,10 +266,10 @@ class ResponsesStream:
         end = {**self._response, "status": "completed", "incomplete_details": None, "output": output, **({"bylaw": told} if told else {})}
         return b"".join(self._event_bytes(event) for event in (*events, {"type": "response.completed", "response": end}))
 
-    def _waits(self, at: int) -> bool:
-        """Whether the client has not seen this item."""
-        calls = [one for one, item in self._items.items() if item["type"] not in ("message", "reasoning")]
-        return bool(calls) and at > min(calls)
+    def _as_seen(self, at: int) -> JsonMap:
+        """An item as far as the client has seen it."""
+        item = self._items[at]
+        return {**item, "content": item["content"][: self._shown[at]]} if item["type"] == "message" else dict(item)
 
     def close(self, told: dict[str, Any] | None = None) -> bytes:
         """The end of the response is the end of the stream."""

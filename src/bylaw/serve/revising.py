@@ -38,4 +38,4 @@ async def revise(exchange: "Exchange", said: Said, choice: Choice, first: Decisi
 def _spoken(choice: Choice) -> str:
     """A choice as the model may read it again: its texts, and the calls it wanted."""
     calls = [f"(You wanted to call {call.tool} with {dump(dict(call.args or {})).decode('utf-8', 'replace')}.)" for call in choice.calls]
-    return "\n".join([*(text.text for text in choice.texts), *calls]) or "(nothing)"
+    return "\n".join([*(text.text for text in choice.texts if not text.parts), *calls]) or "(nothing)"

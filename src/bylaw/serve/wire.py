@@ -128,7 +128,7 @@ class Gathering:
         """All of it as one answer."""
         if len(self.calls) > MAX_CALLS:
             raise BadBody(f"more than {MAX_CALLS} tool calls in one answer")
-        return Choice(index, tuple(self.texts), tuple(self.calls), tuple(self.thinking), tuple(self.media))
+        return Choice(index, (*self.texts, *_as_one(self.texts)), tuple(self.calls), tuple(self.thinking), tuple(self.media))
 
 
 def opening(texts: Sequence[Text]) -> tuple[str, ...]:
@@ -154,6 +154,17 @@ def across(texts: Sequence[Text]) -> list[Text]:
         if len(several) > 1:
             whole, paths = "".join(one.text for one in several), tuple(one.path for one in several)
             found.append(Text(several[0].surface, whole, (), "", several[0].tool, paths))
+    return found
+
+
+def _as_one(texts: Sequence[Text]) -> list[Text]:
+    """The parts of an answer that has several, as clients put them together: texts as one piece, and refusals."""
+    found = []
+    for kind in ("text", "refusal"):
+        several = [text for text in texts if text.path[-1:] == (kind,)]
+        if len(several) > 1:
+            whole, paths = "".join(one.text for one in several), tuple(one.path for one in several)
+            found.append(Text("output", whole, (), "assistant", parts=paths))
     return found
 
 
