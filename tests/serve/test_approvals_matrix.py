@@ -104,7 +104,7 @@ def test_a_changed_policy(scene: Scene, tmp_path: Path) -> None:
     scene.approve()
     before = live.latest(scene.served.store)
     live.activate(
-        scene.served.store, scene.served.ledger.append, edited(tmp_path / "next", "A person", "Some person"), "ann", unsigned=True
+        scene.served.store, scene.served.ledger.append, edited(tmp_path / "next", "A person", "Some person"), "ann", unsigned="a test"
     )
     after = live.latest(scene.served.store)
     until(lambda: orjson.loads(scene.served.get("/api/policy").body)["digest"] == (after and after.digest))

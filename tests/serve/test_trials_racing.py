@@ -11,8 +11,8 @@ import pytest
 
 from bylaw.errors import PolicyError, StoreError
 from bylaw.govern.canary import Terms
+from bylaw.serve import leave, trials
 from bylaw.serve import live as lives
-from bylaw.serve import trials
 from bylaw.serve.live import Live
 from bylaw.serve.trying import Trying
 from bylaw.store import trial_rows
@@ -124,7 +124,7 @@ def test_a_rollback_that_somebody_was_faster_than_changes_nothing_and_says_so_in
                 lives.activate(store, ledger.append, written(tmp_path / "third", ["privacy.cards"]), "bo")
             return ledger.append(entry)
 
-        with pytest.raises(lives.Overtaken, match="another policy"):
+        with pytest.raises(leave.Overtaken, match="another policy"):
             lives.put_back(store, record, first, "kim", second.digest)
         by = [one["by"] for one in lives.history(store)]
 

@@ -115,7 +115,7 @@ def test_what_one_gateway_is_told_the_other_knows_within_a_second(tmp_path: Path
     folders = itertools.cycle((other, pair.policy))
 
     def switched() -> tuple[float]:
-        made, _ = live.activate(pair.store, lambda entry: "", next(folders), "kim", unsigned=True)
+        made, _ = live.activate(pair.store, lambda entry: "", next(folders), "kim", unsigned="a test")
         return (until(lambda: all(in_force(one) == made.digest for one in (here, there))),)
 
     quickest = {trial.__name__: best(trial) for trial in (approved, stopped)}

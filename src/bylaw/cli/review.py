@@ -59,21 +59,31 @@ def policy_effective(
         raise typer.Exit(FINDINGS)
 
 
-def policy_signoffs(path: PolicyPath, as_json: AsJson = False) -> None:
+def policy_signoffs(
+    path: PolicyPath,
+    instead_of: Annotated[
+        Path | None, typer.Option(metavar="OLD", help="And what the table of this one, in force now, asks for.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Who must sign each clause, who has, and what is missing. Exit 1: something is missing, or a record does not count."""
-    from bylaw.policy import signoffs  # noqa: PLC0415  # see `cli`
+    from bylaw.policy import signoffs, succession  # noqa: PLC0415  # see `cli`
     from bylaw.policy.parse import load  # noqa: PLC0415  # see `cli`
     from bylaw.policy.reviews import reviewed  # noqa: PLC0415  # see `cli`
 
     policy = load(path)
     found = reviewed(path, policy)
     rows = signoffs.status(policy, found.reviews)
+    missing = succession.missing_in(path, policy, instead_of, load(instead_of)) if instead_of else ()
     if as_json:
         broken = [{"file": one.place.file, "message": one.message} for one in found.findings]
-        say_json({"policy": policy.id, "digest": policy.digest, "clauses": [signoffs.to_json(row) for row in rows], "broken": broken})
+        said = {"policy": policy.id, "digest": policy.digest, "clauses": [signoffs.to_json(row) for row in rows], "broken": broken}
+        say_json({**said, **({"instead_of": list(missing)} if instead_of else {})})
     else:
         say(signoffs.printed(rows, found.findings))
-    if found.findings or any(row.missing for row in rows):
+        if instead_of:
+            say("\n".join([f"to take the place of {instead_of}:", *(f"  {one}" for one in missing or ["nothing is missing"])]))
+    if found.findings or missing or any(row.missing for row in rows):
         raise typer.Exit(FINDINGS)
 
 
@@ -93,20 +103,25 @@ def policy_sign(
     key: Annotated[Path, typer.Option(metavar="FILE", help="Your private key.", show_default=False)],
     clauses: Annotated[str, typer.Option(metavar="PATTERN", help="Which clauses.")] = "*",
     overlay: Annotated[str, typer.Option(help="Sign this overlay's clauses instead.", show_default=False)] = "",
+    frame: Annotated[bool, typer.Option("--frame", help="Sign the frame: table, reviewers, tools, which clauses there are.")] = False,
     reject: Annotated[bool, typer.Option("--reject", help="Say no: nothing of it is signed off until you approve it.")] = False,
     note: Annotated[str, typer.Option(help="A remark for the record.", show_default=False)] = "",
     as_json: AsJson = False,
 ) -> None:
     """Sign clauses as they stand now: a review record in reviews/. A clause that changes later must be signed again."""
+    from bylaw.errors import PolicyError  # noqa: PLC0415  # see `cli`
     from bylaw.policy import reviews  # noqa: PLC0415  # see `cli`
+    from bylaw.policy.frame import FRAME  # noqa: PLC0415  # see `cli`
     from bylaw.policy.parse import load  # noqa: PLC0415  # see `cli`
 
     policy = load(path)
-    asked = reviews.Asked(reviewer, role, clauses, overlay, "reject" if reject else "approve", note)
+    if frame and (clauses != "*" or overlay):
+        raise PolicyError("--frame is signed for itself", "Leave out --clauses and --overlay, and sign those apart.")
+    asked = reviews.Asked(reviewer, role, FRAME if frame else clauses, overlay, "reject" if reject else "approve", note)
     signed = reviews.review(policy, asked, reviews.read_key(key), datetime.now(UTC))
     file = reviews.keep(path, signed)
     if as_json:
         say_json({**signed.to_json(), "file": str(file)})
     else:
-        what = f"{len(signed.clauses)} clause{'s' * (len(signed.clauses) != 1)}"
+        what = "the frame" if frame else f"{len(signed.clauses)} clause{'s' * (len(signed.clauses) != 1)}"
         say(f"{reviewer} ({role}) {'rejects' if reject else 'approves'} {what} of {policy.id} {policy.version}: {file}")

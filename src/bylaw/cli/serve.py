@@ -64,7 +64,7 @@ def serve(
     with local_model.behind(setting, model) as behind:
         _can_listen(host, port, upstream)
         _folder(policy)
-        made = start.prepare(behind.setting, policy, login())
+        made = start.prepare(behind.setting, policy, login(), say)
         _tell(made, placed)
         if unsafe_watch:
             say("UNSAFE: whatever is written into the policy's folder is in force at once, and nobody has reviewed it (--unsafe-watch)")
@@ -109,13 +109,17 @@ def _can_listen(host: str, port: int, upstream: str) -> None:
 
 def activate(
     what: Annotated[str, typer.Argument(metavar="DIR|DIGEST", help="A policy folder, or an earlier digest.", show_default=False)],
+    unsigned: Annotated[
+        str, typer.Option(metavar="REASON", help="Although signatures are missing. The ledger keeps why.", show_default=False)
+    ] = "",
     by: By = "",
     config: Config = None,
     store: StoreUrl = "",
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Put a policy in force on every running process, within a second. One that does not load, or is not signed off, replaces nothing."""
+    """Put a policy in force on every running process, within a second. One that does not load replaces nothing, nor does one that is not
+    signed off: as its own table asks, and as the table of the policy in force does."""
     from bylaw.serve import live, wiring  # noqa: PLC0415  # see `cli`
 
     with store_and_ledger(store, data_dir) as (opened, ledger):
@@ -124,8 +128,8 @@ def activate(
             _folder(there)
         with nullcontext(there) if there.exists() else live.kept(opened, what) as folder:
             rails_of = wiring.rails_in(data_dir, config)
-            made, _ = live.activate(opened, ledger.append, folder, by or login(), rails_of=rails_of)
-    _in_force(made, as_json)
+            made, one = live.activate(opened, ledger.append, folder, by or login(), unsigned, rails_of)
+    _in_force(made, one.unsigned, as_json)
 
 
 def rollback(
@@ -147,13 +151,13 @@ def rollback(
         if not to and not before:
             raise PolicyError("there is no earlier policy", "Name a folder: bylaw policy activate DIR")
         rails_of = wiring.rails_in(data_dir, config)
-        made, _ = live.put_back(opened, ledger.append, to or before[-1], by or login(), past[-1] if past else "", rails_of)
-    _in_force(made, as_json)
+        made, one = live.put_back(opened, ledger.append, to or before[-1], by or login(), past[-1] if past else "", rails_of)
+    _in_force(made, one.unsigned, as_json)
 
 
-def _in_force(made: "InForce", as_json: bool) -> None:
+def _in_force(made: "InForce", unsigned: str, as_json: bool) -> None:
     policy = made.places.policy
     if as_json:
-        say_json({"id": policy.id, "version": policy.version, "digest": made.digest})
+        say_json({"id": policy.id, "version": policy.version, "digest": made.digest, **({"unsigned": unsigned} if unsigned else {})})
     else:
-        say(f"in force: {policy.id} {policy.version} {made.digest}")
+        say(f"in force: {policy.id} {policy.version} {made.digest}" + (f", UNSIGNED: {unsigned}" if unsigned else ""))

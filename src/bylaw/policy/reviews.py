@@ -4,8 +4,8 @@ A record lies in reviews/NAME.json of the policy's folder and names each clause 
 the policy's own digest, since a signature is about the meaning. `verified` sorts records that count from those that do not; a record
 that is forged, altered, for another policy, of an unknown reviewer or in a role they do not hold is a finding, never a sign-off.
 
-What this does not show: that a record was deleted, or that whoever writes policy.yaml put in a key of their own. The version history
-of the repository shows both, and the policy's digest changes with every reviewer.
+What this does not show: that a record was deleted, or that whoever writes policy.yaml put in a key of their own. Against the latter stands
+`succession`: where a policy replaces another, the reviewers of the one in force count.
 """
 
 import base64
@@ -22,6 +22,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 from bylaw import canonical, runs
 from bylaw.errors import PolicyError
 from bylaw.policy.digest import meaning
+from bylaw.policy.frame import FRAME, frame_digest
 from bylaw.policy.notation import read_json, wrong
 from bylaw.types import Clause, Finding, Overlay, Place, Policy, Reviewer
 
@@ -157,6 +158,8 @@ def verified(policy: Policy, found: Iterable[Review]) -> Reviewed:
     good, findings = [], []
     for one in found:
         fault = _fault(policy, people.get(one.reviewer), one)
+        if fault and set(one.clauses) == {FRAME}:  # by the reviewers in force, who may be others: `succession` says whether it counts
+            continue
         if fault:
             findings.append(_finding(one.file, f"this review does not count: {fault}", "Remove it; who means it signs again."))
         else:
@@ -221,7 +224,7 @@ def review(policy: Policy, asked: Asked, key: bytes, now: datetime) -> Review:
 
     private = Ed25519PrivateKey.from_private_bytes(key)
     public = _text(private.public_key().public_bytes_raw())
-    if (reviewer := _reviewer(policy, asked, public)).key != public:
+    if asked.clauses != FRAME and (reviewer := _reviewer(policy, asked, public)).key != public:
         raise PolicyError(f"this is not the key of {reviewer.name}", "Give the private key whose public half stands in policy.yaml.")
     record = draft(policy, asked, now)
     return replace(record, signature=_text(private.sign(record.signed())))
@@ -237,12 +240,17 @@ def _reviewer(policy: Policy, asked: Asked, public: str) -> Reviewer:
 
 
 def draft(policy: Policy, asked: Asked, now: datetime) -> Review:
-    """The same record without its signature, for whoever signs elsewhere; raises PolicyError where this reviewer cannot sign this."""
+    """The same record without its signature, for whoever signs elsewhere; raises PolicyError where this reviewer cannot sign this.
+
+    Whether a signature of the frame counts, the policy in force says, whose reviewers may be others than those named here.
+    """
+    if len(asked.note) > MAX_TEXT_CHARS:
+        raise PolicyError(f"a note of {len(asked.note)} characters, the limit is {MAX_TEXT_CHARS}", "Keep it short.")
+    if asked.clauses == FRAME:
+        return _record(policy, replace(asked, overlay=""), {FRAME: frame_digest(policy)}, now)
     reviewer = _reviewer(policy, asked, "ed25519:…")
     if asked.role not in reviewer.roles:
         raise PolicyError(f"{reviewer.name} does not hold the role {asked.role!r}", f"They hold: {', '.join(reviewer.roles)}.")
-    if len(asked.note) > MAX_TEXT_CHARS:
-        raise PolicyError(f"a note of {len(asked.note)} characters, the limit is {MAX_TEXT_CHARS}", "Keep it short.")
     overlay = next((one for one in policy.overlays if one.name == asked.overlay), None)
     if asked.overlay and overlay is None:
         raise PolicyError(f"no overlay {asked.overlay!r} in policy {policy.id}", "Name a folder below overlays/.")
@@ -250,8 +258,12 @@ def draft(policy: Policy, asked: Asked, now: datetime) -> Review:
     chosen = {one.id: signed_digest(policy, one, overlay) for one in here if fnmatchcase(one.id, asked.clauses)}
     if not 0 < len(chosen) <= MAX_CLAUSES:
         raise PolicyError(f"{asked.clauses!r} matches {len(chosen)} clauses", "Give a pattern over clause ids, such as `money.*`.")
+    return _record(policy, asked, chosen, now)
+
+
+def _record(policy: Policy, asked: Asked, chosen: Mapping[str, str], now: datetime) -> Review:
     at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Review(policy.id, policy.version, asked.overlay, chosen, asked.role, reviewer.name, asked.decision, at, asked.note)
+    return Review(policy.id, policy.version, asked.overlay, chosen, asked.role, asked.reviewer, asked.decision, at, asked.note)
 
 
 def keep(folder: Path, one: Review) -> Path:

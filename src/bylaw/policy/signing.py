@@ -13,6 +13,7 @@ from typing import Any
 
 from bylaw.errors import PolicyError
 from bylaw.policy import reviews
+from bylaw.policy.frame import FRAME
 from bylaw.policy.parse import load
 from bylaw.policy.reviews import Asked, Review
 from bylaw.types import NOWHERE, Policy
@@ -57,6 +58,10 @@ def sign(folder: Path, roles: Collection[str], asked: Asked, key: bytes, now: da
 
 
 def _theirs(policy: Policy, record: Review) -> None:
+    if FRAME in record.clauses:
+        raise PolicyError(
+            "the frame is not signed here", "`bylaw policy sign DIR --frame` signs it; the record goes into reviews/ with the change."
+        )
     for clause in record.clauses:
         if record.role not in may_sign(policy, record.reviewer, (record.role,), clause):
             raise PolicyError(

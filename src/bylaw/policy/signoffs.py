@@ -46,20 +46,24 @@ def status(policy: Policy, reviews: Sequence[Review]) -> tuple[Status, ...]:
 
 def status_of(policy: Policy, clause: Clause, overlay: Overlay | None, reviews: Sequence[Review]) -> Status:
     """One clause, of the policy or of an overlay."""
-    name = overlay.name if overlay else ""
-    standing = in_force(reviews, clause.id, name, signed_digest(policy, clause, overlay))
+    required = tuple(line for line in policy.signoffs if fnmatchcase(clause.id, line.clauses))
+    return standing_of(clause.id, overlay.name if overlay else "", required, reviews, signed_digest(policy, clause, overlay))
+
+
+def standing_of(clause: str, overlay: str, required: tuple[SignOff, ...], reviews: Sequence[Review], digest: str) -> Status:
+    """How what has this digest stands against these lines."""
+    standing = in_force(reviews, clause, overlay, digest)
     given = tuple(
         sorted({Given(one.reviewer, one.role, one.at) for records in standing.values() for one in records if one.decision == "approve"})
     )
     rejected = tuple(sorted(who for who, records in standing.items() if records[0].decision == "reject"))
-    required = tuple(line for line in policy.signoffs if fnmatchcase(clause.id, line.clauses))
     missing = [f"{who} rejected it" for who in rejected]
     for line in required:
         signed = {one.reviewer for one in given if one.role in line.roles}
         if len(signed) < line.count:
             left = line.count - len(signed)
             missing.append(f"{left} of {line.count} signature{'s' * (line.count > 1)} by {' or '.join(line.roles)}")
-    return Status(clause.id, name, required, given, rejected, tuple(missing))
+    return Status(clause, overlay, required, given, rejected, tuple(missing))
 
 
 def findings(policy: Policy, found: Reviewed) -> Iterator[Finding]:

@@ -1,9 +1,10 @@
 """The policy in force: its files and its history lie in the store, so that all gateways on one store have the same.
 
-A policy is made ready before it replaces anything: read, conditions typed, every example of an event tried, sign-offs complete. Where one
-of these fails the old one stays, here and in each process. Whoever activates puts the packed files into the store, and writes the
-activation in the transaction that raises the version `policy`; each process looks four times a second, checks the files against their
-digest, unpacks them into a folder of its own, makes the policy ready beside the old one, and exchanges them in one step.
+A policy is made ready before it replaces anything: read, conditions typed, every example of an event tried; and it must have leave to
+(`leave`): its own table and that of the policy in force are signed. Where one of these fails the old one stays, here and in each process.
+Whoever activates puts the packed files into the store, and writes the activation in the transaction that raises the version `policy`; each
+process looks four times a second, checks the files against their digest, unpacks them into a folder of its own, makes the policy ready
+beside the old one, and exchanges them in one step.
 
 What holds in a place may change at midnight UTC, when an overlay comes into force: that was made ready beforehand, and asks nobody.
 """
@@ -31,7 +32,9 @@ from bylaw.policy.parse import load
 from bylaw.policy.reviews import reviewed
 from bylaw.policy.signoffs import status
 from bylaw.serve import bundle
+from bylaw.serve import leave as leaves
 from bylaw.serve.law import Found, Law
+from bylaw.serve.leave import Leave, Only, Overtaken
 from bylaw.store import policy_rows
 from bylaw.store.database import Store
 from bylaw.store.policy_rows import Activation
@@ -43,15 +46,11 @@ HISTORY: Final = "history.jsonl"
 MAX_HISTORY: Final = 10_000  # lines that are taken over
 AGAIN_S: Final = 1.0  # after which it is looked again, where the store could not be read
 DAY_S: Final = 86_400
+MAX_TRIES: Final = 5  # of an activation that another one overtakes
 LOG: Final = logging.getLogger(__name__)
 
 Record = Callable[[Mapping[str, Any]], object]
 Rails = Callable[[Policy], Mapping[str, Rail]]  # all rails that a policy may name
-Only = Callable[[Connection], object]  # raises PolicyError where an activation must not be; in the transaction that makes it
-
-
-class Overtaken(PolicyError):  # noqa: N818  # read as what it says: `except Overtaken`
-    """Somebody else was faster, and nothing was changed."""
 
 
 class Share(Protocol):
@@ -125,8 +124,11 @@ def law_of(book: Rulebook, rails: Mapping[str, Rail]) -> Law:
 
 def history(store: Store) -> list[dict[str, Any]]:
     """What was put in force, oldest first, for machines."""
-    found = policy_rows.history(store)
-    return [{"digest": one.digest, "version": one.version, "at": _iso(one.at), "by": one.by, "content": one.content} for one in found]
+    return [
+        {"digest": one.digest, "version": one.version, "at": _iso(one.at), "by": one.by, "content": one.content}
+        | ({"unsigned": one.unsigned} if one.unsigned else {})
+        for one in policy_rows.history(store)
+    ]
 
 
 def latest(store: Store) -> Activation | None:
@@ -153,19 +155,24 @@ def kept(store: Store, digest: str) -> Iterator[Path]:
 
 
 def activate(
-    store: Store, record: Record, folder: Path, by: str, unsigned: bool = False, rails_of: Rails = no_judges
+    store: Store, record: Record, folder: Path, by: str, unsigned: str = "", rails_of: Rails = no_judges
 ) -> tuple[InForce, Activation]:
     """Put the policy in a folder in force on every process; raises PolicyError, and then nothing has changed.
 
-    `unsigned` puts it in force although sign-offs are missing.
+    `unsigned` is an operator's reason why it is in force although signatures are missing (`leave`).
     """
     files = bundle.pack(folder)
     made = ready(folder, rails_of)
-    if made.unsigned and not unsigned:
-        raise PolicyError(f"not signed off: {made.unsigned[0]}" + _more(made.unsigned), "See `bylaw policy signoffs`.")
-    if bundle.pack(folder) != files:
-        raise PolicyError(f"{folder} changed while it was activated", "Try again.")
-    return put_in_force(store, record, made, files, by)
+    left = MAX_TRIES
+    while True:
+        allowed, left = leaves.asked(store, files, unsigned), left - 1
+        if bundle.pack(folder) != files:
+            raise PolicyError(f"{folder} changed while it was activated", "Try again.")
+        try:
+            return put_in_force(store, record, made, files, by, allowed)
+        except Overtaken:  # by one whose table may ask for something else
+            if not left:
+                raise
 
 
 def put_back(store: Store, record: Record, digest: str, by: str, seen: str, rails_of: Rails = no_judges) -> tuple[InForce, Activation]:
@@ -173,9 +180,10 @@ def put_back(store: Store, record: Record, digest: str, by: str, seen: str, rail
 
     `digest` is its digest, or what that begins with. Sign-offs are not asked for once more.
     """
-    whole, content = policy_rows.named(store, digest)
-    made = loaded(store, Activation(whole, content, "", 0, by), rails_of)
-    return put_in_force(store, record, made, policy_rows.files(store, content), by, while_in_force(seen))
+    then = policy_rows.was_in_force(store, digest)
+    made, last = loaded(store, then, rails_of), latest(store)
+    back = Leave("rollback", last, because=then.unsigned, only=while_in_force(seen))
+    return put_in_force(store, record, made, policy_rows.files(store, then.content), by, back)
 
 
 def while_in_force(seen: str) -> Only:
@@ -189,27 +197,22 @@ def while_in_force(seen: str) -> Only:
     return only
 
 
-def put_in_force(
-    store: Store, record: Record, made: InForce, files: bytes, by: str, only: Only = lambda connection: None
-) -> tuple[InForce, Activation]:
-    """Put a policy in force that was made ready of these files. The record comes first; what `only` refuses is recorded as well."""
+def put_in_force(store: Store, record: Record, made: InForce, files: bytes, by: str, leave: Leave) -> tuple[InForce, Activation]:
+    """Put a policy in force that was made ready of these files. The record comes first; that a leave no longer holds is recorded too."""
     now_ms = round(time.time() * 1000)
     content = policy_rows.keep(store, made.digest, files, now_ms)
     policy = made.places.policy
-    facts = {"step": "activated", "id": policy.id, "unsigned": len(made.unsigned), "content": content}
+    facts = {"step": "activated", "id": policy.id, "unsigned": len(made.unsigned), "content": content, **leave.facts()}
     record({"kind": "policy", "principal": by, "policy": made.digest, "facts": facts})
-    one = Activation(made.digest, content, policy.version, now_ms, by)
+    one = Activation(made.digest, content, policy.version, now_ms, by, leave.because)
+
     try:
         with store.writing() as connection:
-            policy_rows.activated(connection, one, only)
+            policy_rows.activated(connection, one, leave.still)
     except PolicyError as error:
         record({"kind": "policy", "principal": by, "policy": made.digest, "facts": {"step": "not activated", "why": error.what[:500]}})
         raise
     return made, one
-
-
-def _more(unsigned: tuple[str, ...]) -> str:
-    return f", and {len(unsigned) - 1} more" if len(unsigned) > 1 else ""
 
 
 def _iso(time_ms: int) -> str:

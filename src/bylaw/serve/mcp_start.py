@@ -21,8 +21,8 @@ from bylaw.govern.histories import Histories
 from bylaw.govern.keys import KeyRing
 from bylaw.govern.stops import Stops
 from bylaw.ledger.writer import Ledger, Settings
+from bylaw.serve import leave, mcp_stdio
 from bylaw.serve import live as lives
-from bylaw.serve import mcp_stdio
 from bylaw.serve.door import PLACE, Door, NotIn
 from bylaw.serve.gate import Gate, Ways
 from bylaw.serve.live import Live
@@ -139,6 +139,10 @@ def _settled() -> None:
 
 def _live(setting: Setting, store: database.Store, wired: Wired) -> Live:
     if setting.policy is not None:
+        if missing := leave.under_table(store, setting.policy):
+            raise PolicyError(
+                f"{setting.policy}: not signed off: {missing[0]}", "Leave out --policy: the one in force in the store counts then."
+            )
         return Live(store, lives.ready(setting.policy, wired.rails_of), rails_of=wired.rails_of)
     last = lives.latest(store)
     if last is None:

@@ -5,6 +5,7 @@ Nothing is opened before the fork: each worker has its own ledger log, its own c
 
 import gc
 import ipaddress
+import logging
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,7 @@ from bylaw.govern.histories import Histories
 from bylaw.govern.keys import KeyRing
 from bylaw.govern.stops import Stops
 from bylaw.ledger.writer import Ledger
-from bylaw.serve import bundle, orphans, trying, watchers
+from bylaw.serve import bundle, leave, orphans, trying, watched_folder, watchers
 from bylaw.serve import live as lives
 from bylaw.serve import regions as regional
 from bylaw.serve.door import LOOPBACK, Door
@@ -44,6 +45,7 @@ GARBAGE: Final = 20_000  # objects made before the collector looks: about fifty 
 GRACE_S: Final = 30  # how long requests in flight may take to end
 BACKLOG: Final = 1_024  # connections that wait to be accepted
 KEEP_ALIVE_S: Final = 30
+LOG: Final = logging.getLogger(__name__)
 WORKER_S: Final = 60  # after which a worker that says nothing is replaced; one that is still loading says nothing
 
 
@@ -84,8 +86,11 @@ class Setting:
         return secret_in(self.upstream_key_env, "the upstream's key")
 
 
-def prepare(setting: Setting, policy: Path, by: str) -> InForce:
-    """Check all that can be checked before anything listens, and put the policy in force; raises BylawError."""
+def prepare(setting: Setting, policy: Path, by: str, say: Callable[[str], object] = LOG.warning) -> InForce:
+    """Check all that can be checked before anything listens, and put the policy in force; raises BylawError.
+
+    Where another policy is in force and this one has no leave to replace it, that one stays, and `say` is told.
+    """
     setting.upstream_key()
     watchers.checked(setting.wiring)
     Upstream(setting.upstream)
@@ -99,18 +104,32 @@ def prepare(setting: Setting, policy: Path, by: str) -> InForce:
         if not setting.local and not any(one.revoked_at is None for one in keys.every(store)):
             raise StoreError(f"{setting.host} can be reached from elsewhere, and there are no keys", "Make one: bylaw keys create.")
         lives.take_over(setting.data_dir, store)
-        past = [] if setting.unsafe_watch else lives.history(store)
-        last = lives.latest(store)
-        if not setting.unsafe_watch and (last is None or _is_new(made, files, past)):
+        if setting.unsafe_watch:
+            watched_folder.checked(store)
+            return made
+        if _is_new(made, files, lives.history(store)):
             if bundle.pack(policy) != files:
                 raise PolicyError(f"{policy} changed while it was read", "Start again.")
-            with Ledger(setting.data_dir) as ledger:
-                lives.put_in_force(store, ledger.append, made, files, by)
-        elif last is not None and past and last.digest != made.digest:  # activated later than this one: a restart is no rollback
+            _replaced(setting, store, made, files, by, say)
+        last = lives.latest(store)
+        if last is not None and last.digest != made.digest:  # one without leave, or activated later than this one: a restart is no rollback
             made = lives.loaded(store, last, rails_of)
     finally:
         store.close()
     return made
+
+
+def _replaced(setting: Setting, store: Store, made: InForce, files: bytes, by: str, say: Callable[[str], object]) -> None:
+    """Put a new policy in force, if it has leave; where it has none, what is in force stays."""
+    with Ledger(setting.data_dir) as ledger:
+        try:
+            lives.put_in_force(store, ledger.append, made, files, by, leave.asked(store, files, first=True))
+        except leave.Overtaken:
+            return  # by a gateway that started at the same time, or by somebody who activated: that one stays
+        except PolicyError as error:
+            facts = {"step": "not activated", "why": error.what[:500]}
+            ledger.append({"kind": "policy", "principal": by, "policy": made.digest, "facts": facts})
+            say(f"NOT in force: {made.places.policy.id} {made.places.policy.version} {made.digest}: {error.what}. {error.hint}")
 
 
 def _is_new(made: InForce, files: bytes, past: Sequence[Mapping[str, Any]]) -> bool:

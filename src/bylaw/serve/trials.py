@@ -1,11 +1,11 @@
 """Begin, end and read trials of a policy: a canary decides for a share, a shadow decides nothing and says what it would have done.
 
-All of it is in the store, so that every process does the same within a second (`trying`). A canary must load and be signed off as a policy
-that is put in force; a shadow must load.
+All of it is in the store, so that every process does the same within a second (`trying`). A canary must load and have leave (`leave`), as a
+policy that is put in force; a shadow must load.
 """
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from bylaw.errors import PolicyError
 from bylaw.govern import canary
 from bylaw.govern.canary import Seen, Terms
-from bylaw.serve import bundle
+from bylaw.serve import bundle, leave
 from bylaw.serve import live as lives
 from bylaw.serve.live import InForce, Rails, Record
 from bylaw.store import policy_rows, trial_rows
@@ -81,8 +81,7 @@ def begin(store: Store, record: Record, folder: Path, trial: Trial, rails_of: Ra
         raise PolicyError("this policy is in force already", "A trial is of another one.")
     if trial.kind == "canary":
         canary.read(trial.terms)
-        if made.unsigned:
-            raise PolicyError(f"not signed off: {made.unsigned[0]}", "A canary decides for people: see `bylaw policy signoffs`.")
+        leave.asked(store, files)  # it decides for people
     if bundle.pack(folder) != files:
         raise PolicyError(f"{folder} changed while it was read", "Try again.")
     now_ms = round(time.time() * 1000)
@@ -132,9 +131,10 @@ def promote(store: Store, record: Record, by: str, rails_of: Rails = lives.no_ju
     def only(connection: Connection) -> None:
         still(connection)
         if not trial_rows.end_in(connection, one.id, "promoted", f"by {by}", round(time.time() * 1000)):
-            raise lives.Overtaken("the canary has just ended", "See `bylaw policy canary status`: it may have been rolled back.")
+            raise leave.Overtaken("the canary has just ended", "See `bylaw policy canary status`: it may have been rolled back.")
 
-    promoted = lives.put_in_force(store, record, made, policy_rows.files(store, one.content), by, only)
+    files = policy_rows.files(store, one.content)
+    promoted = lives.put_in_force(store, record, made, files, by, replace(leave.asked(store, files), only=only))
     _end_recorded(store, record, one, "promoted", f"by {by}", by)
     return promoted
 

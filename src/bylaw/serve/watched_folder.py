@@ -1,7 +1,8 @@
 """`serve --unsafe-watch`, for whoever writes a policy: a changed folder goes live without anybody activating it.
 
-No sign-off is asked for, and each process looks by itself. A policy that cannot stand replaces nothing, and is said once; what went live
-is in the ledger before it is in force. A folder counts as changed when two looks in a row agree, so that a half-written file is not read.
+No sign-off is asked for, and each process looks by itself; a store whose policy in force asks for signatures is refused. A policy that
+cannot stand replaces nothing, and is said once; what went live is in the ledger before it is in force. A folder counts as changed when two
+looks in a row agree, so that a half-written file is not read.
 """
 
 import logging
@@ -10,9 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from bylaw.errors import BylawError
-from bylaw.serve import bundle
+from bylaw.errors import BylawError, PolicyError
+from bylaw.serve import bundle, leave
 from bylaw.serve.live import InForce, Live
+from bylaw.store.database import Store
 
 LOOK_S: Final = 0.15
 LOG: Final = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class WatchedFolder:
         self._put(self._live.made(self._folder))
 
     def _put(self, made: InForce) -> None:
+        checked(self._live.store)
         if made.digest != self._live.now.digest:
             self._recorded(made)
         self._live.put(made)
@@ -71,6 +74,12 @@ class WatchedFolder:
         if why != self._live.refused:
             self._live.refused = why
             LOG.error("unsafe-watch: the policy is refused, the old one stays: %s", why)
+
+
+def checked(store: Store) -> None:
+    """Raises PolicyError where the policy in force in the store asks for signatures: none of it may be walked around by a flag."""
+    if leave.protected(store):
+        raise PolicyError("--unsafe-watch beside a policy in force that asks for signatures", "Name another --data-dir (and --store).")
 
 
 def looks(folder: Path) -> Looks:

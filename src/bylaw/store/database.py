@@ -60,6 +60,7 @@ REVISIONS: Final = (
     "v0006",
     "v0007",
     "v0008",
+    "v0009",
 )  # oldest first; the last one is what this program needs. The files are in migrations/versions/
 VERSION_TABLE: Final = "bylaw_schema"
 BUSY_TIMEOUT_S: Final = 5  # how long a write waits for another writer before it is an error

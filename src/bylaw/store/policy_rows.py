@@ -29,6 +29,7 @@ class Activation(NamedTuple):
     version: str
     at: int  # ms
     by: str
+    unsigned: str = ""  # why it was put in force although signatures were missing, as the operator said
 
 
 def keep(store: Store, digest: str, files: bytes, now_ms: int) -> str:
@@ -69,6 +70,16 @@ def named(store: Store, digest: str) -> tuple[str, str]:
     return next(iter(found.items()))
 
 
+def was_in_force(store: Store, digest: str) -> Activation:
+    """The latest activation of the policy whose digest begins so; raises PolicyError for one that is kept, as a trial's is, and no more."""
+    whole, _ = named(store, digest)
+    with store.reading() as connection:
+        row = connection.execute(_asked().where(ACTIVATIONS.c.digest == whole).limit(1)).first()
+    if row is None:
+        raise PolicyError(f"{whole} was never in force here", "Only what was in force can be put back. Activate it: bylaw policy activate.")
+    return Activation(*row)
+
+
 def activated(connection: Connection, one: Activation, only: Callable[[Connection], object] = lambda connection: None) -> int:
     """Put a policy in force, in this transaction; its number. `only` raises where it must not be, and is asked when nobody else can."""
     seq = versions.raised(connection, NAME)
@@ -102,4 +113,4 @@ def adopted(store: Store, past: Sequence[Activation]) -> bool:
 
 def _asked() -> Select[Any]:
     columns = ACTIVATIONS.c
-    return select(columns.digest, columns.content, columns.version, columns.at, columns.by).order_by(columns.seq.desc())
+    return select(columns.digest, columns.content, columns.version, columns.at, columns.by, columns.unsigned).order_by(columns.seq.desc())

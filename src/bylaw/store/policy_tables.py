@@ -25,4 +25,5 @@ ACTIVATIONS: Final = Table(
     Column("version", Text, nullable=False),  # as its author wrote it
     Column("at", BigInteger, nullable=False),
     Column("by", Text, nullable=False),
+    Column("unsigned", Text, nullable=False, server_default=""),  # why, where signatures were missing and an operator said so
 )

@@ -156,7 +156,7 @@ def test_an_admin_stops_a_tool_lifts_it_and_runs_the_drill(at: Place, window: Wi
 
 def test_an_admin_sees_what_has_changed_and_rolls_back(at: Place, window: Windows, tmp_path: Path) -> None:
     first = live.history(at.store)[-1]["digest"]
-    live.activate(at.store, at.ledger.append, edited(tmp_path / "next", "200 EUR", "150 EUR"), "tester")
+    live.activate(at.store, at.ledger.append, edited(tmp_path / "next", "200 EUR", "150 EUR"), "tester", "a test")
     ops = window("ops")
 
     def there(version: str) -> bool:
@@ -215,7 +215,7 @@ def test_a_call_is_edited(at: Place, window: Windows) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_and_no_page_is_wider_than_a_phone(at: Place, window: Windows, scheme: str, tmp_path: Path) -> None:
     if len(live.history(at.store)) == 1:  # so that there are two versions to compare
-        live.activate(at.store, at.ledger.append, edited(tmp_path / "next", "200 EUR", "150 EUR"), "tester")
+        live.activate(at.store, at.ledger.append, edited(tmp_path / "next", "200 EUR", "150 EUR"), "tester", "a test")
     waits = at.waiting(order=8 if scheme == "light" else 9, words=HOSTILE, session="axe")
     at.says("Your card is 4111 1111 1111 1111.")
     stops.stop(at.store, at.ledger.append, "tenant:none", "tester", "for the look of it")

@@ -80,7 +80,7 @@ def test_only_an_admin_acts(at: Place, path: str, name: str) -> None:
 
 def test_versions_are_compared_clause_by_clause_and_an_admin_rolls_back(at: Place, tmp_path: Path) -> None:
     first = live.history(at.store)[-1]["digest"]
-    live.activate(at.store, at.ledger.append, edited(tmp_path / "next", "200 EUR", "150 EUR"), "tester")
+    live.activate(at.store, at.ledger.append, edited(tmp_path / "next", "200 EUR", "150 EUR"), "tester", "a test")
     ops = signed_in(at, "ops")
     until(lambda: "1.4.0" in ops.get("/policy").words.partition("in force")[0])
     second = live.history(at.store)[-1]["digest"]
@@ -103,7 +103,7 @@ def test_what_was_asked_for_under_another_policy_can_be_denied_and_is_not_offere
     waits = at.waiting(order=77)
     lead = signed_in(at, "lead")
     offered = lead.get(f"/approvals/{waits}")
-    made, _ = live.activate(at.store, at.ledger.append, edited(tmp_path / "next", "200 EUR", "155 EUR", "1.4.1"), "tester")
+    made, _ = live.activate(at.store, at.ledger.append, edited(tmp_path / "next", "200 EUR", "155 EUR", "1.4.1"), "tester", "a test")
     until(lambda: "has changed since" in lead.get(f"/approvals/{waits}").words)
     page = lead.get(f"/approvals/{waits}")
     live.put_back(at.store, at.ledger.append, before, "tester", made.digest)

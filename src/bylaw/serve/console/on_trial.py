@@ -16,7 +16,7 @@ from bylaw.serve.console import papers
 from bylaw.serve.console.page import Asked, May, Page, to
 from bylaw.serve.desk import Wrong, later
 from bylaw.serve.door import NotIn
-from bylaw.serve.live import Overtaken
+from bylaw.serve.leave import Overtaken
 from bylaw.store.trial_rows import Kind
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)

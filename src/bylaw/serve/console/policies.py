@@ -8,6 +8,7 @@ from bylaw.errors import PolicyError
 from bylaw.govern.rulebook import HERE
 from bylaw.policy import diff
 from bylaw.policy.parse import every_clause
+from bylaw.serve import leave
 from bylaw.serve import live as lives
 from bylaw.serve.console import on_trial, papers
 from bylaw.serve.console.page import Asked, May, Page, to
@@ -80,11 +81,11 @@ def _rolled_back(asked: Asked, wanted: str, seen: str) -> None:
     past = [one.digest for one in policy_rows.history(desk.store)]
     try:
         if past[-1:] != [seen]:
-            raise lives.Overtaken("another policy was put in force meanwhile")
+            raise leave.Overtaken("another policy was put in force meanwhile")
         if wanted == seen or wanted not in past:
             raise PolicyError("only a policy that was in force before, and is not now, can be put back", "Nothing was changed.")
         lives.put_back(desk.store, desk.ledger.append, wanted, asked.visitor.name, seen, desk.live.rails_of)
-    except lives.Overtaken as error:
+    except leave.Overtaken as error:
         raise NotIn(409, f"{error.what}; look again. Nothing was changed") from error
 
 

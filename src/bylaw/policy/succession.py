@@ -1,0 +1,105 @@
+"""What a policy must show to take the place of the one in force: the signatures that the table in force asks for.
+
+The table and the reviewers of the policy that is replaced count, never the candidate's own: whoever writes policy.yaml writes those.
+
+1. A clause that is new or says something else needs what the lines of that table ask for its id.
+2. The frame (`frame`) needs what every line asks, where the table, the reviewers, the tools or the id differ, or where a clause that a
+   line protects is gone.
+3. A signature older than the newest one of the policy in force about the same clause does not count: what was approved once does not come
+   back without being asked for again. For a clause that has no signature there, the newest one of the frame is that limit.
+
+A table without lines asks for nothing. What the candidate's own table asks for is looked at apart (`signoffs`).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from bylaw.policy import frame
+from bylaw.policy.frame import FRAME
+from bylaw.policy.reviews import Review, reviewed, signed_digest
+from bylaw.policy.signoffs import standing_of, status_of
+from bylaw.types import Clause, Overlay, Policy
+
+
+def under(candidate: Policy, in_force: Policy) -> Policy:
+    """A candidate as the table and the reviewers in force see it: its records are verified against this."""
+    return replace(candidate, signoffs=in_force.signoffs, reviewers=in_force.reviewers)
+
+
+def missing(candidate: Policy, in_force: Policy, found: Sequence[Review], before: Sequence[Review]) -> tuple[str, ...]:
+    """What is missing, as sentences; empty: it may take the place.
+
+    Args:
+        found: the candidate's records, verified against `under`.
+        before: the records of the policy in force, verified against itself.
+    """
+    if not in_force.signoffs:
+        return ()
+    seen = under(candidate, in_force)
+    records = tuple({one.signature: one for one in (*before, *found) if one.policy == candidate.id}.values())
+    return (
+        *_clauses(seen, in_force, records, before),
+        *_frame(candidate, in_force, records, before),
+        *_dropped(candidate, found, before),
+    )
+
+
+def missing_in(folder: Path, candidate: Policy, old: Path, in_force: Policy) -> tuple[str, ...]:
+    """The same, with the records that lie beside both."""
+    found = reviewed(folder, under(candidate, in_force)).reviews
+    return missing(candidate, in_force, found, reviewed(old, in_force).reviews)
+
+
+def _clauses(seen: Policy, in_force: Policy, records: Sequence[Review], before: Sequence[Review]) -> Iterator[str]:
+    old = {key: signed_digest(in_force, clause, overlay) for key, clause, overlay in _every(in_force)}
+    for key, clause, overlay in _every(seen):
+        if old.get(key) == signed_digest(seen, clause, overlay):
+            if who := status_of(seen, clause, overlay, records).rejected:  # also where its record is not in reviews/ any more
+                yield f"{clause.id}: {' and '.join(who)} rejected it"
+            continue
+        fresh, stale = _fresh(records, before, *key)
+        if lacks := status_of(seen, clause, overlay, fresh).missing:
+            where = f" in overlay {key[0]}" if key[0] else ""
+            how = "differs from" if key in old else "is not in"
+            yield f"{clause.id}{where}, which {how} the policy in force: {'; '.join(lacks)}{stale}"
+
+
+def _frame(candidate: Policy, in_force: Policy, records: Sequence[Review], before: Sequence[Review]) -> Iterator[str]:
+    was, now = frame.parts(in_force), frame.parts(candidate)
+    changed = [f"{said} differ{'' if said.endswith('s') else 's'}" for part, said in frame.PARTS.items() if was[part] != now[part]]
+    gone = sorted(set(frame.clauses(in_force)) - set(frame.clauses(candidate)))
+    changed += [
+        f"{clause}{f' in overlay {overlay}' if overlay else ''} is gone"
+        for overlay, clause in gone
+        if any(fnmatchcase(clause, line.clauses) for line in in_force.signoffs)
+    ]
+    if not changed:
+        return
+    fresh, stale = _fresh(records, before, "", FRAME)
+    if lacks := standing_of(FRAME, "", in_force.signoffs, fresh, frame.frame_digest(candidate)).missing:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        yield f"the frame ({', '.join(changed[:3])}{more}): {'; '.join(lacks)}{stale}"
+
+
+def _dropped(candidate: Policy, found: Sequence[Review], before: Sequence[Review]) -> Iterator[str]:
+    """A record of the frame in force that is not there any more: it says since when an older one does not count."""
+    here = {one.signature for one in found}
+    for one in before:
+        if FRAME in one.clauses and one.policy == candidate.id and one.signature not in here:
+            yield f"the frame: the record {one.file} of the policy in force is gone"
+
+
+def _fresh(records: Sequence[Review], before: Sequence[Review], overlay: str, clause: str) -> tuple[list[Review], str]:
+    """The records that are not too old for this clause, and what to say of those that are."""
+    about = [one.at for one in before if one.overlay == overlay and clause in one.clauses and one.decision == "approve"]
+    since = max(about or [one.at for one in before if FRAME in one.clauses], default="")
+    fresh = [one for one in records if one.decision == "reject" or one.at >= since]
+    old = any(one.overlay == overlay and clause in one.clauses and one.at < since for one in records if one.decision == "approve")
+    return fresh, f" (a signature from before {since} does not count: sign again)" if old else ""
+
+
+def _every(policy: Policy) -> Iterator[tuple[tuple[str, str], Clause, Overlay | None]]:
+    yield from ((("", clause.id), clause, None) for clause in policy.clauses)
+    yield from (((overlay.name, clause.id), clause, overlay) for overlay in policy.overlays for clause in overlay.clauses)
