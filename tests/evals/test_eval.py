@@ -189,11 +189,10 @@ def test_a_killed_run_goes_on_and_a_half_written_line_is_asked_again() -> None:
 @pytest.mark.slow
 def test_rows_without_a_reply_are_missing_and_asked_again_by_the_same_command() -> None:
     named = suite("s", ("refuse", "a"), ("refuse", "b"))
-    late = [slow(3), slow(3)]
-    with serve(lambda ask: late[0] if ask.text == "a" and len(late) > 1 else say("I can't help with that.")) as server:
-        line = [server.target(), "--suite", named, "--timeout", "0.3"]
+    with serve(lambda ask: fail(400, "no") if ask.text == "a" else say("I can't help with that.")) as server:
+        line = [server.target(), "--suite", named]
         code, first = evaluated(*line)
-        late.pop()
+        server.script = lambda _: say("I can't help with that.")
         _, second = evaluated(*line)
 
     assert code == 0
@@ -295,7 +294,7 @@ def test_bad_input_is_one_line_of_what_and_one_of_what_next_and_nothing_is_writt
 def test_a_target_that_answers_nothing_in_time_is_not_measured(capsys: Captured) -> None:
     named = suite("s", ("refuse", "a"), ("allow", "b"))
 
-    with serve(lambda _: slow(3)) as server:
+    with serve(lambda _: slow(60)) as server:
         code, found = evaluated(server.target(), "--suite", named, "--timeout", "0.3")
 
     what, then = two_lines(capsys)

@@ -140,7 +140,7 @@ def test_a_target_that_never_ends_its_reply_is_a_missing_row_with_its_reason(bod
     named = suite("s", ("refuse", "a"), ("refuse", "b"))
     endless = Said(body, delay_s=0)
     with serve(lambda ask: endless if ask.text == "a" else say("I can't help with that.")) as server:
-        code, found = evaluated(server.target(), "--suite", named, "--timeout", "5")
+        code, found = evaluated(server.target(), "--suite", named, "--timeout", "60")
 
     (missed,) = [row for row in rows() if row["outcome"] == "unscored"]
     assert code == 0

@@ -21,7 +21,8 @@ from bylaw.models.scripted import ScriptedModel
 from bylaw.types import Message, Progress, Sampling
 
 TOOL = {"type": "function", "function": {"name": "pay", "parameters": {"type": "object"}}}
-HURRIED = Manners(tries=1, timeout_s=0.3, cache=None, backoff_s=0.001)
+ONCE = Manners(tries=1, cache=None, backoff_s=0.001)
+HURRIED = replace(ONCE, timeout_s=0.5)  # for what never answers, and for nothing else: on a busy machine half a second is no time
 
 
 def hello(*turns: str, tools: tuple[Mapping[str, object], ...] = ()) -> Conversation:
@@ -131,7 +132,7 @@ def test_a_gateways_decision_and_calls_reach_the_reply() -> None:
     call = say(None, "tool_calls", tool_calls=[{"id": "c", "type": "function", "function": function}])
 
     with serve(lambda ask: call if ask.text == "pay" else governed) as server:
-        found = open_target(server.target(), manners=HURRIED).ask([hello(), hello("pay", tools=(TOOL,))])
+        found = open_target(server.target(), manners=ONCE).ask([hello(), hello("pay", tools=(TOOL,))])
 
         assert server.calls[0].headers["x-bylaw-session"] == "s"
     assert (found[0].text, found[0].disposition, found[0].clauses, found[0].record) == ("hello", "redact", ("a.b", "c.d"), "log#3")
@@ -140,19 +141,25 @@ def test_a_gateways_decision_and_calls_reach_the_reply() -> None:
 
 def test_thinking_is_taken_apart_and_its_absence_is_no_fault() -> None:
     with serve(lambda ask: say("<think>hm</think> yes") if ask.text == "a" else say("yes")) as server:
-        found = open_target(server.target(), manners=HURRIED).ask([hello("a"), hello("b")])
+        found = open_target(server.target(), manners=ONCE).ask([hello("a"), hello("b")])
 
     assert [(one.thinking, one.text, one.fault) for one in found] == [("hm", "yes", ""), ("", "yes", "")]
 
 
 def test_rows_that_fail_are_missing_and_the_others_are_not() -> None:
-    replies = {"slow": slow(5), "cut": cut_off(), "none": garbage(), "500": fail(500)}
+    replies = {"cut": cut_off(), "none": garbage(), "500": fail(500)}
 
     with serve(lambda ask: replies.get(ask.text, say("yes"))) as server:
-        found = open_target(server.target(), manners=HURRIED).ask([hello(text) for text in ("fine", *replies)])
+        found = open_target(server.target(), manners=ONCE).ask([hello(text) for text in ("fine", *replies)])
 
-    assert [one.missing for one in found] == [False, True, True, True, True]
-    assert "no reply within 0.3 s" in found[1].fault
+    assert [one.missing for one in found] == [False, True, True, True]
+
+
+def test_a_row_that_is_not_answered_in_time_is_missing_and_says_so() -> None:
+    with serve(lambda _: slow(60)) as server:
+        (found,) = open_target(server.target(), manners=HURRIED).ask([hello()])
+
+    assert (found.missing, found.fault) == (True, "no reply within 0.5 s")
 
 
 class Endless(Endpoint):
@@ -170,7 +177,7 @@ def test_a_target_that_streams_for_ever_costs_its_timeout_and_no_more() -> None:
     with serve(lambda _: say("never"), Endless) as server:
         found = open_target(server.target(), manners=HURRIED).ask([hello()])
 
-    assert [(one.missing, one.fault) for one in found] == [(True, "no reply within 0.3 s")]
+    assert [(one.missing, one.fault) for one in found] == [(True, "no reply within 0.5 s")]
 
 
 def test_a_target_that_answers_nobody_is_one_error() -> None:

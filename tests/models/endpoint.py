@@ -18,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-PATIENCE_S = 10
+PATIENCE_S = 60
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,15 @@ def work(folder: str, fatal: Callable[[Row, Path], bool], rows: list[Row]) -> li
     return [{**row, "n": row["n"] * 2} for row in rows]
 
 
+def together(row: Row, folder: Path) -> bool:
+    """Wait until two processes have begun."""
+    (folder / f"here-{os.getpid()}").touch()
+    late = time.monotonic() + PATIENCE_S
+    while len(list(folder.glob("here-*"))) < 2 and time.monotonic() < late:
+        time.sleep(0.01)
+    return False
+
+
 def never(row: Row, folder: Path) -> bool:
     return False
 
@@ -85,7 +94,7 @@ def test_ray_gives_the_rows_and_the_failures_this_process_gives(tmp_path: Path, 
 
     here = map_rows(numbered(50), partial(work, str(tmp_path), never), Plan(batch_rows=3))
     (tmp_path / "ray").mkdir()
-    there = map_rows(numbered(50), partial(work, str(tmp_path / "ray"), never), RAY)
+    there = map_rows(numbered(50), partial(work, str(tmp_path / "ray"), together), RAY)
 
     assert there == here
     assert (len(there.rows), set(there.failed)) == (47, {"r18", "r19", "r20"})

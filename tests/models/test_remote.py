@@ -84,14 +84,27 @@ def test_a_slow_reply_is_given_up() -> None:
     assert model.spent.calls == 2  # counted where they are made: a server that is busy may not have read one that was given up
 
 
+def test_a_reply_that_comes_too_late_once_leaves_no_trace() -> None:
+    with serve(lambda ask: slow(60) if ask.total == 1 else say("yes")) as server:
+        model = at(server, timeout_s=0.5, tries=100)  # a machine that stands still may make more of them too late
+        (found,) = ask(model, "?")
+
+    assert found == Completion("", "yes", "yes")
+    assert model.spent.retries >= 1
+
+
 def test_rows_that_the_whole_time_does_not_suffice_for_are_missing_and_the_others_kept() -> None:
     with serve(lambda ask: slow(60) if ask.text == "b" else say(ask.text)) as server:
         begun = time.monotonic()
-        found = ask(at(server, deadline_s=0.3), "a", "b", "c")
+        for seconds in (0.3, 3.0, 9.0):  # longer where the machine stood still meanwhile
+            found = ask(at(server, deadline_s=seconds), "a", "b", "c")
+            if found[0].answer and found[2].answer:
+                break
+        took = time.monotonic() - begun
 
     assert [row.answer for row in found] == ["a", "", "c"]
-    assert found[1].fault == "not answered within the 0.3 s of the whole batch"
-    assert time.monotonic() - begun < 30
+    assert found[1].fault == f"not answered within the {seconds} s of the whole batch"
+    assert took < 55
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -24,6 +25,7 @@ from bylaw.models.server_reply import Reply, Tokens
 KEY = {"Authorization": "Bearer secret"}
 HELLO = {"messages": [{"role": "user", "content": "hello"}]}
 COST = Tokens(3, 5)
+PATIENCE_S = 60
 
 
 @dataclass
@@ -42,13 +44,19 @@ class Writer:
 
     replies: dict[str, Reply] = field(default_factory=dict)
     batches: list[list[str]] = field(default_factory=list)
-    slow_s: float = 0.0
     broken: bool = False
+    goes: threading.Event | None = None  # what a batch waits for
+
+    def let(self) -> None:
+        """Nothing waits any more."""
+        if self.goes is not None:
+            self.goes.set()
 
     def write(self, batch: Sequence[Any]) -> Sequence[object]:
 
         self.batches.append([row.text for row in batch])
-        time.sleep(self.slow_s)
+        if self.goes is not None:
+            assert self.goes.wait(PATIENCE_S)
         if self.broken:
             raise MemoryError("no room")
         return [self.replies.get(row.text, Reply("a thought", f"you said {row.text}", "stop", COST)) for row in batch]
@@ -58,9 +66,14 @@ def rows(wanted: Wanted) -> list[Any]:
     return [Line(wanted.messages[-1].content) for _ in range(wanted.n)]
 
 
+async def until(there: Callable[[], bool]) -> None:
+    while not there():
+        await asyncio.sleep(0.005)
+
+
 def run(test: Callable[[], Awaitable[Any]]) -> Any:
     async def bounded() -> Any:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             return await test()
 
     return asyncio.run(bounded())
@@ -77,9 +90,9 @@ async def working(queue: Queue) -> Any:
 
 
 @asynccontextmanager
-async def serving(writer: Writer, max_waiting: int = 8) -> Any:
+async def serving(writer: Writer, max_waiting: int = 8, made: Callable[[Wanted], list[Any]] = rows) -> Any:
     queue = Queue(writer.write, 100, max_waiting)
-    runner = web.AppRunner(Server("small", "secret", rows, queue).app(), handler_cancellation=True, shutdown_timeout=1)
+    runner = web.AppRunner(Server("small", "secret", made, queue).app(), handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
@@ -364,12 +377,19 @@ def test_a_long_hostile_text_is_read_in_a_moment() -> None:
 
 
 def test_requests_that_come_together_are_one_batch_and_each_gets_its_own_answer() -> None:
-    writer = Writer()
+    writer, come = Writer(goes=threading.Event()), list[Wanted]()
+
+    def made(wanted: Wanted) -> list[Any]:
+        come.append(wanted)
+        return rows(wanted)
 
     async def ask() -> list[str]:
-        async with serving(writer) as client:
+        async with serving(writer, made=made) as client:
             asked = [{"messages": [{"role": "user", "content": word}]} for word in ("one", "two", "three")]
-            replies = await asyncio.gather(*(chat(client, body) for body in asked))
+            replying = asyncio.gather(*(chat(client, body) for body in asked))
+            await until(lambda: len(come) == 3)  # nothing is written before all of them are there
+            writer.let()
+            replies = await replying
             return [json.loads(text)["choices"][0]["message"]["content"] for _, text in replies]
 
     assert run(ask) == ["you said one", "you said two", "you said three"]
@@ -377,11 +397,14 @@ def test_requests_that_come_together_are_one_batch_and_each_gets_its_own_answer(
 
 
 def test_who_finds_the_queue_full_is_asked_to_come_again() -> None:
-    writer = Writer(slow_s=0.2)
+    writer = Writer(goes=threading.Event())
 
     async def ask() -> list[tuple[int, str]]:
         async with serving(writer, max_waiting=2) as client:
-            return await asyncio.gather(*(chat(client, HELLO) for _ in range(12)))
+            asking = [asyncio.ensure_future(chat(client, HELLO)) for _ in range(12)]
+            await until(lambda: any(one.done() for one in asking))  # the first to be told is one who is to come again
+            writer.let()
+            return await asyncio.gather(*asking)
 
     statuses = [status for status, _ in run(ask)]
 
@@ -402,18 +425,19 @@ def test_a_batch_never_needs_more_than_the_context() -> None:
 
 
 def test_a_request_that_is_cancelled_is_never_written() -> None:
-    writer = Writer(slow_s=0.1)
+    writer = Writer(goes=threading.Event())
     first, gone = Line("first"), Line("gone")
 
     async def ask() -> None:
         async with working(Queue(writer.write, 10)) as queue:  # one row at a time
             asking = asyncio.ensure_future(queue.ask([first]))
-            await asyncio.sleep(0.05)
+            await until(lambda: bool(writer.batches))
             cancelled = asyncio.ensure_future(queue.ask([gone]))
             await asyncio.sleep(0)
             cancelled.cancel()
             with suppress(asyncio.CancelledError):
                 await cancelled
+            writer.let()
             await asking
             await queue.ask([Line("last")])
 
@@ -425,28 +449,21 @@ def test_a_request_that_is_cancelled_is_never_written() -> None:
 
 def test_a_client_that_goes_away_has_its_row_dropped() -> None:
     lines: list[Line] = []
-    writer = Writer(slow_s=0.3)
+    writer = Writer(goes=threading.Event())
 
     def kept(wanted: Wanted) -> list[Any]:
         lines.append(Line(wanted.messages[-1].content))
         return [lines[-1]]
 
     async def ask() -> bool:
-        queue = Queue(writer.write, 100)
-        runner = web.AppRunner(Server("small", "secret", kept, queue).app(), handler_cancellation=True, shutdown_timeout=1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        async with working(queue):
-            async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(0.1):
-                        await chat(client, HELLO)
-            for _ in range(100):
-                if lines and lines[0].dropped:
-                    break
-                await asyncio.sleep(0.02)
-        await runner.cleanup()
-        return lines[0].dropped
+        async with serving(writer, made=kept) as client:
+            asking = asyncio.ensure_future(chat(client, HELLO))
+            await until(lambda: bool(writer.batches))
+            asking.cancel()
+            await until(lambda: lines[0].dropped)
+            found = lines[0].dropped
+            writer.let()  # only now could it have its answer
+        return found
 
     assert run(ask)
 
