@@ -7,14 +7,18 @@ from typing import Final
 TIMES: Final = 4  # the large size is so many times the small
 LINEAR: Final = 9  # between 4, which is linear, and 16, which is quadratic
 FLOOR_S: Final = 0.004  # below this a clock says little: an overhead that both sizes have
+ROUNDS: Final = 3  # at least
+MOST: Final = 12  # rounds, where a busy machine's caches make the large size look dear
 
 
 def growth(work: Callable[[int], object], small: int) -> float:
-    """Cost at `TIMES * small` over the cost at `small`, in CPU seconds of this process, the best of three taken in turn."""
+    """Cost at `TIMES * small` over the cost at `small`, in CPU seconds of this thread, the best of some rounds taken in turn."""
     spent: dict[int, list[float]] = {small: [], TIMES * small: []}
-    for _ in range(3):
+    found = float("inf")
+    while len(spent[small]) < ROUNDS or (found >= LINEAR and len(spent[small]) < MOST):
         for size, costs in spent.items():
-            began = time.process_time()
+            began = time.thread_time()
             work(size)
-            costs.append(time.process_time() - began)
-    return (min(spent[TIMES * small]) + FLOOR_S) / (min(spent[small]) + FLOOR_S)
+            costs.append(time.thread_time() - began)
+        found = (min(spent[TIMES * small]) + FLOOR_S) / (min(spent[small]) + FLOOR_S)
+    return found

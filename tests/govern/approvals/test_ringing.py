@@ -294,7 +294,7 @@ def _notice(scene: Scene, asked: Approval) -> str:
     return found.notice if found else ""
 
 
-def _until(there: object, patience_s: float = 10.0) -> None:
+def _until(there: object, patience_s: float = 60.0) -> None:
     late = time.monotonic() + patience_s
     while callable(there) and not there() and time.monotonic() < late:
         time.sleep(0.01)

@@ -74,7 +74,7 @@ def test_lifting_one_stop_leaves_the_others(store: Store, watch: Watch) -> None:
 def test_what_is_in_memory_is_refreshed_within_a_second(store: Store, watch: Watch) -> None:
     view, took = Stops(watch), [60.0]
     watch.start()
-    while min(took) > 1.0 and len(took) < 4:  # the best of three: one pause of the machine is none of ours
+    while min(took) > 1.0 and len(took) < 6:  # the best of five: a pause of the machine is none of ours
         stops.resume(store, Ledger(), "global", "ops")
         watch.look()
         before = view.applies(ANN)
@@ -224,7 +224,7 @@ def test_a_reader_that_fails_leaves_the_view_stale_and_the_watch_alive(
 def test_the_drill_measures_every_process_that_watches(store: Store, watch: Watch) -> None:
     view = Stops(watch)
     watch.start()
-    drills = (drill.drill(store, Ledger(), "ops") for _ in range(3))  # the best of three: one pause of the machine is none of ours
+    drills = (drill.drill(store, Ledger(), "ops") for _ in range(5))  # the best of five: a pause of the machine is none of ours
     found = next((one for one in drills if one.good), None)
 
     assert found is not None
