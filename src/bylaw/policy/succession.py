@@ -5,8 +5,8 @@ The table and the reviewers of the policy that is replaced count, never the cand
 1. A clause that is new or says something else needs what the lines of that table ask for its id.
 2. The frame (`frame`) needs what every line asks, where the table, the reviewers, the tools or the id differ, or where a clause that a
    line protects is gone.
-3. A signature older than the newest one of the policy in force about the same clause does not count: what was approved once does not come
-   back without being asked for again. For a clause that has no signature there, the newest one of the frame is that limit.
+3. A signature older than the newest one of the policy in force about the same clause does not count, nor one of a clause that is not in
+   the policy in force and older than the newest of its frame: what was approved once does not come back without being asked for again.
 
 A table without lines asks for nothing. What the candidate's own table asks for is looked at apart (`signoffs`).
 """
@@ -59,7 +59,7 @@ def _clauses(seen: Policy, in_force: Policy, records: Sequence[Review], before: 
             if who := status_of(seen, clause, overlay, records).rejected:  # also where its record is not in reviews/ any more
                 yield f"{clause.id}: {' and '.join(who)} rejected it"
             continue
-        fresh, stale = _fresh(records, before, *key)
+        fresh, stale = _fresh(records, before, key, key in old)
         if lacks := status_of(seen, clause, overlay, fresh).missing:
             where = f" in overlay {key[0]}" if key[0] else ""
             how = "differs from" if key in old else "is not in"
@@ -77,7 +77,7 @@ def _frame(candidate: Policy, in_force: Policy, records: Sequence[Review], befor
     ]
     if not changed:
         return
-    fresh, stale = _fresh(records, before, "", FRAME)
+    fresh, stale = _fresh(records, before, ("", FRAME), True)
     if lacks := standing_of(FRAME, "", in_force.signoffs, fresh, frame.frame_digest(candidate)).missing:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         yield f"the frame ({', '.join(changed[:3])}{more}): {'; '.join(lacks)}{stale}"
@@ -91,13 +91,16 @@ def _dropped(candidate: Policy, found: Sequence[Review], before: Sequence[Review
             yield f"the frame: the record {one.file} of the policy in force is gone"
 
 
-def _fresh(records: Sequence[Review], before: Sequence[Review], overlay: str, clause: str) -> tuple[list[Review], str]:
-    """The records that are not too old for this clause, and what to say of those that are."""
-    about = [one.at for one in before if one.overlay == overlay and clause in one.clauses and one.decision == "approve"]
-    since = max(about or [one.at for one in before if FRAME in one.clauses], default="")
+def _fresh(records: Sequence[Review], before: Sequence[Review], key: tuple[str, str], known: bool) -> tuple[list[Review], str]:
+    """The records that are not too old for this clause, and what to say of those that are. `known`: it is in the policy in force."""
+    since = max((one.at for one in before if _about(one, key if known else ("", FRAME))), default="")
     fresh = [one for one in records if one.decision == "reject" or one.at >= since]
-    old = any(one.overlay == overlay and clause in one.clauses and one.at < since for one in records if one.decision == "approve")
+    old = any(_about(one, key) and one.at < since for one in records)
     return fresh, f" (a signature from before {since} does not count: sign again)" if old else ""
+
+
+def _about(one: Review, key: tuple[str, str]) -> bool:
+    return one.decision == "approve" and one.overlay == key[0] and key[1] in one.clauses
 
 
 def _every(policy: Policy) -> Iterator[tuple[tuple[str, str], Clause, Overlay | None]]:
