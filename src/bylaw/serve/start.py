@@ -112,6 +112,8 @@ def prepare(setting: Setting, policy: Path, by: str, say: Callable[[str], object
                 raise PolicyError(f"{policy} changed while it was read", "Start again.")
             _replaced(setting, store, made, files, by, say)
         last = lives.latest(store)
+        if last is not None and last.unsigned:
+            say(f"UNSIGNED: {last.digest} was put in force by {last.by} although signatures were missing: {last.unsigned}")
         if last is not None and last.digest != made.digest:  # one without leave, or activated later than this one: a restart is no rollback
             made = lives.loaded(store, last, rails_of)
     finally:
@@ -226,7 +228,7 @@ def _gate(setting: Setting, live: Live, ledger: Ledger, stops: Stops, approvals:
     stack.push_async_callback(upstream.close)
     _settled()
     gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(keeper=keeper), approvals, setting.ways, stops.applies_now)
-    gate.data_dir, gate.talks = setting.data_dir, live.of_talk
+    gate.data_dir, gate.talks, gate.owned = setting.data_dir, live.of_talk, owned.opened(live.store)
     return gate
 
 

@@ -84,6 +84,7 @@ def test_versions_are_compared_clause_by_clause_and_an_admin_rolls_back(at: Plac
     ops = signed_in(at, "ops")
     until(lambda: "1.4.0" in ops.get("/policy").words.partition("in force")[0])
     second = live.history(at.store)[-1]["digest"]
+    page = ops.get("/policy").words
     compared = ops.get(f"/policy/compare?old={first}&new={second}")
     stale = ops.post("/policy/rollback", {"digest": first, "seen": first, "sure": "yes"})
     unsure = ops.post("/policy/rollback", {"digest": first, "seen": second})
@@ -91,6 +92,7 @@ def test_versions_are_compared_clause_by_clause_and_an_admin_rolls_back(at: Plac
     done = ops.post("/policy/rollback", {"digest": first, "seen": second, "sure": "yes"})
     until(lambda: "1.3.0" in ops.get("/policy").words.partition("in force")[0])
 
+    assert "Put in force by tester although signatures were missing: a test" in page
     assert "money.refund-limit" in compared.words
     assert "<del>200</del><ins>150</ins>" in compared.text
     assert (stale.status, unsure.status, unknown.status, done.status) == (409, 400, 503, 303)

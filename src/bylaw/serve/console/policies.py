@@ -36,6 +36,7 @@ def _gathered(asked: Asked) -> dict[str, Any]:
         "unsigned": live.now.unsigned,
         "refused": live.refused,
         "past": past,
+        "overridden": past[0].unsigned if past else "",
         "behind": bool(past) and past[0].digest != live.now.digest,
         "digest": live.now.digest,
         "on_trial": on_trial.gathered(asked),
