@@ -2,6 +2,7 @@
 
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,6 +71,7 @@ def test_every_row_is_kept_or_dropped_with_its_reason(rows: list[PromptRow]) -> 
     assert all(one.by in {row.prompt.id for row in rows} for one in parted.dropped)
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(ROWS, st.integers(0, 99))
 def test_the_order_of_the_rows_does_not_count(rows: list[PromptRow], seed: int) -> None:

@@ -127,6 +127,7 @@ def test_an_error_of_a_tool_tells_the_agent_no_more_than_its_name(shop: Shop) ->
     assert (verdict.next, verdict.said) == ("other_tool", "orders.read failed: ZeroDivisionError.")
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page_runs_and_prints_what_the_page_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

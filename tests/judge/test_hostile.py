@@ -117,6 +117,7 @@ def test_a_judge_that_quotes_inside_json_keeps_its_own_verdict() -> None:
     assert torn <= {0.0, None}
 
 
+@pytest.mark.slow
 def test_a_lenient_reader_is_fooled_by_the_same_echoes() -> None:
     """The control: what other graders do, find the first thing that looks like a verdict, takes thousands of forgeries for scores."""
     first = re.compile(r"(?:VERDICT|score|rating)\W+(?:[0-9a-f]{16}\W+)?(\d+)", re.IGNORECASE)

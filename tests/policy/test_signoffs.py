@@ -320,6 +320,7 @@ def test_a_record_of_the_wrong_shape_is_a_finding(tmp_path: Path, change: dict[s
     assert found.reviews == ()
 
 
+@pytest.mark.slow
 def test_of_more_records_than_the_limit_none_counts_since_a_rejection_could_be_among_the_rest(tmp_path: Path) -> None:
     home = folder(tmp_path)
     kept(home, tmp_path)

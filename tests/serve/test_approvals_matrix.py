@@ -69,6 +69,7 @@ def test_other_arguments_than_those_approved(scene: Scene) -> None:
     assert (refused(reply), b"999.5" in reply.body, scene.reasons()) == (True, False, ["other_call"])
 
 
+@pytest.mark.slow
 def test_arguments_that_were_edited_after_the_approval_was_asked_for(scene: Scene) -> None:
     other = scene.served.key("support-lead", principal="other")
     until(lambda: scene.served.get("/api/approvals", **other).status == 200)
@@ -90,6 +91,7 @@ def test_a_request_by_another_principal(scene: Scene) -> None:
     assert AMOUNT in scene.use().body
 
 
+@pytest.mark.slow
 def test_a_principal_of_the_same_name_in_another_tenant(scene: Scene) -> None:
     other = scene.served.key("support-lead", principal="agent", tenant="apex")
     until(lambda: scene.served.get("/api/approvals", **other).status == 200)
@@ -100,6 +102,7 @@ def test_a_principal_of_the_same_name_in_another_tenant(scene: Scene) -> None:
     assert scene.reasons() == ["other_tenant", "other_principal"]
 
 
+@pytest.mark.slow
 def test_a_changed_policy(scene: Scene, tmp_path: Path) -> None:
     scene.approve()
     before = live.latest(scene.served.store)
@@ -127,6 +130,7 @@ def test_an_answer_that_comes_too_late(scene: Scene) -> None:
     assert scene.reasons() == ["expired"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["approve", "deny"])
 def test_a_second_answer(scene: Scene, first: str) -> None:
     other = scene.served.key("support-lead", principal="other")

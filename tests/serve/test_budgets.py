@@ -128,6 +128,7 @@ def test_a_stream_that_breaks_off_counts_by_its_bytes(rig: Rig, budgets: Budgets
     assert used(budgets, store) >= len(orjson.dumps(rig.speaker.asked[0])) + len("Hello there.")
 
 
+@pytest.mark.slow
 def test_messages_and_responses_count_whole_and_streamed(rig: Rig, budgets: Budgets, store: Store) -> None:
     rig.speaker.replies.append(messages.message(messages.text("One.")))
     messages.ask(rig)

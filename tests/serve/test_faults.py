@@ -246,6 +246,7 @@ def recorded(data: Path, number: int) -> list[dict[str, Any]]:
     return [one for one in killing.entries(data).values() if one.get("session") == f"s{number}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_full_disk_lets_nothing_out(tmp_path: Path, stream: bool) -> None:
     replies = []

@@ -168,6 +168,7 @@ def test_messages_begin_with_it_whole_and_streamed(tmp_path: Path) -> None:
     assert live.model_extra["bylaw"]["notice"]["text"] == TEXT
 
 
+@pytest.mark.slow
 def test_responses_begin_with_it_whole_and_streamed_and_say_it_everywhere(tmp_path: Path) -> None:
     item = responses.message("One.")
     cited: dict[str, Any] = {

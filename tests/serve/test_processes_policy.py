@@ -79,6 +79,7 @@ def test_bytes_that_are_no_packed_folder_are_refused(files: bytes) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_a_packed_folder_that_unfolds_without_end_is_refused() -> None:
     bomb = zlib.compress(b" " * (bundle.MAX_BYTES * 2 + 10), 9)
     with pytest.raises(PolicyError, match="too large"), bundle.unpacked(bomb):
@@ -88,6 +89,7 @@ def test_a_packed_folder_that_unfolds_without_end_is_refused() -> None:
 # ---- Gateways --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_gateways_with_their_own_folders_switch_within_a_second_and_back(tmp_path: Path, url: str) -> None:
     with gateways(tmp_path, url) as (urls, _):
         first = in_force(urls[0])
@@ -114,6 +116,7 @@ def test_two_gateways_with_their_own_folders_switch_within_a_second_and_back(tmp
     assert [one["digest"] for one in listed] == wanted + told
 
 
+@pytest.mark.slow
 def test_what_is_activated_decides_at_both_gateways(tmp_path: Path, url: str) -> None:
     with gateways(tmp_path, url) as (urls, speaker):
         speaker.replies += [refund(500.0)] * 4
@@ -126,6 +129,7 @@ def test_what_is_activated_decides_at_both_gateways(tmp_path: Path, url: str) ->
     assert (before, after) == (["require_approval"] * 2, ["allow"] * 2)
 
 
+@pytest.mark.slow
 def test_files_that_were_damaged_in_the_store_replace_nothing_and_the_next_good_policy_does(tmp_path: Path, url: str) -> None:
     store = database.open(url)
     with gateways(tmp_path, url) as (urls, _):
@@ -227,6 +231,7 @@ def test_a_second_data_directory_changes_nothing_of_what_is_in_force(tmp_path: P
     assert ([one["digest"] for one in live.history(store)], known) == ([made.digest], digest)
 
 
+@pytest.mark.slow
 def test_an_old_policy_whose_files_are_gone_cannot_be_in_force_until_it_is_given_again(tmp_path: Path, store: Store) -> None:
     digests = old(tmp_path / "data", written(tmp_path / "a"))
     shutil.rmtree(tmp_path / "data" / "policies" / digests[0].removeprefix("sha256:"))

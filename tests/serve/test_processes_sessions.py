@@ -204,6 +204,7 @@ def test_a_refund_that_waits_at_one_gateway_counts_at_the_other(tmp_path: Path, 
     assert effects == ["require_approval", "require_approval"]
 
 
+@pytest.mark.slow
 def test_a_restart_forgets_no_sum(tmp_path: Path, url: str) -> None:
     effects = []
     for _ in range(3):
@@ -289,6 +290,7 @@ def at_once(urls: list[str], number: int) -> list[str]:
         return sorted(pool.map(lambda at: asked(urls[at % len(urls)]), range(number)))
 
 
+@pytest.mark.slow
 def test_halves_that_come_at_once_at_two_gateways_never_exceed_the_limit(tmp_path: Path, url: str) -> None:
     with gateways(tmp_path, url) as (urls, speaker):
         speaker.replies += [refund(50.0)] * 12
@@ -359,6 +361,7 @@ def released(url: str, approval: str) -> str:
     return reply.headers["x-bylaw-decision"]
 
 
+@pytest.mark.slow
 def test_a_refund_that_was_approved_counts_once_wherever_it_is_released(tmp_path: Path, url: str) -> None:
     with gateways(tmp_path, url) as (urls, speaker):
         speaker.replies += [refund(190.5), refund(250.0), refund(20.0)]
@@ -372,6 +375,7 @@ def test_a_refund_that_was_approved_counts_once_wherever_it_is_released(tmp_path
     assert (history.sums["refund.amount"], len(history.calls), len(history.held)) == (440.5, 2, 1)
 
 
+@pytest.mark.slow
 def test_a_refund_that_was_denied_counts_no_more_at_any_gateway(tmp_path: Path, url: str) -> None:
     with gateways(tmp_path, url) as (urls, speaker):
         speaker.replies += [refund(250.0), refund(20.0), refund(20.0)]

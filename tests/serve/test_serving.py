@@ -233,6 +233,7 @@ def test_a_page_on_this_machine_needs_a_key(served: Served) -> None:
     assert (statuses, served.speaker.asked) == ([403, 403], [])
 
 
+@pytest.mark.slow
 def test_a_policy_goes_live_within_a_second_and_back(served: Served, tmp_path: Path) -> None:
     before = orjson.loads(served.get("/api/policy").body)["digest"]
     folder = edited(tmp_path / "edited", "number. It MAY", "number at all. It MAY")
@@ -347,6 +348,7 @@ def test_the_document_names_every_route_and_every_reference_in_it_is_there(serve
     assert {status for (path, method), status in answers.items() if method == "GET" and "{id}" not in path} == {200}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [

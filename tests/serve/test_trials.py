@@ -89,6 +89,7 @@ def entries(tmp_path: Path) -> list[dict[str, Any]]:
     return [one for at in range(2) for one in recent(tmp_path / f"data{at}", 1_000) if one["kind"] in ("decision", "policy")]
 
 
+@pytest.mark.slow
 def test_a_bad_candidate_decides_for_its_share_alone_and_rolls_back_by_itself(tmp_path: Path, url: str) -> None:
     with two(tmp_path, url) as rig:
         candidate = bad(tmp_path)
@@ -182,6 +183,7 @@ def test_a_good_candidate_is_promoted_and_a_canary_stops_when_told_or_when_anoth
     assert min(took, quickest) < WITHIN_S
 
 
+@pytest.mark.slow
 def test_a_share_of_conversations_keeps_each_of_them_under_one_policy_on_every_gateway(tmp_path: Path) -> None:
     url = str(tmp_path / "store.sqlite")
 
@@ -202,6 +204,7 @@ def test_a_share_of_conversations_keeps_each_of_them_under_one_policy_on_every_g
     assert {one[0] for one in decided} == {"allow", "block"}
 
 
+@pytest.mark.slow
 def test_a_canary_ends_with_its_window_and_says_how_much_it_has_seen(tmp_path: Path) -> None:
     url = str(tmp_path / "store.sqlite")
     with two(tmp_path, url) as rig:
@@ -221,6 +224,7 @@ def test_a_canary_ends_with_its_window_and_says_how_much_it_has_seen(tmp_path: P
     assert quickest < WITHIN_S
 
 
+@pytest.mark.slow
 def test_a_shadow_decides_nothing_and_says_clause_by_clause_what_it_would_have(tmp_path: Path, url: str) -> None:
     with two(tmp_path, url) as rig:
         rig.bylaw("shadow", "start", str(bad(tmp_path)), "--as", "kim")

@@ -29,6 +29,7 @@ def test_nobody_sees_a_page_without_signing_in(at: Place) -> None:
         assert (found.status, found.headers["location"].startswith("/console/login?next=")) == (303, True)
 
 
+@pytest.mark.slow
 def test_the_address_without_its_last_stroke_leads_there(at: Place) -> None:
     assert b"Sign in" in at.get("/console").body
 

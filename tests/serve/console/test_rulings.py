@@ -71,6 +71,7 @@ def test_a_ruling_is_shown_first_and_then_written_beside_its_clause_and_in_the_l
     assert "its rules agree with every ruling" in page.words
 
 
+@pytest.mark.slow
 def test_where_the_rules_disagree_that_is_said_before_and_after(at: Place) -> None:
     record, ops = decision(at, 641.0), signed_in(at, "ops")
     kept = files_of(at)

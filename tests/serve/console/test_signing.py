@@ -71,6 +71,7 @@ def test_a_reviewer_sees_what_is_missing_signs_elsewhere_and_hands_it_in(at: Pla
     assert entry["facts"]["record"] in kept(at)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_the_commands_on_the_page_sign_its_bytes_and_the_signature_alone_is_enough(at: Place, tmp_path: Path) -> None:
     lena = signed_in(at, "lena")

@@ -34,6 +34,7 @@ def test_the_policys_page_says_whom_a_canary_decides_for_what_it_has_counted_and
     assert "/policy/trial" not in page.text  # a viewer ends nothing
 
 
+@pytest.mark.slow
 def test_an_admin_stops_a_canary_once_and_the_ledger_says_who(at: Place, canary: Trial) -> None:
     client = signed_in(at, "ops")
     form = {"kind": "canary", "trial": str(canary.id)}

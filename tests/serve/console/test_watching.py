@@ -25,6 +25,7 @@ from tests.serve.test_serving import WITHIN_S, best, edited, until
 # ---- Stops ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_admin_stops_a_tool_and_lifts_it(at: Place) -> None:
     ops = signed_in(at, "ops")
     made = ops.post("/stop", {"kind": "tool", "name": "payments.refund", "reason": "fraud <b>", "sure": "yes"})
@@ -78,6 +79,7 @@ def test_only_an_admin_acts(at: Place, path: str, name: str) -> None:
 # ---- Policies ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_versions_are_compared_clause_by_clause_and_an_admin_rolls_back(at: Place, tmp_path: Path) -> None:
     first = live.history(at.store)[-1]["digest"]
     live.activate(at.store, at.ledger.append, edited(tmp_path / "next", "200 EUR", "150 EUR"), "tester", "a test")
@@ -100,6 +102,7 @@ def test_versions_are_compared_clause_by_clause_and_an_admin_rolls_back(at: Plac
     assert live.history(at.store)[-1]["digest"] == first
 
 
+@pytest.mark.slow
 def test_what_was_asked_for_under_another_policy_can_be_denied_and_is_not_offered_for_approval(at: Place, tmp_path: Path) -> None:
     before = live.history(at.store)[-1]["digest"]
     waits = at.waiting(order=77)
@@ -137,6 +140,7 @@ def test_the_ledger_says_that_its_signatures_hold_and_every_entry_is_verified(at
     assert "All holds" in verified.words
 
 
+@pytest.mark.slow
 def test_an_entry_that_was_edited_is_found(tmp_path: Path) -> None:
     with place(tmp_path) as at:
         at.says("Fine.")
@@ -240,6 +244,7 @@ def test_the_run_stands_in_the_gateways_file(tmp_path: Path) -> None:
 # ---- Weight --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_console_loads_when_somebody_opens_it_and_not_before() -> None:
     code = "import sys, bylaw.serve.start, bylaw.serve.admin; print([one for one in sys.modules if 'jinja2' in one or 'console.' in one])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
