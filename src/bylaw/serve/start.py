@@ -228,7 +228,7 @@ def _gate(setting: Setting, live: Live, ledger: Ledger, stops: Stops, approvals:
     stack.push_async_callback(upstream.close)
     _settled()
     gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(keeper=keeper), approvals, setting.ways, stops.applies_now)
-    gate.data_dir, gate.talks, gate.owned = setting.data_dir, live.of_talk, owned.opened(live.store)
+    gate.data_dir, gate.talks = setting.data_dir, live.of_talk
     return gate
 
 
