@@ -28,6 +28,8 @@ ROUNDS = 400
 class Gates:
     """A stream in which a filter stands, and nothing is found."""
 
+    naming = None
+
     def text(self) -> HoldBack | None:
         return HoldBack(lambda text: (), lambda text, hits: Decision("allow", (), (), ""), 3)
 

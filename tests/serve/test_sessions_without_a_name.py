@@ -179,17 +179,19 @@ def test_a_conversation_that_the_upstream_keeps_is_one_session(tmp_path: Path) -
 def test_the_next_turn_may_come_to_another_gateway(tmp_path: Path) -> None:
     with gateways(tmp_path, str(tmp_path / "store.sqlite"), 3) as (urls, speaker):
         speaker.replies += [going_on(reply(RESPONSES, HALF), at) for at in range(3)]
-        found = [chained(urls[0], text="Refund"), chained(urls[1], "resp_0"), chained(urls[2], "resp_1")]
+        found = [chained(urls[0], text="Refund")]
+        found += [chained(urls[at], orjson.loads(found[-1].body)["id"]) for at in (1, 2)]
 
     assert effects(*found) == ["allow", "require_approval", "require_approval"]
 
 
 def test_after_a_restart_the_turns_before_it_are_known(tmp_path: Path) -> None:
-    found = []
-    for before in ("", "resp_0"):
+    found, before = list[Reply](), ""
+    for _ in range(2):
         with gateways(tmp_path, str(tmp_path / "store.sqlite"), 1) as (urls, speaker):
             speaker.replies.append(going_on(reply(RESPONSES, HALF), 1 if before else 0))
             found.append(chained(urls[0], before))
+            before = orjson.loads(found[-1].body)["id"]
 
     assert effects(*found) == ["allow", "require_approval"]
 

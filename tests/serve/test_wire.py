@@ -39,6 +39,8 @@ BODIES = st.dictionaries(KEYS, VALUES, max_size=8)
 class Gates:
     """A stream in which nothing is searched, and all thinking may pass."""
 
+    naming = None
+
     def text(self) -> HoldBack | None:
         return HoldBack(lambda text: (), lambda text, hits: Decision("allow", (), (), ""), 3)
 

@@ -9,7 +9,7 @@ is; the client is told so in a normal completion, and gets exactly the stored on
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import time
@@ -57,6 +57,7 @@ class Exchange:
     preface: Preface | None = None  # the notice that is due in the reply
     votes: dict[str, Any] = field(default_factory=dict)  # of the checks on the answer that was judged last, by clause
     on: based.On = field(default_factory=based.On)  # what it was judged on
+    naming: Callable[[str], str] | None = None  # how ids of the upstream are given out; None: as they are
     _rail_facts: RailFacts | None = None
 
     # ---- What goes in -------------------------------------------------------------------------------------------------
@@ -122,8 +123,7 @@ class Exchange:
         decisions, approval, records = [], "", []
         for choice in said.choices:
             body, decision, waits, record = await self.settle(said, choice)
-            if body is not said.body:
-                said = replace(said, body=body)
+            said = said if body is said.body else replace(said, body=body)
             approval = approval or waits
             decisions.append(decision)
             records.append(record)

@@ -13,6 +13,7 @@ from bylaw.govern.approvals import Approvals
 from bylaw.govern.budgets import Meter
 from bylaw.govern.session import owner
 from bylaw.serve.law import Law
+from bylaw.serve.owned import Owned
 from bylaw.serve.sessions import Sessions
 from bylaw.serve.upstream import Upstream
 
@@ -94,6 +95,7 @@ class Gate:
     stops_now: Stops | None = None  # asked of the store, right before something is released; without it, memory
     appeals: Appeals | None = None
     data_dir: Path | None = None  # where the ledger lies
+    owned: Owned | None = None  # binds what the upstream keeps to whoever got it; None: nobody else comes in here
     talks: Talks | None = None  # where a law may hold for some conversations only; else `laws`
     regions: Mapping[str, "Gate"] = field(default_factory=dict)  # by jurisdiction; then nobody goes through this gate itself
     troubles: Callable[[], Sequence[str]] = tuple  # what does not work just now, told at /readyz

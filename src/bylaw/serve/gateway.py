@@ -20,6 +20,7 @@ from bylaw.serve.ends import Done, Refused, UpstreamSaid
 from bylaw.serve.exchange import Exchange
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.naming import begins, session_of, talk
+from bylaw.serve.owned import named
 from bylaw.serve.preface import due, given
 from bylaw.serve.regions import placed
 from bylaw.serve.release import release
@@ -127,8 +128,14 @@ class Gateway:
         gate = placed(self.gate, who)
         if not gate.recorder.healthy:
             raise LedgerError("the ledger does not take entries")
-        asked = route.shape.asked(load(body))
+        said = load(body)
+        owned = None if gate.owned is None or gate.laws(who.principal).shares_stored else gate.owned
+        if owned is not None:
+            owned.admit(route.path, said, body, who.owner)
+        asked = route.shape.asked(said)
         exchange = begun.exchange = await self._exchange(gate, route, who, asked, headers)
+        if owned is not None:
+            exchange.naming = owned.naming(who.owner)
         try:
             if approval := headers.get(b"x-bylaw-approval"):
                 stored = await release(exchange, approval.decode("latin-1"))
@@ -165,6 +172,8 @@ class Gateway:
         body, decision, record, approval = done.body, done.decision, done.record, done.approval
         if decision.effect not in ("allow", "redact"):
             body["bylaw"] = exchange.told(decision, record, approval)
+        if exchange.naming is not None:
+            body = named(exchange.route.path, body, exchange.naming)
         said = [*marks(decision, record), *done.headers]
         if approval:
             said.append((b"x-bylaw-approval", approval.encode()))

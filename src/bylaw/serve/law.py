@@ -62,6 +62,11 @@ class Law:
         """What replies say besides their answers."""
         return sayings(self.book.policy)
 
+    @cached_property
+    def shares_stored(self) -> bool:
+        """Whether everybody may name what the upstream keeps, whoever it was given to."""
+        return self.book.policy.extra.get("x-stored") == "shared"
+
     @property
     def digest(self) -> str:
         """The policy's digest."""

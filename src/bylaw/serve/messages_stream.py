@@ -8,6 +8,7 @@ end of the message.
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from bylaw.serve import owned
 from bylaw.serve.beside import is_mark, left, word
 from bylaw.serve.lanes import HOLD, Lane, Spoken, Stopped
 from bylaw.serve.messages import AROUND, reason, said
@@ -24,7 +25,7 @@ class MessagesStream:
     """One stream."""
 
     def __init__(self, asked: Asked, gates: Gates) -> None:
-        self._lane, self._asked = Lane(gates, gates.text() is not None), asked.body
+        self._lane, self._asked, self._name = Lane(gates, gates.text() is not None), asked.body, gates.naming
         self._message: JsonMap = {"id": "msg_bylaw", "type": "message", "role": "assistant", "model": asked.model, "usage": {}}
         self._blocks: dict[int, JsonMap] = {}  # as they are to the client
         self._json: dict[int, list[str]] = {}  # inputs of calls, in pieces
@@ -68,7 +69,7 @@ class MessagesStream:
             message = a_map(content.get("message"), "message")
             fixed: JsonMap = {"content": [], "stop_reason": None, "stop_sequence": None}
             self._message = {**left({key: message[key] for key in AROUND if key in message}), **fixed}
-            yield sent(dump({"type": "message_start", "message": self._message}), "message_start")
+            yield self._start_bytes()
         elif not self._begun:
             raise BadBody("the model's server sent no message_start")
         elif kind == "content_block_start":
@@ -169,6 +170,10 @@ class MessagesStream:
 
     # ---- Out ----------------------------------------------------------------------------------------------------------
 
+    def _start_bytes(self) -> bytes:
+        message = {**self._message, "content": []}
+        return _bytes({"type": "message_start", "message": message if self._name is None else owned.message(message, self._name)})
+
     def _let(self, spoken: Sequence[Spoken]) -> Iterator[bytes]:
         """Text that may leave; what waited for the end of a block leaves before the next one's text."""
         for one in spoken:
@@ -214,7 +219,7 @@ class MessagesStream:
         """The end of the message in our words."""
         del choice  # a message has one
         self._closed = True
-        out = [] if self._begun else [sent(dump({"type": "message_start", "message": {**self._message, "content": []}}), "message_start")]
+        out = [] if self._begun else [self._start_bytes()]
         if self._seen >= 0:
             out.append(_bytes({"type": "content_block_stop", "index": self._seen}))
         out += map(_bytes, _whole(self._shown + 1, {"type": "text", "text": text}))

@@ -26,6 +26,7 @@ from bylaw.govern.budgets import price as checked_price
 from bylaw.govern.histories import Histories
 from bylaw.ledger.writer import Ledger
 from bylaw.policy.notation import plain, read_yaml
+from bylaw.serve import owned
 from bylaw.serve.door import NotIn
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.keeping import Keeping
@@ -154,6 +155,7 @@ def opened(regions: Sequence[Region], shared: Gate, ring: Ring | None, stack: As
             approvals=approvals,
             appeals=Appeals(store, ledger.append, ring=ring),
             data_dir=one.data_dir,
+            owned=owned.opened(store),
         )
         if one.keep_days is not None:
             stack.callback(Keeping(one.data_dir, ledger, approvals, one.keep_days).begun().close)

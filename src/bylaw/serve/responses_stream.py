@@ -9,6 +9,7 @@ the response; where text and refusals alternate, all waits.
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from bylaw.serve import owned
 from bylaw.serve.beside import left, word
 from bylaw.serve.lanes import HOLD, Lane, Spoken, Stopped
 from bylaw.serve.responses import said, spoken
@@ -27,7 +28,7 @@ class ResponsesStream:
     """One stream."""
 
     def __init__(self, asked: Asked, gates: Gates) -> None:
-        self._lane, self._asked = Lane(gates, gates.text() is not None), asked.body
+        self._lane, self._asked, self._name = Lane(gates, gates.text() is not None), asked.body, gates.naming
         self._response: JsonMap = {"id": "resp_bylaw", "object": "response", "model": asked.model, "status": "in_progress", "output": []}
         self._items: dict[int, JsonMap] = {}  # as they are to the client
         self._done: set[int] = set()
@@ -230,7 +231,8 @@ class ResponsesStream:
 
     def _event_bytes(self, event: JsonMap) -> bytes:
         self._number += 1
-        return sent(dump({**event, "sequence_number": self._number - 1}), event["type"])
+        event = {**event, "sequence_number": self._number - 1}
+        return sent(dump(event if self._name is None else _named(event, self._name)), event["type"])
 
     def _place(self, where: tuple[int, int]) -> JsonMap:
         return {"item_id": self._items[where[0]].get("id", ""), "output_index": where[0], "content_index": where[1]}
@@ -287,6 +289,17 @@ class ResponsesStream:
 
     def _reply(self) -> JsonMap:
         return {**self._response, "output": [self._items[at] for at in sorted(self._items)]}
+
+
+def _named(event: JsonMap, name: owned.Name) -> JsonMap:
+    """An event with its ids as their owner gets them."""
+    if event.get("item_id"):
+        event["item_id"] = name(event["item_id"])
+    if "item" in event:
+        event["item"] = owned.item(event["item"], name)
+    if "response" in event:
+        event["response"] = owned.response(event["response"], name)
+    return event
 
 
 def _index(content: JsonMap, key: str) -> int:

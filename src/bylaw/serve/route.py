@@ -78,6 +78,10 @@ class Gates(Protocol):
     def thinking(self, text: Text) -> Decision:
         """What is decided on a piece of thinking that is complete."""
 
+    @property
+    def naming(self) -> Callable[[str], str] | None:
+        """How ids of the upstream are given out; None: as they are."""
+
 
 class Stream(Protocol):
     """One stream of an upstream, let through. Every step must be acted on before the next one is asked for."""

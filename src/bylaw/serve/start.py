@@ -24,7 +24,7 @@ from bylaw.govern.histories import Histories
 from bylaw.govern.keys import KeyRing
 from bylaw.govern.stops import Stops
 from bylaw.ledger.writer import Ledger
-from bylaw.serve import bundle, leave, orphans, trying, watched_folder, watchers
+from bylaw.serve import bundle, leave, orphans, owned, trying, watched_folder, watchers
 from bylaw.serve import live as lives
 from bylaw.serve import regions as regional
 from bylaw.serve.door import LOOPBACK, Door
@@ -228,7 +228,7 @@ def _gate(setting: Setting, live: Live, ledger: Ledger, stops: Stops, approvals:
     stack.push_async_callback(upstream.close)
     _settled()
     gate = Gate(live.law, upstream, ledger, stops.applies, Sessions(keeper=keeper), approvals, setting.ways, stops.applies_now)
-    gate.data_dir, gate.talks = setting.data_dir, live.of_talk
+    gate.data_dir, gate.talks, gate.owned = setting.data_dir, live.of_talk, owned.opened(live.store)
     return gate
 
 

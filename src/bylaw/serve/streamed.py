@@ -6,7 +6,7 @@ stream. The record of the input is safe before the first byte leaves; each choic
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -39,6 +39,11 @@ class Gates:
             return None
         event = self.exchange.event("output", "")
         return HoldBack(law.look(event, self.exchange.rail_facts()), law.weigh(event), law.longest or 0)
+
+    @property
+    def naming(self) -> Callable[[str], str] | None:
+        """How ids of the upstream are given out; None: as they are."""
+        return self.exchange.naming
 
     def thinking(self, text: Text) -> Decision:
         """What is decided on a piece of thinking that is complete."""
@@ -155,8 +160,9 @@ class Run:
 
     async def broken(self, error: Exception) -> bytes:
         """The stream cannot go on. What has left has left; nothing more does."""
-        said = isinstance(error, BadBody | UpstreamTrouble)  # in words for clients; what else went wrong may name a path of ours
-        what = error.what if said else "the answer could not be checked to its end"
+        what = "the answer could not be checked to its end"  # what went wrong may name a path of ours
+        if isinstance(error, BadBody | UpstreamTrouble):
+            what = error.what  # in words for clients
         if isinstance(error, LedgerError):
             LOG.error("not recorded, so not released: %s", error.what)
             return self.stream.fail("the answer could not be recorded, so it ends here")

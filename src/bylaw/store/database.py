@@ -43,6 +43,7 @@ from bylaw.store import (
     mcp_tables,
     policy_tables,
     process_tables,
+    secret_tables,
     session_tables,
     stop_tables,
     trial_tables,
@@ -61,6 +62,7 @@ REVISIONS: Final = (
     "v0007",
     "v0008",
     "v0009",
+    "v0010",
 )  # oldest first; the last one is what this program needs. The files are in migrations/versions/
 VERSION_TABLE: Final = "bylaw_schema"
 BUSY_TIMEOUT_S: Final = 5  # how long a write waits for another writer before it is an error
@@ -91,6 +93,7 @@ OURS: Final = (  # the tables of this database; a ledger is a file of its own
     finding_tables.FINDINGS,
     finding_tables.STEPS,
     finding_tables.SEEDS,
+    secret_tables.SECRETS,
 )
 
 _version = table(VERSION_TABLE, column("version_num"))

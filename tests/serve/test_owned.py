@@ -1,0 +1,202 @@
+"""What the upstream keeps belongs to whoever got it: under one key of the gateway, nobody goes on with somebody else's conversation."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bylaw.serve import owned
+from bylaw.serve.gate import Who
+from bylaw.serve.owned import Owned
+from bylaw.serve.wire import BadBody
+from bylaw.store import database, secret_rows
+from tests.serve.rig import Open, Reply, Rig, post, rigged
+from tests.serve.test_answer_parts import pieces
+from tests.serve.test_messages import message as said_by_claude
+from tests.serve.test_messages import streamed as streamed_by_claude
+from tests.serve.test_messages import text, words
+from tests.serve.test_responses import message, response
+from tests.serve.test_stream_cuts import events
+
+RESPONSES, MESSAGES, CHAT = "/v1/responses", "/v1/messages", "/v1/chat/completions"
+DOOR = Open()
+
+
+def somebody(name: str, tenant: str = "") -> Who:
+    return Who({"id": name, "roles": [], "tenant": tenant, "jurisdiction": ""})
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    DOOR.who = somebody("ann")
+    with rigged(tmp_path, door=DOOR) as one:
+        one.gate.owned = Owned(b"s" * 32)
+        yield one
+
+
+def ask(rig: Rig, path: str = RESPONSES, **more: Any) -> Reply:
+    said = {"input": "Hello"} if path == RESPONSES else {"max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+    return post(f"{rig.url}{path}", orjson.dumps({"model": "m", **said, **more}), headers={"content-type": "application/json"})
+
+
+def ids(rig: Rig, stream: bool) -> tuple[str, str]:
+    """The ids of a response and of its first item, as a client gets them."""
+    rig.speaker.replies.append(pieces(RESPONSES, "Hello", " you") if stream else response(message("Hello")))
+    body = ask(rig, stream=stream).body
+    if stream:
+        every = list(events(body))
+        assert {one["item_id"] for one in every if "item_id" in one} <= {one["id"] for one in every[-1]["response"]["output"]}
+        assert every[0]["response"]["id"] == every[-1]["response"]["id"]
+    got = every[-1]["response"] if stream else orjson.loads(body)
+    return got["id"], got["output"][0]["id"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_conversation_goes_on_with_the_ids_that_were_given_and_the_upstream_sees_its_own(rig: Rig, stream: bool) -> None:
+    reply, item = ids(rig, stream)
+    rig.speaker.replies.append({**response(message("And?")), "previous_response_id": "resp_1"})
+    given = [{"type": "item_reference", "id": item}, {"role": "user", "content": "And?"}]
+    answer = ask(rig, previous_response_id=reply, input=given)
+    sent = rig.speaker.asked[-1]
+
+    assert (answer.status, orjson.loads(answer.body)["previous_response_id"]) == (200, reply)
+    assert (sent["previous_response_id"], sent["input"][0]["id"]) == ("resp_1", "msg_1")
+    assert "resp_1" != reply != item
+
+
+@pytest.mark.parametrize("who", [somebody("bob"), somebody("ann", "other")], ids=["bob", "ann of another tenant"])
+def test_nobody_else_goes_on_with_them(rig: Rig, who: Who) -> None:
+    reply, item = ids(rig, stream=False)
+    DOOR.who = who
+    tried = [ask(rig, previous_response_id=reply), ask(rig, input=[{"type": "item_reference", "id": item}])]
+
+    assert [one.status for one in tried] == [400, 400]
+    assert b"did not give to you" in tried[0].body
+    assert len(rig.speaker.asked) == 1
+
+
+STRANGE: tuple[dict[str, Any], ...] = (
+    {"previous_response_id": "resp_1"},
+    {"previous_response_id": ["resp_1"]},
+    {"previous_response_id": ""},
+    {"conversation": "conv_1"},
+    {"conversation": {"id": "conv_1"}},
+    {"conversation": {}},
+    {"input": [{"type": "item_reference", "id": "msg_1"}]},
+    {"input": [{"id": "msg_1"}]},
+    {"input": [{"type": None, "id": "msg_1"}]},
+    {"input": [{"type": "reasoning", "id": "rs_1", "summary": []}]},
+    {"input": [{"type": "image_generation_call", "id": "ig_1"}]},
+    {"instructions": [{"type": "item_reference", "id": "msg_1"}]},
+    {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]}]},
+    {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "file-1"}]}]},
+    {"tools": [{"type": "lookup", "container": "cntr_1"}]},
+    {"tools": [{"type": "lookup", "container": {"type": "auto", "file_ids": ["file-1"]}}]},
+    {"tools": [{"type": "shell", "environment": {"type": "container_reference", "container_id": "cntr_1"}}]},
+)
+
+
+@pytest.mark.parametrize("more", STRANGE, ids=str)
+def test_an_id_that_was_never_given_is_refused(rig: Rig, more: dict[str, Any]) -> None:
+    assert (ask(rig, **more).status, rig.speaker.asked) == (400, [])
+
+
+def test_a_name_of_a_field_that_is_written_in_escapes_is_read_all_the_same(rig: Rig) -> None:
+    body = b'{"model":"m","input":[{"role":"user","content":[{"type":"input_file","fil\\u0065_id":"file-1"}]}]}'
+
+    assert post(f"{rig.url}{RESPONSES}", body).status == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        (MESSAGES, {"container": "container_1"}),
+        (MESSAGES, {"container": {"id": "container_1", "skills": []}}),
+        (MESSAGES, {"messages": [{"role": "user", "content": [{"type": "document", "source": {"type": "file", "file_id": "f"}}]}]}),
+        (CHAT, {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]}),
+    ],
+    ids=str,
+)
+def test_files_and_containers_of_others_are_refused_on_the_other_routes(rig: Rig, path: str, more: dict[str, Any]) -> None:
+    assert (ask(rig, path, **more).status, rig.speaker.asked) == (400, [])
+
+
+def test_what_a_tool_is_given_may_be_called_as_one_likes(rig: Rig) -> None:
+    rig.speaker.replies.append(said_by_claude(text("Done")))
+    called = {"type": "tool_use", "id": "t", "name": "lookup", "input": {"file_id": "7", "container": "box"}}
+    schema = {"type": "object", "properties": {"container": {"type": "string"}}}
+    turns = [{"role": "assistant", "content": [called]}, {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]}]
+    reply = ask(rig, MESSAGES, tools=[{"name": "lookup", "input_schema": schema}], messages=turns)
+
+    assert (reply.status, rig.speaker.asked[0]["messages"]) == (200, turns)
+
+
+def test_an_item_that_says_all_itself_loses_an_id_that_was_never_given(rig: Rig) -> None:
+    given: list[dict[str, Any]] = [
+        {"type": "message", "id": "msg_x", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]},
+        {"role": "user", "id": "msg_y", "content": "And?"},
+    ]
+    rig.speaker.replies.append(response(message("Yes")))
+    reply = ask(rig, input=given)
+
+    assert reply.status == 200
+    assert rig.speaker.asked[0]["input"] == [{key: value for key, value in one.items() if key != "id"} for one in given]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_container_is_its_owners(rig: Rig, stream: bool) -> None:
+    held = {"container": {"id": "container_1", "expires_at": "2026-01-01T00:00:00Z"}}
+    whole = {**said_by_claude(text("Hi")), **held}
+    start = streamed_by_claude(words(0, "Hi"))
+    start[0] = b"event: message_start\ndata: " + orjson.dumps({"type": "message_start", "message": {**whole, "content": []}}) + b"\n\n"
+    rig.speaker.replies += [start if stream else whole, said_by_claude(text("Hi")), said_by_claude(text("Hi"))]
+    body = ask(rig, MESSAGES, stream=stream).body
+    got = next(iter(events(body)))["message"] if stream else orjson.loads(body)
+    mine = ask(rig, MESSAGES, container=got["container"]["id"])
+    DOOR.who = somebody("bob")
+    others = ask(rig, MESSAGES, container=got["container"]["id"])
+
+    assert (mine.status, others.status, rig.speaker.asked[-1]["container"]) == (200, 400, "container_1")
+
+
+def test_where_the_policy_says_so_everybody_shares(tmp_path: Path) -> None:
+    with rigged(tmp_path, more="x-stored: shared\n") as rig:
+        rig.gate.owned = Owned(b"s" * 32)
+        rig.speaker.replies.append(response(message("Hello")))
+        body = orjson.loads(ask(rig, previous_response_id="resp_0", conversation="conv_1").body)
+
+    assert (body["id"], rig.speaker.asked[0]["previous_response_id"]) == ("resp_1", "resp_0")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/responses/resp_1", "/v1/responses/resp_1/input_items", "/v1/conversations/c", "/v1/files", "/v1/containers/c"]
+)
+def test_what_is_kept_is_on_no_route(path: str) -> None:
+    from bylaw.serve.gateway import _passed_on  # looked at here alone
+    from bylaw.serve.routes import ROUTES  # the same
+
+    assert (path in ROUTES, _passed_on("GET", path), _passed_on("POST", path)) == (False, False, False)
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40))
+def test_an_id_opens_for_its_owner_alone(owner: str, other: str, name: str) -> None:
+    bound = Owned(b"s" * 32)
+    sealed = bound.given(owner, name)
+
+    assert bound.taken(owner, sealed, "id") == name
+    for who, text_, how in [(other + "x" + owner, sealed, bound), (owner, sealed + "A", bound), (owner, sealed, Owned(b"t" * 32))]:
+        with pytest.raises(BadBody):
+            how.taken(who, text_, "id")
+
+
+def test_all_processes_on_one_store_share_the_secret(tmp_path: Path) -> None:
+    stores = [database.open(tmp_path / "store.sqlite") for _ in range(2)]
+    found = [secret_rows.shared(one, owned.PURPOSE) for one in stores]
+    for one in stores:
+        one.close()
+
+    assert (len(found[0]), found[0] == found[1]) == (32, True)
