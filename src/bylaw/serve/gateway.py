@@ -20,7 +20,7 @@ from bylaw.serve.ends import Done, Refused, UpstreamSaid
 from bylaw.serve.exchange import Exchange
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.naming import begins, session_of, talk
-from bylaw.serve.owned import named
+from bylaw.serve.owned import concerned, named
 from bylaw.serve.preface import due, given
 from bylaw.serve.regions import placed
 from bylaw.serve.release import release
@@ -129,9 +129,11 @@ class Gateway:
         if not gate.recorder.healthy:
             raise LedgerError("the ledger does not take entries")
         said = load(body)
-        owned = None if gate.owned is None or gate.laws(who.principal).shares_stored else gate.owned
+        owned = gate.owned if gate.owned is not None and concerned(route.path, body) else None
+        if owned is not None and gate.laws(who.principal).shares_stored:
+            owned = None
         if owned is not None:
-            owned.admit(route.path, said, body, who.owner)
+            owned.admit(route.path, said, who.owner)
         asked = route.shape.asked(said)
         exchange = begun.exchange = await self._exchange(gate, route, who, asked, headers)
         if owned is not None:

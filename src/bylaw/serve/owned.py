@@ -54,7 +54,7 @@ class Owned:
 
     # ---- What goes in -------------------------------------------------------------------------------------------------
 
-    def admit(self, path: str, body: JsonMap, raw: bytes, owner: str) -> None:
+    def admit(self, path: str, body: JsonMap, owner: str) -> None:
         """Put the upstream's own ids into a request, in the place of those that its owner was given; raises BadBody."""
         if path == RESPONSES:
             if body.get("previous_response_id") is not None:
@@ -67,8 +67,7 @@ class Owned:
                 for at, item in enumerate(body[key] if isinstance(body.get(key), list) else ()):
                     if isinstance(item, dict) and item.get("id") is not None:
                         self._item(item, f"{key}[{at}].id", owner)
-        if b"file_id" in raw or b"container" in raw or b"\\u" in raw:  # few requests have them
-            self._walk(body, owner)
+        self._walk(body, owner)
 
     def _item(self, item: JsonMap, where: str, owner: str) -> None:
         try:
@@ -112,6 +111,11 @@ class Owned:
             return known[plain]
 
         return name
+
+
+def concerned(path: str, raw: bytes) -> bool:
+    """Whether a request may name what is kept, or its reply may; few chats do. A name of a field can be written in escapes."""
+    return path in (RESPONSES, MESSAGES) or b"file_id" in raw or b"container" in raw or b"\\u" in raw
 
 
 def named(path: str, body: JsonMap, name: Name) -> JsonMap:
