@@ -152,6 +152,10 @@ def schema_widened(at: Scene) -> None:
     at.change('"additionalProperties":false', '"additionalProperties":true', "tools/refund.json")
 
 
+def images_let_through(at: Scene) -> None:
+    at.change("owners: [desk]\n", "owners: [desk]\nx-media: allow\n", "policy.yaml")
+
+
 def lower_version_without_the_table(at: Scene) -> None:
     table_gone(at)
     at.change("version: 1.0.0", "version: 0.0.1", "policy.yaml")
@@ -201,6 +205,7 @@ ATTACKS = (
     another_id,
     tool_listed,
     schema_widened,
+    images_let_through,
     lower_version_without_the_table,
     link_to_another_folder,
     link_to_another_manifest,

@@ -103,7 +103,9 @@ def policy_sign(
     key: Annotated[Path, typer.Option(metavar="FILE", help="Your private key.", show_default=False)],
     clauses: Annotated[str, typer.Option(metavar="PATTERN", help="Which clauses.")] = "*",
     overlay: Annotated[str, typer.Option(help="Sign this overlay's clauses instead.", show_default=False)] = "",
-    frame: Annotated[bool, typer.Option("--frame", help="Sign the frame: table, reviewers, tools, which clauses there are.")] = False,
+    frame: Annotated[
+        bool, typer.Option("--frame", help="Sign the frame: table, reviewers, tools, `x-` keys, which clauses there are.")
+    ] = False,
     reject: Annotated[bool, typer.Option("--reject", help="Say no: nothing of it is signed off until you approve it.")] = False,
     note: Annotated[str, typer.Option(help="A remark for the record.", show_default=False)] = "",
     as_json: AsJson = False,

@@ -1,7 +1,7 @@
 """The frame of a policy: all that is no clause of it and yet decides what its clauses are worth. It is digested and signed as one thing.
 
-In it are the id, the sign-off table, the reviewers, the tools with their schemas, and which clauses there are, overlays' too. Not in it
-is what a clause says: each is signed for itself, with the words of the glossary and the styles that it uses.
+In it are the id, the sign-off table, the reviewers, the tools with their schemas, the `x-` keys (what is done with images is one), and which
+clauses there are, overlays' too. Not in it is what a clause says: each is signed for itself, with the words of the glossary and the styles that it uses.
 """
 
 from typing import Any, Final
@@ -12,7 +12,13 @@ from bylaw.types import Policy
 
 FORMAT: Final = "bylaw-frame-1"
 FRAME: Final = "(frame)"  # its name where a review record names clauses; no clause can be called so
-PARTS: Final = {"id": "the policy's id", "signoffs": "the sign-off table", "reviewers": "the reviewers", "tools": "the tools"}
+PARTS: Final = {
+    "id": "the policy's id",
+    "signoffs": "the sign-off table",
+    "reviewers": "the reviewers",
+    "tools": "the tools",
+    "extra": "the `x-` keys",
+}
 
 
 def parts(policy: Policy) -> dict[str, Any]:
@@ -22,6 +28,7 @@ def parts(policy: Policy) -> dict[str, Any]:
         "signoffs": meaning(sorted(policy.signoffs, key=lambda line: (line.clauses, line.roles, line.count))),
         "reviewers": meaning(sorted(policy.reviewers, key=lambda one: one.name)),
         "tools": meaning(policy.tools),
+        "extra": meaning(policy.extra),
     }
 
 

@@ -3,8 +3,8 @@
 The table and the reviewers of the policy that is replaced count, never the candidate's own: whoever writes policy.yaml writes those.
 
 1. A clause that is new or says something else needs what the lines of that table ask for its id.
-2. The frame (`frame`) needs what every line asks, where the table, the reviewers, the tools or the id differ, or where a clause that a
-   line protects is gone.
+2. The frame (`frame`) needs what every line asks, where the table, the reviewers, the tools, the `x-` keys or the id differ, or where a
+   clause that a line protects is gone.
 3. A signature older than the newest one of the policy in force about the same clause does not count, nor one of a clause that is not in
    the policy in force and older than the newest of its frame: what was approved once does not come back without being asked for again.
 
