@@ -1,7 +1,8 @@
 """The frame of a policy: all that is no clause of it and yet decides what its clauses are worth. It is digested and signed as one thing.
 
-In it are the id, the sign-off table, the reviewers, the tools with their schemas, the `x-` keys (what is done with images is one), and which
-clauses there are, overlays' too. Not in it is what a clause says: each is signed for itself, with the words of the glossary and the styles that it uses.
+In it are the id, the sign-off table, the reviewers, the tools with their schemas, the `x-` keys (what is done with images is one), and
+which clauses there are, overlays' too. Not in it is what a clause says: each is signed for itself, with the words of the glossary and the
+styles that it uses.
 """
 
 from typing import Any, Final
