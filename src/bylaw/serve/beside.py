@@ -1,59 +1,21 @@
 """What stands beside the texts of a request or an answer: marks that say nothing pass, everything else is judged, or does not leave.
 
-A mark is a word of an enumeration, an id, or something sealed, in a field that is known to hold one: short, and without spaces. In a whole
-reply all other strings that stand beside the answer, keys of maps too, are judged as one text; long numbers in fields that we do not
-know are strings here. In a stream there is no time for that: there they are left out. What the request says itself is nothing new.
+What a mark is says `govern.marks`. In a whole reply all other strings that stand beside the answer, keys of maps too, are judged as one
+text. In a stream there is no time for that: there they are left out. What the request says itself is nothing new.
 """
 
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
+from bylaw.govern import marks
+from bylaw.govern.marks import ENCODED, MAX_SHORT, is_mark, left, said_beside, strings, without, word
 from bylaw.govern.media import unread
-from bylaw.serve.wire import Gathering, JsonMap, Path, strings
+from bylaw.serve.wire import Gathering, Path
 from bylaw.types import EMPTY, Surface
 
+__all__ = ["gather", "gather_asked", "gather_strange", "is_mark", "left", "said_beside", "spelled", "unsealed", "without", "word"]
+
 NOBODY: Final = ""  # the role of what nobody says
-MAX_SHORT: Final = 512  # characters; what is longer and has no space is an image, sound, or something else encoded
-MAX_NUMBER: Final = 1_000_000  # from here on, a number that we do not know is read as text
-_WORD: Final = re.compile(r"[A-Za-z_.]{1,64}")
-_NAME: Final = re.compile(r"[!-~]{1,256}")
-_SEALED: Final = re.compile(r"[!-~]*")
-_PLAIN_KEY: Final = re.compile(r"[A-Za-z_]{1,48}")
-
-
-def _named(*lines: str) -> frozenset[str]:
-    return frozenset(" ".join(lines).split())
-
-
-WORDS: Final = _named(
-    "object type role status finish_reason stop_reason service_tier reason effort verbosity truncation phase tool_choice",
-    "prompt_cache_retention inference_geo reasoning_effort modalities detail",
-)
-NAMES: Final = _named(
-    "id model system_fingerprint call_id item_id tool_use_id response_id previous_response_id expires_at provider request_id",
-    "tool_call_id file_id media_type conversation include voice format ttl",
-)
-SEALED: Final = _named("signature encrypted_content encrypted_index")
-KEYS: Final = (  # names of fields, which say nothing themselves
-    WORDS
-    | NAMES
-    | SEALED
-    | _named(
-        "usage prompt_tokens completion_tokens total_tokens input_tokens output_tokens prompt_tokens_details completion_tokens_details",
-        "input_tokens_details output_tokens_details cached_tokens reasoning_tokens audio_tokens accepted_prediction_tokens",
-        "rejected_prediction_tokens cache_creation cache_creation_input_tokens cache_read_input_tokens ephemeral_5m_input_tokens",
-        "ephemeral_1h_input_tokens server_tool_use web_search_requests web_fetch_requests logprobs content refusal annotations",
-        "tool_calls function function_call text summary metadata reasoning tools parameters strict error incomplete_details",
-        "instructions output parallel_tool_calls temperature top_p top_logprobs max_output_tokens max_tool_calls background store",
-        "created created_at completed_at container context_management applied_edits format generate_summary billing payer prompt",
-        "safety_identifier prompt_cache_key user citations url_citation url title start_index end_index token logprob bytes audio",
-        "obfuscation frequency_penalty presence_penalty moderation stop_sequence index input name data max_tokens stream n seed stop",
-        "max_completion_tokens stream_options include_usage logit_bias parallel_tool_calls top_k stop_sequences system thinking",
-        "budget_tokens cache_control image_url file file_data filename input_audio source is_error enabled summary_index user_id",
-        "custom prediction functions response_format json_schema schema description image",
-    )
-)
 
 
 def gather_strange(found: Gathering, surface: Surface, part: Any, who: tuple[str, str]) -> None:
@@ -61,16 +23,6 @@ def gather_strange(found: Gathering, surface: Surface, part: Any, who: tuple[str
     found.loose(surface, part, *who)
     if kind := unread(part):
         found.media.append(kind)
-
-
-def said_beside(value: Any, sent: Mapping[str, Any] = EMPTY) -> list[str]:
-    """Every string beside an answer that could be read as a text, and that the request did not say itself."""
-    found: list[str] = []
-    _walk(value, "", False, found)
-    if found and sent:
-        known = set(strings(sent))
-        found = [one for one in found if one not in known]
-    return found
 
 
 def gather(found: Gathering, value: Any, sent: Mapping[str, Any] = EMPTY, surface: Surface = "output") -> None:
@@ -82,113 +34,21 @@ def gather(found: Gathering, value: Any, sent: Mapping[str, Any] = EMPTY, surfac
 def gather_asked(found: Gathering, value: Any, path: Path, encoded: bool = False) -> None:
     """Keep every string of a request that stands beside its texts, each where it stands, so that it can be cut out; names of fields and
     long numbers as one text. `encoded`: an image, sound or file stands in it, which is not text."""
-    loose: list[str] = []
-    _place(found, value, path, ("", False, encoded), loose)
-    if loose:
-        found.text("input", "\n".join(loose), (), NOBODY)
-
-
-def _place(found: Gathering, value: Any, path: Path, how: tuple[str, bool, bool], loose: list[str]) -> None:
-    key, strange, encoded = how
-    if isinstance(value, str):
-        if not is_mark(key, value) and not (encoded and len(value) > MAX_SHORT and _SEALED.fullmatch(value)):
-            found.text("input", value, path, NOBODY)
-    elif isinstance(value, dict):
-        for name, one in value.items():
-            if unknown := name not in KEYS:
-                loose.append(name)
-            _place(found, one, (*path, name), (name, unknown, encoded), loose)
-    elif isinstance(value, list):
-        for at, one in enumerate(value):
-            _place(found, one, (*path, at), how, loose)
-    elif strange and isinstance(value, int | float) and abs(value) >= MAX_NUMBER:
-        loose.append(str(value))
-
-
-def _walk(value: Any, key: str, strange: bool, found: list[str]) -> None:
-    if isinstance(value, str):
-        if value and not is_mark(key, value):
-            found.append(value)
-    elif isinstance(value, dict):
-        for name, one in value.items():
-            unknown = name not in KEYS
-            if unknown:
-                found.append(name)
-            _walk(one, name, unknown, found)
-    elif isinstance(value, list):
-        for one in value:
-            _walk(one, "", strange, found)
-    elif strange and isinstance(value, int | float) and abs(value) >= MAX_NUMBER:
-        found.append(str(value))
-
-
-def is_mark(key: str, value: str) -> bool:
-    """Whether a string in a field of this name says nothing to a reader."""
-    if key in WORDS:
-        return bool(_WORD.fullmatch(value))
-    if key in NAMES:
-        return bool(_NAME.fullmatch(value))
-    return key in SEALED and bool(_SEALED.fullmatch(value))
-
-
-def left(value: Any, sent: Mapping[str, Any] = EMPTY) -> Any:
-    """A copy in which only numbers, marks and what the request says itself are left."""
-    known = set(strings(sent)) if sent else set()
-    return _left(value, "", known)
-
-
-def _left(value: Any, key: str, known: Collection[str]) -> Any:
-    if isinstance(value, str):
-        return value if not value or is_mark(key, value) or value in known else None
-    if isinstance(value, dict):
-        return {name: _left(one, name, known) for name, one in value.items() if name in known or _small(name, one)}
-    if isinstance(value, list):
-        return [kept for one in value if (kept := _left(one, "", known)) is not None]
-    return value
-
-
-def _small(name: str, value: Any) -> bool:
-    """Whether a field may stay: a name of letters, and no long number under a name that we do not know."""
-    long = isinstance(value, int | float) and name not in KEYS and abs(value) >= MAX_NUMBER
-    return bool(_PLAIN_KEY.fullmatch(name)) and not long
+    placed = marks.placed(value, path, encoded)
+    for where, text in placed.texts:
+        found.text("input", text, where, NOBODY)
+    if placed.loose:
+        found.text("input", "\n".join(placed.loose), (), NOBODY)
 
 
 def unsealed(value: Any) -> list[str]:
     """The strings of a part that carries an image or sound, without the image or the sound."""
-    return [one for one in strings(value) if len(one) <= MAX_SHORT or not _SEALED.fullmatch(one)]
-
-
-def without(value: Mapping[str, Any], *keys: str) -> JsonMap:
-    """A map without some of its fields."""
-    return {key: one for key, one in value.items() if key not in keys}
-
-
-def word(value: Any, otherwise: str) -> str:
-    """A word of an enumeration, or ours where it is none."""
-    return value if isinstance(value, str) and _WORD.fullmatch(value) else otherwise
+    return [one for one in strings(value) if len(one) <= MAX_SHORT or not ENCODED.fullmatch(one)]
 
 
 def spelled(rows: Any, text: str, found: Gathering) -> bool:
     """Whether token probabilities spell a text and no more; the alternatives to its tokens are kept, to be judged."""
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and _is_token(row) for row in rows):
-        return False
-    if rows and "".join(row["token"] for row in rows) != text:
-        return False
-    others = []
-    for row in rows:
-        alternatives = row.get("top_logprobs") or []
-        if not isinstance(alternatives, list) or not all(isinstance(one, dict) and _is_token(one) for one in alternatives):
-            return False
-        others += [one["token"] for one in alternatives if one["token"] != row["token"]]
+    others = marks.spelled(rows, text)
     if others:
         found.text("output", "\n".join(others), (), "assistant")
-    return True
-
-
-def _is_token(row: JsonMap) -> bool:
-    token, spelt = row.get("token"), row.get("bytes")
-    if not isinstance(token, str) or row.keys() - {"token", "logprob", "bytes", "top_logprobs"}:
-        return False
-    if not isinstance(row.get("logprob"), int | float | None):
-        return False
-    return spelt is None or spelt == list(token.encode("utf-8", "surrogatepass"))
+    return others is not None

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from bylaw.govern.marks import strings
 from bylaw.govern.thinking import OPEN, parted
 from bylaw.serve.beside import gather, gather_asked, gather_strange, left, said_beside, spelled, unsealed, without
 from bylaw.serve.wire import (
@@ -30,7 +31,6 @@ from bylaw.serve.wire import (
     get,
     kind_of,
     opening,
-    strings,
 )
 from bylaw.types import EMPTY, Surface
 

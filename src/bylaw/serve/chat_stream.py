@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bylaw.govern.marks import strings
 from bylaw.serve.beside import gather, left, without, word
 from bylaw.serve.chat import AROUND, THINKING, THOUGHTS, calls_beside, calls_of
 from bylaw.serve.lanes import Lane, Stopped
 from bylaw.serve.route import Finished, Gates, Halt, Step
 from bylaw.serve.sse import DONE, Sent, sent
-from bylaw.serve.wire import MAX_CALLS, MAX_CHOICES, Asked, BadBody, Gathering, JsonMap, a_list, a_map, dump, load, strings
+from bylaw.serve.wire import MAX_CALLS, MAX_CHOICES, Asked, BadBody, Gathering, JsonMap, a_list, a_map, dump, load
 
 TEXTS: Final = ("content", "refusal")
 _DONE: Final = sent(DONE)

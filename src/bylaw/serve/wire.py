@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import orjson
 
+from bylaw.govern.marks import strings
 from bylaw.types import EMPTY, Surface
 
 MAX_BODY_BYTES: Final = 16 << 20  # a request; images travel in it
@@ -215,25 +216,6 @@ def too_deep(value: Any) -> bool:
         left -= len(inner)
         level = inner
     return True
-
-
-def strings(value: Any) -> list[str]:
-    """Every string in a JSON value, keys of maps too, in order."""
-    found: list[str] = []
-    _strings(value, found)
-    return found
-
-
-def _strings(value: Any, found: list[str]) -> None:
-    if isinstance(value, str):
-        found.append(value)
-    elif isinstance(value, dict):
-        for key, one in value.items():
-            found.append(key)
-            _strings(one, found)
-    elif isinstance(value, list):
-        for one in value:
-            _strings(one, found)
 
 
 def _gathered(value: Any) -> str:
