@@ -6,6 +6,7 @@ import pytest
 
 from bylaw.serve.live import ready
 from bylaw.serve.mcp_wire import Gone, Rpc
+from tests.figures import stands
 from tests.serve.mcp_rig import AGENT, LENA, NO, OTHER, SHOP, YES, User, lined, policy, text
 
 SMALL = {"order": 1, "amount": 50.0}
@@ -152,7 +153,7 @@ def test_what_a_result_must_not_say_is_cut_out_wherever_it_stands(tmp_path: Path
         rig.server.replies["tools/call"] = {"result": {"content": content, "structuredContent": card}}
         result = rig.call("lookup", {"order": 1})
 
-    assert "4111" not in str(result)
+    assert not stands(4111, str(result))
     assert text(result).endswith(", thanks")
     assert result["structuredContent"]["n"][0]["deep"].endswith(" y")
 
@@ -163,7 +164,7 @@ def test_what_is_found_in_the_name_of_a_field_withholds_the_result(tmp_path: Pat
         result = rig.call("lookup", {"order": 1})
 
     assert result["isError"]
-    assert "4111" not in str(result)
+    assert not stands(4111, str(result))
 
 
 @pytest.mark.parametrize("reply", ["result", "error"])
@@ -204,7 +205,7 @@ def test_what_is_to_be_redacted_in_a_call_is_cut_out_before_it_is_sent(tmp_path:
         rig.call("lookup", {"note": "card 4111 1111 1111 1111 please"})
         sent = rig.server.calls
 
-    assert "4111" not in str(sent)
+    assert not stands(4111, str(sent))
     assert sent[0]["arguments"]["note"].endswith(" please")
 
 

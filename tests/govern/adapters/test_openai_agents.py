@@ -21,6 +21,7 @@ from bylaw import Blocked
 from bylaw.errors import BylawError
 from bylaw.govern.adapters.openai_agents import Stopped, governed_agent, governed_tools
 from mcp import types
+from tests.figures import stands
 from tests.govern.adapters.shop import NAMES, NUMBER, Shop, opened
 
 Wish = tuple[str, Any]  # a tool and its arguments, as JSON or as they are written
@@ -230,7 +231,7 @@ def test_what_a_tool_returns_or_complains_is_judged_and_taints(shop: Shop) -> No
     agent = Agent("shop", tools=governed_tools(shop.guard, [read, mail], NAMES))
     said = told(agent, *[[("read", {"kind": kind})] for kind in ("json", "error", "object")], [("mail", {"to": "ann"})])
 
-    assert all("4111" not in one for one in said)
+    assert not any(stands(4111, one) for one in said)
     assert "[redacted: pii.card]" in said[0]
     assert "[redacted: pii.card]" in said[1]
     assert "EUR" in said[2]

@@ -21,6 +21,7 @@ from pydantic_ai.toolsets import AbstractToolset, FunctionToolset, WrapperToolse
 from bylaw import Blocked
 from bylaw.govern.adapters.pydantic_ai import Governed, governed_tools
 from bylaw.types import Event
+from tests.figures import stands
 from tests.govern.adapters.shop import NAMES, NUMBER, Shop, opened
 
 Wish = tuple[str, dict[str, Any]]
@@ -150,7 +151,7 @@ def test_what_a_tool_returns_says_or_complains_is_judged_and_taints(shop: Shop) 
     said = told(agent, [("read", {"kind": "return"})], [("read", {"kind": "retry"})], [("mail", {"to": "ann"})])
 
     assert [outcome for outcome, _ in said] == ["success", "retried", "failed"]
-    assert all("4111" not in words for _, words in said)
+    assert not any(stands(4111, words) for _, words in said)
     assert "nothing is mailed" in said[2][1]
     assert shop.ran == []
 
