@@ -257,7 +257,9 @@ def started(tmp_path: Path, upstream: str, *options: str, policy: Path | None = 
                 assert line_said, said
                 said.append(line_said)
             url = line_said.rpartition(" ")[2].strip()
-            until(lambda: ready(url))
+            until(lambda: ready(url) or process.poll() is not None)
+            if process.poll() is not None:
+                raise AssertionError(process.stdout.read())
             yield Started(url, process, said)
         finally:
             if process.poll() is None:
