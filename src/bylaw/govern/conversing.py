@@ -17,7 +17,7 @@ from bylaw.govern.guard import Guard, Judged, blocked
 from bylaw.govern.media import unread
 from bylaw.govern.outcomes import both
 from bylaw.govern.taking import MEDIA, Body, Other, Shape, Taken, Wanted
-from bylaw.types import EMPTY, Decision, Event
+from bylaw.types import EMPTY, Decision, Event, Surface
 
 MAX_REVISIONS: Final = 2
 NOT_SENT: Final = "the request was not sent"
@@ -55,6 +55,7 @@ def admitted(guard: Guard, shape: Shape, request: Mapping[str, Any]) -> tuple[Bo
             raise blocked(decision, NOT_SENT)
     for other in taken.others:
         _searched(guard, other, NOT_SENT)
+    uncuttable(guard, taken, "input", NOT_SENT)
     _offers(guard, asked)
     return asked, _facts(guard, taken)
 
@@ -99,6 +100,16 @@ def _searched(guard: Guard, other: Other, what: str) -> None:
         raise blocked(decision, what)
 
 
+def uncuttable(guard: Guard, taken: Taken, surface: Surface, what: str) -> None:
+    """What is judged as one text, and out of which nothing can be cut; raises Blocked."""
+    events = [Event(piece.surface, piece.tool, EMPTY, piece.text) for piece in taken.as_one()]
+    events += [Event(surface, text="\n".join(taken.loose))] if taken.loose else []
+    for event in events:
+        decision = guard.check(event, whole=False)
+        if decision.effect != "allow":
+            raise blocked(decision, what)
+
+
 def _facts(guard: Guard, taken: Taken) -> Any:
     """What rails may know about an answer: the system prompt, the last request, what tools said, the schema it must fit."""
     if not guard.rails:
@@ -120,14 +131,14 @@ def _settled(guard: Guard, shape: Shape, where: tuple[Body, Body, int], facts: A
     policy = guard.places.book(guard.acting_as.principal).policy
     from bylaw.govern import wording  # noqa: PLC0415  # only answers need words
 
-    taken = shape.answer(body, at)
+    taken = shape.answer(body, at, asked)
     first = decision = weighed(guard, shape, (body, at), taken, facts)
     for _ in range(MAX_REVISIONS):
         if decision.effect != "revise":
             return
         asked = shape.again(asked, _spoken(taken), wording.critique(decision, policy))
         other = dumped((yield asked))
-        taken = shape.answer(other, 0)
+        taken = shape.answer(other, 0, asked)
         decision = weighed(guard, shape, (other, 0), taken, facts)
         if decision.effect != "revise":
             shape.adopt(body, at, other)
@@ -153,6 +164,7 @@ def weighed(guard: Guard, shape: Shape, where: tuple[Body, int], taken: Taken, f
             decision = both(decision, _let(guard.check(Event("output", text=taken.said()), facts), WITHHELD))
         for other in taken.others:
             _searched(guard, other, WITHHELD)
+        uncuttable(guard, taken, "output", WITHHELD)
         for call in taken.calls if decision.effect != "revise" else ():
             decision = both(decision, called(guard, call))
     finally:

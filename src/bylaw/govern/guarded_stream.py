@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from bylaw.govern.conversing import WITHHELD, admitted, called, converse, dumped
+from bylaw.govern.conversing import WITHHELD, admitted, called, converse, dumped, uncuttable
 from bylaw.govern.engine import decide
 from bylaw.govern.guard import Guard, Judged, blocked
+from bylaw.govern.marks import left, word
 from bylaw.govern.outcomes import Blocked, both
 from bylaw.govern.streaming import Cut, HoldBack
 from bylaw.govern.taking import CHAT, THOUGHTS, Body, Shape
@@ -21,6 +22,12 @@ from bylaw.types import EMPTY, Decision, Event, Hit
 
 MAX_KEPT: Final = 1 << 20  # characters of thinking and of arguments that are kept of one answer
 HEAD: Final = ("id", "object", "created", "model", "system_fingerprint", "service_tier", "usage")
+EMPTY_HEAD: Final[Body] = {
+    "id": "",
+    "object": "chat.completion.chunk",
+    "created": 0,
+    "model": "",
+}  # where words stood in the place of marks
 TEXTS: Final = ("content", "refusal")
 
 
@@ -178,7 +185,8 @@ class Flow:
         if reasons := self._guard.stopped(self._event.principal):
             raise self._refused(Decision("stop", (), (), self._book.digest, reason="; ".join(sorted(reasons))))
         body = dumped(chunk)
-        head = {key: body[key] for key in HEAD if body.get(key) is not None}
+        plain = left({key: body[key] for key in HEAD if body.get(key) is not None})
+        head = {**EMPTY_HEAD, **{key: value for key, value in plain.items() if value is not None}}
         choices = body.get("choices") or []
         if not choices:
             return [type(chunk).model_validate({**head, "choices": []})]
@@ -199,7 +207,7 @@ class Flow:
             return None
         delta, finish = choice.get("delta") or {}, choice.get("finish_reason")
         self._gather(voice, delta)
-        shown: Body = {"role": delta["role"]} if delta.get("role") else {}
+        shown: Body = {"role": word(delta["role"], "assistant")} if delta.get("role") else {}
         for key in TEXTS:
             text = self._text(voice, key, delta.get(key) or "", bool(finish))
             if text or (delta.get(key) == "" and shown):
@@ -208,6 +216,7 @@ class Flow:
             voice.closed = True
             if calls := self._ended(voice):
                 shown["tool_calls"] = calls
+        finish = word(finish, "stop") if finish else None
         return {"index": index, "delta": shown, "finish_reason": finish} if shown or finish else None
 
     def _gather(self, voice: Voice, delta: Body) -> None:
@@ -267,6 +276,7 @@ class Flow:
             raise blocked(decision, WITHHELD)
         for call in voice.calls.values():
             taken = CHAT.answer({"choices": [{"message": {"tool_calls": [call]}}]}, 0)
+            uncuttable(self._guard, taken, "output", WITHHELD)
             for wanted in taken.calls:
                 if (said := called(self._guard, wanted)).effect != "allow":
                     raise blocked(said, f"the model's call of {wanted.tool} is withheld")

@@ -1,7 +1,8 @@
 """Requests and replies of an OpenAI client, taken apart for the guard: texts that can be cut, all else, calls, thinking; and put together.
 
 `CHAT` is `chat.completions`, `RESPONSES` is `responses`. Bodies are plain JSON. What is of a kind that is not known here is searched as
-JSON, and never cut. An output item of the responses that is neither a message nor thinking is a call of a tool of that name.
+JSON, and never cut. What stands beside the texts is judged as in the gateway (`marks`). An output item of the responses that is neither a
+message nor thinking is a call of a tool of that name.
 """
 
 import json
@@ -9,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
+from bylaw.govern import marks
+from bylaw.govern.marks import said_beside, without
 from bylaw.govern.thinking import parted
-from bylaw.types import Surface
+from bylaw.types import EMPTY, Surface
 
 Body = dict[str, Any]
 
@@ -20,6 +23,10 @@ PLAIN: Final = ("role", "content", "refusal", "tool_call_id", "type", "id", "sta
 MEDIA: Final = ("image_url", "input_audio", "file", "input_image", "input_file", "audio", "output_audio", "output_image")
 THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 SEALED: Final = ("encrypted_content", "id", "status", "type", "call_id")
+MARKED: Final = frozenset({"role", "tool_call_id", "type", "id", "status", "call_id", "phase", "encrypted_content"})  # fields of marks
+OPTIONS: Final = ("extra_headers", "timeout")  # what a client is told with a request, and the model is not
+_CHAT_READ: Final = ("tools", "functions", "prediction", "response_format")  # what else of a request is searched as JSON
+_RESPONSES_READ: Final = ("tools", "prompt", "text")
 MAX_MESSAGES: Final = 5_000
 
 
@@ -27,8 +34,8 @@ class Piece(NamedTuple):
     """A text, as the map and the key under which it stands."""
 
     surface: Surface
-    holder: Body
-    key: str
+    holder: Any
+    key: str | int
     role: str = ""
     tool: str = ""
 
@@ -63,11 +70,13 @@ class Taken:
     others: list[Other] = field(default_factory=list)
     calls: list[Wanted] = field(default_factory=list)
     thinking: list[str] = field(default_factory=list)
+    loose: list[str] = field(default_factory=list)  # what else can be read, and cannot be cut: judged as one text
+    several: list[list[Piece]] = field(default_factory=list)  # pieces that are read as one text
     schema: Mapping[str, Any] | None = None  # that the answer must fit
 
     def content(self, surface: Surface, holder: Body, key: str, role: str = "", tool: str = "") -> None:
         """Take a content: a text, parts, or whatever else."""
-        content = holder.get(key)
+        content, before = holder.get(key), len(self.pieces)
         if isinstance(content, str):
             self.pieces.append(Piece(surface, holder, key, role, tool))
             return
@@ -79,6 +88,39 @@ class Taken:
                 self.pieces.append(Piece(surface, part, name, role, tool))
             if rest:
                 self.others.append(Other(surface, rest, tool, True))
+        if surface != "output":
+            self.several += [self.pieces[before:]] if len(self.pieces) > before + 1 else []
+        for part in content if isinstance(content, list) else ():
+            self.marked(surface, part)
+
+    def marked(self, surface: Surface, value: Any) -> None:
+        """Take what is no mark out of the fields that should hold one."""
+        if isinstance(value, dict):
+            other = [name for name in value if name not in MARKED]
+            if surface == "output":
+                self.loose += said_beside(without(value, *other))
+            else:
+                self.around(value, *other)
+
+    def around(self, value: Body, *but: str) -> None:
+        """Take every string of a request that stands beside its texts."""
+        found = marks.placed(without(value, *but), ())
+        for path, _ in found.texts:
+            holder: Any = value
+            for step in path[:-1]:
+                holder = holder[step]
+            self.pieces.append(Piece("input", holder, path[-1]))
+        self.loose += found.loose
+
+    def as_one(self) -> list[Piece]:
+        """Texts that are made of several pieces, as these stand now: for what begins in one and ends in the next."""
+        return [one[0]._replace(holder=["".join(piece.text for piece in one)], key=0) for one in self.several]
+
+    def answered(self) -> "Taken":
+        """This answer, whose texts a client puts together: those of each kind."""
+        kinds = [[piece for piece in self.pieces if piece.key == key] for key in ("text", "refusal")]
+        self.several += [pieces for pieces in kinds if len(pieces) > 1]
+        return self
 
     def beside(self, surface: Surface, value: Body, but: tuple[str, ...], tool: str = "", part: bool = False) -> None:
         """Take what else stands in a map."""
@@ -100,8 +142,8 @@ class Shape(Protocol):
     def choices(self, body: Body) -> int:
         """How many choices a reply has."""
 
-    def answer(self, body: Body, at: int) -> Taken:
-        """Take a choice apart; its thinking is taken out of the body."""
+    def answer(self, body: Body, at: int, sent: Mapping[str, Any] = EMPTY) -> Taken:
+        """Take a choice apart; its thinking is taken out of the body. What was `sent` is nothing new in it."""
 
     def cut(self, body: Body, at: int) -> None:
         """Take out what would spell a text that was cut."""
@@ -133,14 +175,17 @@ class _Chat:
             for key in ("content", "refusal"):
                 taken.content(surface, message, key, role, tool)
             taken.beside(surface, message, PLAIN, tool)
-        taken.beside("input", {key: asked.get(key) for key in ("tools", "functions", "prediction", "response_format")}, ())
+            taken.marked(surface, message)
+        taken.beside("input", {key: asked.get(key) for key in _CHAT_READ}, ())
+        taken.around(asked, "messages", *_CHAT_READ, *OPTIONS)
         return taken
 
     def choices(self, body: Body) -> int:
         return len(body.get("choices") or [])
 
-    def answer(self, body: Body, at: int) -> Taken:
-        taken, message = Taken(), body["choices"][at].get("message") or {}
+    def answer(self, body: Body, at: int, sent: Mapping[str, Any] = EMPTY) -> Taken:
+        choice = body["choices"][at]
+        taken, message = Taken(), choice.get("message") or {}
         for key in THOUGHTS:
             if (thought := message.pop(key, None)) is not None:
                 taken.thinking.append(thought if isinstance(thought, str) else json.dumps(thought, ensure_ascii=False))
@@ -152,14 +197,23 @@ class _Chat:
         for key in ("content", "refusal"):
             taken.content("output", message, key, "assistant")
         taken.beside("output", message, (*PLAIN, "tool_calls", "function_call"))
+        taken.marked("output", message)
+        if choice.get("logprobs"):
+            others = _alternatives(choice["logprobs"], message)
+            taken.loose += others or []
+            if others is None:
+                self.cut(body, at)
+        around = [without(choice, "message", "logprobs"), without(body, "choices") if at == 0 else None]
         for call in [*(message.get("tool_calls") or []), *([message["function_call"]] if message.get("function_call") else [])]:
             kind = str(call.get("type") or "function")
             inner = call.get(kind) if isinstance(call.get(kind), dict) else call
+            around += [without(call, kind), without(inner, "name", "arguments", "input")]
             if kind == "custom":
                 taken.calls.append(Wanted(str(inner.get("name", "")), {"input": inner.get("input")}))
             else:
                 taken.calls.append(Wanted(str(inner.get("name") or kind), _args(inner.get("arguments"))))
-        return taken
+        taken.loose += said_beside(around, sent)
+        return taken.answered()
 
     def cut(self, body: Body, at: int) -> None:
         body["choices"][at]["logprobs"] = None
@@ -192,11 +246,13 @@ class _Responses:
                     self._item(item, taken, tools)
             elif given is not None:
                 raise ValueError(f"{key} must be a text, or a list of at most {MAX_MESSAGES}")
-        taken.beside("input", {key: asked.get(key) for key in ("tools", "prompt", "text")}, ())
+        taken.beside("input", {key: asked.get(key) for key in _RESPONSES_READ}, ())
+        taken.around(asked, "input", "instructions", *_RESPONSES_READ, *OPTIONS)
         return taken
 
     def _item(self, item: Body, taken: Taken, tools: dict[str, str]) -> None:
         kind = str(item.get("type") or "message")
+        taken.marked("input", item)
         if kind == "message":
             taken.content("input", item, "content", str(item.get("role") or "user"))
             taken.beside("input", item, PLAIN)
@@ -212,10 +268,11 @@ class _Responses:
     def choices(self, body: Body) -> int:
         return 1
 
-    def answer(self, body: Body, at: int) -> Taken:
-        taken = Taken()
+    def answer(self, body: Body, at: int, sent: Mapping[str, Any] = EMPTY) -> Taken:
+        taken = Taken(loose=said_beside(without(body, "output"), sent))
         for item in body.get("output") or []:
             kind = str(item.get("type") or "")
+            taken.marked("output", item)
             if kind == "message":
                 self._message(item, taken)
             elif kind == "reasoning":
@@ -229,7 +286,7 @@ class _Responses:
             else:
                 args = {key: value for key, value in item.items() if key not in SEALED}
                 taken.calls.append(Wanted(kind.removesuffix("_call"), args))
-        return taken
+        return taken.answered()
 
     def _message(self, item: Body, taken: Taken) -> None:
         first = not taken.pieces
@@ -241,6 +298,11 @@ class _Responses:
                 taken.thinking.append(thought)
                 taken.pieces[0].holder[taken.pieces[0].key] = answer
                 taken.pieces[0].holder["logprobs"] = []
+        for part in item["content"] if isinstance(item.get("content"), list) else ():
+            if isinstance(part, dict) and part.get("logprobs"):
+                others = marks.spelled(part["logprobs"], str(part.get("text") or ""))
+                taken.loose += others or []
+                part["logprobs"] = part["logprobs"] if others is not None else []
 
     def cut(self, body: Body, at: int) -> None:
         for item in body.get("output") or []:
@@ -261,6 +323,20 @@ class _Responses:
         part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
         body["output"] = [{"type": "message", "id": "msg_bylaw", "role": "assistant", "status": "completed", "content": [part]}]
         body["status"], body["incomplete_details"] = "completed", None
+
+
+def _alternatives(logprobs: Any, message: Body) -> list[str] | None:
+    """The alternatives to a chat's tokens; None where the token probabilities spell something else than the message."""
+    if not isinstance(logprobs, dict) or logprobs.keys() - {"content", "refusal"}:
+        return None
+    found: list[str] = []
+    for key in ("content", "refusal"):
+        text = message.get(key) or ""
+        others = marks.spelled(logprobs.get(key) or [], text) if isinstance(text, str) else None
+        if others is None:
+            return None
+        found += others
+    return found
 
 
 def _inside(value: Any, key: str) -> Any:
