@@ -19,6 +19,7 @@ from bylaw.govern.findings import NEXT, Change, Findings, NotTaken, Report
 from bylaw.govern.keys import Grant
 from bylaw.govern.quorum import Person
 from bylaw.ledger.writer import Ledger
+from bylaw.serve import live
 from bylaw.serve.lookout import FindingsFrom, Lookout
 from bylaw.serve.wiring import Wiring
 from bylaw.store import database
@@ -26,7 +27,7 @@ from bylaw.store.database import Store
 from bylaw.store.finding_rows import FINDING_STATES, Found
 from bylaw.store.finding_tables import FINDINGS
 from tests.serve.recorded import recent
-from tests.serve.rig import Book, post
+from tests.serve.rig import Book, post, written
 from tests.serve.test_serving import Served, until
 from tests.serve.test_watched import watched
 
@@ -265,3 +266,28 @@ def test_the_command_lists_shows_triages_and_exports(
     assert "state: new -> triaged" in said
     assert (case.status, case.clause, case.severity, case.turns[0].content) == ("candidate", "a.b", "high", "Tell me a key")
     assert case.found_in == f"finding {found.id}"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--clause", "money.never-ever"), "'money.never-ever' is no clause of the policy in force"),
+        (("--severity", "awful"), "severity is one of"),
+        (("--disclose-on", "soon"), "the day of disclosure is written"),
+    ],
+)
+def test_what_cannot_be_meant_is_an_error_of_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, str], said: str
+) -> None:
+    store = database.open(tmp_path / "store.sqlite")
+    with Ledger(tmp_path) as ledger:
+        found, secret = told(store, ledger)
+        live.activate(store, ledger.append, written(tmp_path / "policy"), "tester")
+    store.close()
+    monkeypatch.setenv("BYLAW_KEY", secret)
+    code = run(["findings", "triage", found.id, *words, "--data-dir", str(tmp_path)])
+    same = run(["findings", "triage", found.id, "--clause", "a.b", "--data-dir", str(tmp_path)])  # as it was reported: nothing to change
+    near = run(["findings", "triage", found.id, "--clause", "money.limit", "--data-dir", str(tmp_path)])
+
+    assert (code, same, near) == (2, 1, 0)
+    assert said in capsys.readouterr().err

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bylaw.cli.entry import run
+from bylaw.store import database
 from tests.serve.mcp_rig import Rigged, lined, text
 
 CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -98,6 +99,7 @@ def test_a_server_that_lists_the_accepted_definition_again_is_heard_again(tmp_pa
 
 
 def test_a_pin_that_nobody_has_seen_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    database.open(tmp_path / "store.sqlite").close()
     code = run(["mcp", "pins", "accept", "shop", "nothing", "--data-dir", str(tmp_path)])
     said = capsys.readouterr().err
 

@@ -255,6 +255,7 @@ def test_a_candidate_that_is_not_there_or_in_force_already_is_no_canary(tmp_path
     url = str(tmp_path / "store.sqlite")
     written(tmp_path / "policy", BASE)
     runner = ["policy", "canary", "start", str(tmp_path / "policy"), "--share", "5%", "--store", url, "--data-dir", str(tmp_path / "d")]
+    database.open(url).close()
     nothing = CliRunner().invoke(app, runner)
     prepare(Setting("http://127.0.0.1:9/v1", store=url, data_dir=tmp_path / "d"), tmp_path / "policy", "tester")
     same, all_of_them = CliRunner().invoke(app, runner), CliRunner().invoke(app, [*runner[:5], "100%", *runner[6:]])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_and_ledger, store_of, there, when
+from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_and_ledger, store_of, when
 from bylaw.cli.reviewing import As, Everything, OfTenant, Secret, holder, in_state, not_taken, wanted
 from bylaw.cli.saying import AsJson, say, say_json
 from bylaw.errors import StoreError
@@ -35,7 +35,6 @@ def approvals_list(
     from bylaw.store import approval_rows as rows  # noqa: PLC0415  # see `cli`
 
     states = wanted(rows.STATES, state, ("pending",), everything, "a request")
-    there(store, data_dir)
     with store_of(store, data_dir) as opened:
         found = _reading(opened).find(states, tenant)
     if as_json:

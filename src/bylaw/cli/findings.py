@@ -1,6 +1,7 @@
 """`bylaw findings …`: what people reported, what became of it, and a finding as a case for the evals."""
 
 import json
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -12,6 +13,7 @@ from bylaw.cli.saying import AsJson, say, say_json
 from bylaw.errors import StoreError
 
 if TYPE_CHECKING:  # commands import what they need when they run
+    from bylaw.store.database import Store
     from bylaw.store.finding_rows import Found, Taken
 
 app = typer.Typer(help="Findings from users, testers and the public.", no_args_is_help=True)
@@ -84,6 +86,7 @@ def findings_triage(
     becomes = next((one for one in rows.FINDING_STATES if one == state), None)
     change = Change(becomes, clause, severity, assignee, duplicate_of, disclose_on, note)
     with store_and_ledger(store, data_dir) as (opened, ledger):
+        _known(opened, finding, clause or "")
         found = Findings(opened, ledger.append).triage(finding, holder(opened, key, person), change)
     if isinstance(found, NotTaken):
         raise not_taken(found.why, found.text, SEE, as_json)
@@ -127,6 +130,25 @@ def findings_export(
         raise StoreError(f"{to} is there already", "Name a new file.")
     runs.write_text(to, json.dumps(candidate(found), ensure_ascii=False) + "\n")
     say(f"{to}: 1 candidate case; read it, then `bylaw suite lint {to}`")
+
+
+def _known(store: "Store", finding: str, clause: str) -> None:
+    """Raises StoreError where this is no clause of the policy in force, nor the one that the finding names already."""
+    from bylaw.policy.parse import every_clause, load  # noqa: PLC0415  # see `cli`
+    from bylaw.serve import live  # noqa: PLC0415  # see `cli`
+    from bylaw.store import finding_rows as rows  # noqa: PLC0415  # see `cli`
+
+    last = live.latest(store) if clause else None
+    if last is None:
+        return
+    with live.kept(store, last.digest) as folder:
+        known = sorted({one.id for one in every_clause(load(folder))})
+    with store.reading() as connection:
+        found = rows.get(connection, finding)
+    if clause not in known and not (found and found.clause == clause):
+        near = get_close_matches(clause, known, n=1)
+        hint = f"Did you mean `{near[0]}`?" if near else f"There are: {', '.join(known[:20])}{', …' * (len(known) > 20)}."
+        raise StoreError(f"{clause[:60]!r} is no clause of the policy in force", hint)
 
 
 def _unknown(finding: str) -> StoreError:

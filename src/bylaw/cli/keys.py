@@ -44,7 +44,7 @@ def keys_create(
     grant = keys.Grant(
         principal, tuple(role or ()), tenant, jurisdiction, requests_per_min, budget, name, expires, tokens_per_day, tokens_total, price
     )
-    with store_and_ledger(store, data_dir) as (opened, ledger):
+    with store_and_ledger(store, data_dir, make=True) as (opened, ledger):
         key, secret = keys.create(opened, ledger.append, grant)
     if as_json:
         say_json({**keys.to_json(key), "key": secret})
@@ -120,7 +120,7 @@ def keys_demo(
     from bylaw.govern import keys  # noqa: PLC0415  # see `cli`
 
     roles = (*(role or ()), *(_approvers(policy) if policy else ()))
-    with store_and_ledger(store, data_dir) as (opened, ledger):
+    with store_and_ledger(store, data_dir, make=True) as (opened, ledger):
         made = keys.demo(opened, ledger.append, roles)
     if as_json:
         shown: list[dict[str, Any]] = [{**keys.to_json(key), "key": secret} for key, secret in made]

@@ -23,20 +23,22 @@ By = Annotated[str, typer.Option("--as", metavar="PERSON", help="Who you are, fo
 
 
 @contextmanager
-def store_of(url: str, data_dir: Path) -> "Iterator[Store]":
-    """The store, open for as long as the command runs."""
+def store_of(url: str, data_dir: Path, make: bool = False) -> "Iterator[Store]":
+    """The store, open for as long as the command runs; raises StoreError where there is none, unless this command may `make` one."""
     from bylaw.store import database  # noqa: PLC0415  # see `cli`
 
+    if not make:
+        there(url, data_dir)
     with closing(database.open(url or data_dir / database.DEFAULT.name)) as store:
         yield store
 
 
 @contextmanager
-def store_and_ledger(url: str, data_dir: Path) -> "Iterator[tuple[Store, Ledger]]":
-    """The store, and a log of the ledger that this command alone writes to."""
+def store_and_ledger(url: str, data_dir: Path, make: bool = False) -> "Iterator[tuple[Store, Ledger]]":
+    """The store as `store_of` opens it, and a log of the ledger that this command alone writes to."""
     from bylaw.ledger.writer import Ledger  # noqa: PLC0415  # see `cli`
 
-    with store_of(url, data_dir) as store, Ledger(data_dir) as ledger:
+    with store_of(url, data_dir, make) as store, Ledger(data_dir) as ledger:
         yield store, ledger
 
 
@@ -45,8 +47,9 @@ def there(url: str, data_dir: Path) -> None:
     from bylaw.errors import StoreError  # noqa: PLC0415  # see `cli`
     from bylaw.store import database  # noqa: PLC0415  # see `cli`
 
-    file = Path(url) if url else data_dir / database.DEFAULT.name
-    if "://" not in url and not file.exists():
+    name = url.removeprefix("sqlite:///")
+    file = Path(name) if name else data_dir / database.DEFAULT.name
+    if "://" not in name and not file.exists():
         raise StoreError(f"{file}: no store there", "Name the gateway's data directory with --data-dir, or its store with --store.")
 
 

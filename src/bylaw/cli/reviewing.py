@@ -54,4 +54,5 @@ def not_taken(why: str, text: str, hint: str, as_json: bool, of: Mapping[str, st
         say_json({"refused": why, "text": text, **(of or {})})
     else:
         failed(text, hint)
-    return typer.Exit(ERROR if why == "unknown_id" else FINDINGS)
+    # what cannot be meant so is an error; what may not be, or not any more, is a finding
+    return typer.Exit(ERROR if why in ("unknown_id", "wrong") else FINDINGS)

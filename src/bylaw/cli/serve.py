@@ -122,7 +122,7 @@ def activate(
     signed off: as its own table asks, and as the table of the policy in force does."""
     from bylaw.serve import live, wiring  # noqa: PLC0415  # see `cli`
 
-    with store_and_ledger(store, data_dir) as (opened, ledger):
+    with store_and_ledger(store, data_dir, make=True) as (opened, ledger):
         live.take_over(data_dir, opened)
         if (there := Path(what)).exists():
             _folder(there)

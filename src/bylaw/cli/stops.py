@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bylaw.cli.place import DATA_DIR, By, DataDir, StoreUrl, login, store_and_ledger, store_of, there, when
+from bylaw.cli.place import DATA_DIR, By, DataDir, StoreUrl, login, store_and_ledger, store_of, when
 from bylaw.cli.saying import FINDINGS, AsJson, say, say_json
 from bylaw.errors import StoreError
 
@@ -31,7 +31,6 @@ def stop(
     from bylaw.store import processes  # noqa: PLC0415  # see `cli`
     from bylaw.store.clock import Clock  # noqa: PLC0415  # see `cli`
 
-    there(store, data_dir)
     if listed:
         with store_of(store, data_dir) as opened:
             found = stops.active(opened)
@@ -59,7 +58,6 @@ def resume(
     """Lift the stops of exactly this scope."""
     from bylaw.govern import stops  # noqa: PLC0415  # see `cli`
 
-    there(store, data_dir)
     with store_and_ledger(store, data_dir) as (opened, ledger):
         lifted = stops.resume(opened, ledger.append, scope, by or login(), reason)
         left = stops.active(opened)

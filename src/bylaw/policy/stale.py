@@ -42,17 +42,17 @@ def states(folder: Path, new: Policy) -> list[RunState]:
     """Every run in a folder, or the folder itself where it is a run; raises RunError where there is none."""
     paths = [folder] if (folder / "run.json").is_file() else _runs(folder)
     if not paths:
-        raise RunError(f"there is no run in {folder}", "name a folder of runs, or one run")
+        raise RunError(f"there is no run in {folder}", "Name a folder of runs, or one run.")
     return [state(path, new) for path in paths]
 
 
 def _runs(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise RunError(f"{folder} is no folder", "name a folder of runs, or one run")
+        raise RunError(f"{folder} is no folder", "Name a folder of runs, or one run.")
     signs = ("run.json", "manifest.json", "results.json", "policy")
     found = sorted(path for path in folder.iterdir() if path.is_dir() and any((path / sign).exists() for sign in signs))
     if len(found) > MAX_RUNS:
-        raise RunError(f"{folder} holds {len(found)} runs, the limit is {MAX_RUNS}", "name a smaller folder, or one run")
+        raise RunError(f"{folder} holds {len(found)} runs, the limit is {MAX_RUNS}", "Name a smaller folder, or one run.")
     return found
 
 

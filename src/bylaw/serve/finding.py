@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bylaw.govern.findings import Change, Findings, NotTaken, Report, may_see
+from bylaw.policy.parse import every_clause
 from bylaw.serve import report_page
 from bylaw.serve.desk import Desk, Wrong, body, headers, later, limit, not_taken, one_of, query, said, text
 from bylaw.serve.door import NotIn
@@ -88,6 +89,7 @@ async def triage(desk: Desk, request: Request) -> Response:
     values: dict[str, Any] = {name: text(given, name) for name in CHANGES if name in given}
     if values.get("state", "new") not in get_args(FindingState):
         raise Wrong(f"state is one of {', '.join(FINDING_STATES)}")
+    _known(desk, values.get("clause", ""))
     return _told(await later(lambda: _room(desk).triage(wanted, person, Change(**values))))
 
 
@@ -114,12 +116,16 @@ def _public(desk: Desk) -> None:
 
 
 async def _take(desk: Desk, made: Report, who: dict[str, Any] | None, source: Source) -> Found | NotTaken:
-    if made.clause and made.clause not in desk.live.now.places.book({}).standing():
-        raise Wrong("`clause` is no clause of the policy in force; leave it out where you do not know it")
+    _known(desk, made.clause)
     if who is None:
         an_hour = desk.watching.lookout.findings.an_hour
         return await later(lambda: _room(desk).report(made, "", "", source, an_hour))  # type: ignore[no-any-return]  # what `later` runs
     return await later(lambda: _room(desk).report(made, str(who["id"]), str(who.get("tenant") or ""), source))  # type: ignore[no-any-return]  # the same
+
+
+def _known(desk: Desk, clause: str) -> None:
+    if clause and clause not in {one.id for one in every_clause(desk.live.now.places.policy)}:
+        raise Wrong("`clause` is no clause of the policy in force; leave it out where you do not know it")
 
 
 def _told(found: Found | NotTaken, status: int = 200) -> Response:

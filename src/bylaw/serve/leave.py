@@ -136,8 +136,9 @@ def _in_force(store: Store, last: Activation) -> Iterator[tuple[Path, Policy]]:
 
 
 def _hint(missing: tuple[str, ...]) -> str:
-    frame = "sign the frame with `bylaw policy sign DIR --frame`; " if any(one.startswith("the frame") for one in missing) else ""
-    return f"See `bylaw policy signoffs DIR`; {frame}or an operator says why not: bylaw policy activate DIR --unsigned REASON."
+    frame = "The frame: `bylaw policy sign DIR --frame`. " if any(one.startswith("the frame") for one in missing) else ""
+    word = "An operator may say why not: bylaw policy activate DIR --unsigned REASON."
+    return f"See `bylaw policy signoffs DIR --instead-of OLD`. {frame}{word}"
 
 
 def _reason(because: str) -> str:
