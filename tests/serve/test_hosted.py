@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from bylaw.govern.quorum import Person
-from tests.serve.rig import CLAUSES, STREAMABLE, Reply, Rig, post, rigged
+from bylaw.serve.start import Setting, prepare
+from tests.serve.rig import CLAUSES, STREAMABLE, Reply, Rig, post, rigged, written
 from tests.serve.test_chat import completion
 
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
@@ -88,3 +89,40 @@ def test_a_rule_without_a_condition_and_a_stop_hold_for_an_offer(tmp_path: Path,
     assert [one.headers["x-bylaw-decision"] for one in (closed, stopped)] == ["block", "stop"]
     assert closed.headers["x-bylaw-clauses"] == "shop.closed"
     assert rig.speaker.asked == []
+
+
+LATE = {
+    "search.words": (
+        "Nothing is searched for by name",
+        '    on: tool_call\n    tool: web_search\n    when: args.query == "Ann"\n    then: block',
+    ),
+    "search.keys": ("No key goes into a call", "    on: tool_call\n    detect: [secrets]\n    then: block"),
+}
+
+
+@pytest.mark.parametrize("clause", LATE)
+@pytest.mark.parametrize("named", [False, True])
+def test_a_rule_that_looks_at_a_call_comes_too_late_unless_the_policy_accepts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clause: str, named: bool
+) -> None:
+    monkeypatch.setitem(CLAUSES, clause, LATE[clause])
+    monkeypatch.setitem(CLAUSES, "search.some", ("Some search", "    on: tool_call\n    tool: web_search\n    then: allow"))
+    with rigged(tmp_path, (*STREAMABLE, "search.some", clause), more="x-hosted: [web_search]\n" if named else "") as rig:
+        rig.speaker.replies.append(completion("Found."))
+        reply = ask(rig, CHAT, {"web_search_options": {}})
+
+    assert reply.headers["x-bylaw-decision"] == ("allow" if named else "block")
+    assert len(rig.speaker.asked) == named
+    assert named or rig.book.entries[0]["facts"]["undecided"] == [f"{clause}/r"]
+
+
+def test_whoever_starts_a_gateway_is_told_which_rules_come_too_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for clause, rule in LATE.items():
+        monkeypatch.setitem(CLAUSES, clause, rule)
+    folder, said = written(tmp_path / "policy", (*STREAMABLE, *LATE), "x-hosted: [web_search, lookup]\n"), list[str]()
+    prepare(Setting("http://127.0.0.1:9", data_dir=tmp_path / "data"), folder, "tester", said.append)
+
+    assert said == [
+        "TOO LATE: lookup runs at the upstream before search.keys/r can be decided, and x-hosted lets it",
+        "TOO LATE: web_search runs at the upstream before search.keys/r, search.words/r can be decided, and x-hosted lets it",
+    ]

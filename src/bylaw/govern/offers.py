@@ -1,9 +1,10 @@
 """Tools that the upstream runs by itself, as a request offers them: search, code, MCP servers. The offer is judged: no call can be in time.
 
 What the model asks of such a tool has been done when its reply comes. So a request that offers one goes on where the policy's tool list or
-a clause names the tool, no stop holds for it, and no rule without a condition says otherwise; else it waits for a person, or is refused.
-What a rule says about a call's arguments is decided when the reply comes, on what has been done. A tool that is not known here counts as
-one of these; which ones the client runs is known by their kinds.
+a clause names the tool, no stop holds for it, and no rule says otherwise; else it waits for a person, or is refused. A rule that looks at a
+call (a condition, a rail) cannot be decided before there is one, hence blocks the offer: unless `x-hosted` in `policy.yaml` names the tool.
+Then the rule is decided when the reply comes, on what has been done. A tool that is not known here counts as one of these; which ones the
+client runs is known by their kinds.
 """
 
 import re
@@ -12,10 +13,12 @@ from functools import reduce
 from typing import Any, Final
 
 from bylaw.govern.outcomes import both
-from bylaw.govern.ready import Book
+from bylaw.govern.ready import ReadyRule, Slot
+from bylaw.govern.rulebook import Rulebook
 from bylaw.types import Decision
 
 CLIENTS: Final = frozenset("function custom local_shell apply_patch computer computer_use bash text_editor memory".split())  # noqa: SIM905  # as a line it is read at a glance
+SHOWN: Final = 5  # rules named in a reason
 MAX_OFFERED: Final = 100  # different ones in one request
 _VERSION: Final = re.compile(r"(?:_preview)?(?:_\d{8}|_\d{4}_\d{2}_\d{2})?\Z")
 
@@ -43,12 +46,12 @@ def _offered(body: Mapping[str, Any]) -> Iterator[str]:
         yield "web_search"
 
 
-def decided(body: Mapping[str, Any], book: Book, stopped: Callable[[str], Collection[str]]) -> list[Decision]:
+def decided(body: Mapping[str, Any], book: Rulebook, stopped: Callable[[str], Collection[str]]) -> list[Decision]:
     """What is decided on each tool that a request offers so; empty where it offers none."""
     return [_decided(book, tool, stopped(tool)) for tool in offered(body)]
 
 
-def _decided(book: Book, tool: str, stops: Collection[str]) -> Decision:
+def _decided(book: Rulebook, tool: str, stops: Collection[str]) -> Decision:
     if stops:
         return Decision("stop", (), (), book.digest, reason="; ".join(sorted(stops)))
     slot = book.slot("tool_call", tool)
@@ -58,6 +61,27 @@ def _decided(book: Book, tool: str, stops: Collection[str]) -> Decision:
     said = [
         Decision(rule.effect, (rule.clause,), (rule.name,), book.digest, (), rule.name, (rule.need,) if rule.need else ()) for rule in sure
     ]
+    if (late := _late(slot)) and tool not in hosted(book):
+        names = tuple(rule.name for rule in late)
+        reason = f"{tool} would have run before {', '.join(names[:SHOWN])} could be decided, and x-hosted does not name it"
+        said.append(Decision("block", tuple(dict.fromkeys(rule.clause for rule in late)), names, book.digest, names, reason))
     if slot.unlisted is not None:
         said.append(Decision("require_approval", (), (), book.digest, (), slot.quiet.reason, (slot.unlisted,)))
     return reduce(both, said, Decision("allow", (), (), book.digest))
+
+
+def _late(slot: Slot) -> list[ReadyRule]:
+    """The rules that look at a call, which for a tool of the upstream comes too late."""
+    return [rule for rule in slot.rules if (rule.when is not None or rule.detect) and rule.effect != "allow"]
+
+
+def hosted(book: Rulebook) -> list[str]:
+    """The tools that the policy lets the upstream run although rules about their calls come too late."""
+    named = book.policy.extra.get("x-hosted")
+    return [one for one in named if isinstance(one, str)] if isinstance(named, list | tuple) else []
+
+
+def too_late(book: Rulebook) -> dict[str, list[str]]:
+    """For each of these tools, the rules that are decided after it has run: to be told to whoever starts a gateway."""
+    slots = {tool: book.slot("tool_call", tool) for tool in hosted(book)}
+    return {tool: names for tool, slot in slots.items() if slot is not None and (names := [rule.name for rule in _late(slot)])}

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from bylaw.canonical import digest_bytes
 from bylaw.errors import BylawError, PolicyError, StoreError
-from bylaw.govern import keys
+from bylaw.govern import keys, offers
 from bylaw.govern.appeals import Appeals
 from bylaw.govern.approvals import Approvals
 from bylaw.govern.budgets import Budgets
@@ -118,6 +118,9 @@ def prepare(setting: Setting, policy: Path, by: str, say: Callable[[str], object
             made = lives.loaded(store, last, rails_of)
     finally:
         store.close()
+    late = {tool: rules for book in made.places.books.values() for tool, rules in offers.too_late(book).items()}
+    for tool, rules in sorted(late.items()):
+        say(f"TOO LATE: {tool} runs at the upstream before {', '.join(rules)} can be decided, and x-hosted lets it")
     return made
 
 
