@@ -267,6 +267,16 @@ def _live(setting: Setting, store: Store, wired: Wired) -> Live:
     return Live(store, lives.loaded(store, last, wired.rails_of), last.content, wired.rails_of)
 
 
+def reached(host: str) -> str:
+    """Where a browser on this machine finds what listens there: every address of the machine is none to go to."""
+    return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # it is looked for, not listened on
+
+
+def address(host: str, port: int) -> str:
+    """A link to a host and port."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def serve(setting: Setting, say: Callable[[str], None]) -> None:
     """Listen until told to stop. Requests in flight are ended first."""
     import uvicorn  # noqa: PLC0415  # whoever prepares without listening needs none
@@ -293,9 +303,10 @@ def serve(setting: Setting, say: Callable[[str], None]) -> None:
     )
     server = uvicorn.Server(config)
     listening: socket.socket = config.bind_socket()
-    address = f"http://{setting.host}:{listening.getsockname()[1]}"
-    say(f"listening on {address}")
-    say(f"console at {address}/console/ (sign in with a key: bylaw keys create --principal NAME --role viewer)")
+    port = listening.getsockname()[1]
+    console = f"{address(reached(setting.host), port)}/console/"
+    say(f"listening on {address(setting.host, port)}")
+    say(f"console at {console} (sign in with a key: bylaw keys create --principal NAME --role viewer)")
     if setting.workers > 1:
         Multiprocess(config, sockets=[listening]).run()
     else:
