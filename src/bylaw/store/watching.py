@@ -34,12 +34,13 @@ class Watch:
         self.store = store
         self._clock = clock or Clock()
         self._steady = steady
-        self._moment_s = moment_s  # for so long since it began, a look that is under way is waited for
+        self._moment_s = moment_s  # for so long a look that is under way is waited for, by one
         self._readers: dict[str, Reader] = {}
         self._seen: dict[str, int] = {}
         self._looked: float | None = None  # when a look last succeeded
         self._begun = steady() - FRESH_S  # when a look last began
         self._failed: float | None = None  # when a look last failed
+        self._vain: float | None = None  # which look was waited for in vain: when it began
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._process: Process | None = None
@@ -54,7 +55,6 @@ class Watch:
 
     def look(self) -> Sequence[str]:
         """Read now what has changed; which. Raises StoreError where the store cannot be read."""
-        self._begun = self._steady()
         with self._lock:
             changed = self._look()
         if changed and self._process is not None:
@@ -68,7 +68,9 @@ class Watch:
         """
         if self._confirmed():
             return True
-        if not self._lock.acquire(timeout=max(0.0, self._begun + self._moment_s - self._steady())):
+        begun = self._begun
+        if not self._lock.acquire(timeout=0 if self._vain == begun else self._moment_s):
+            self._vain = begun
             return False
         try:
             if self._confirmed():

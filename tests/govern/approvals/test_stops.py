@@ -127,8 +127,8 @@ def test_a_view_that_nobody_refreshes_stops_by_itself_when_it_is_old(store: Stor
 
 
 def test_a_look_that_is_under_way_is_waited_for_and_not_taken_for_a_store_that_is_gone(store: Store) -> None:
-    now, looking, go_on, waited = [0.0], threading.Event(), threading.Event(), list[bool]()
-    watch = Watch(store, steady=lambda: now[0], moment_s=60)
+    looking, go_on, waited = threading.Event(), threading.Event(), list[bool]()
+    watch = Watch(store, moment_s=60)
 
     def read(_: object) -> None:
         looking.set()
@@ -148,9 +148,9 @@ def test_a_look_that_is_under_way_is_waited_for_and_not_taken_for_a_store_that_i
     assert waited == [True]
 
 
-def test_who_has_been_looking_for_long_is_not_waited_for(store: Store) -> None:
-    now, looking, go_on = [0.0], threading.Event(), threading.Event()
-    watch = Watch(store, steady=lambda: now[0])
+def test_a_look_that_does_not_end_is_waited_for_once(store: Store) -> None:
+    looking, go_on = threading.Event(), threading.Event()
+    watch = Watch(store, moment_s=0.01)
 
     def read(_: object) -> None:
         looking.set()
@@ -160,12 +160,15 @@ def test_who_has_been_looking_for_long_is_not_waited_for(store: Store) -> None:
     look = threading.Thread(target=watch.look)
     look.start()
     assert looking.wait(60)
-    now[0] += FRESH_S
-    found = watch.fresh()
+    found = [watch.fresh()]
+    watch._moment_s, began = 60, time.monotonic()
+    found.append(watch.fresh())
+    took = time.monotonic() - began
     go_on.set()
     look.join(60)
 
-    assert not found
+    assert found == [False, False]
+    assert took < 30
     assert watch.fresh()
 
 
