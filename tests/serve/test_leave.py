@@ -1,8 +1,10 @@
 """Whoever may write the policy's folder and holds no reviewer's key tries to get something else into force; and what reviewers can do."""
 
+import asyncio
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,16 +15,18 @@ from sqlalchemy import select
 
 from bylaw.errors import PolicyError
 from bylaw.govern.canary import Terms
+from bylaw.govern.rails.rail import Rail
 from bylaw.policy import reviews
 from bylaw.policy.frame import FRAME
 from bylaw.policy.parse import load
 from bylaw.policy.reviews import Asked, public_half
-from bylaw.serve import bundle, leave, live, trials
+from bylaw.serve import bundle, leave, live, mcp_start, trials
 from bylaw.serve.start import Setting, prepare
 from bylaw.store import copying, database, policy_rows
 from bylaw.store.database import Store
 from bylaw.store.policy_tables import POLICIES
 from bylaw.store.trial_tables import TRIALS
+from bylaw.types import Policy
 from tests.serve.rig import CLAUSE, CLAUSES, written
 
 KEYS = {"Ann": b"a" * 32, "Bob": b"b" * 32, "Eve": b"e" * 32}
@@ -436,3 +440,32 @@ def test_an_activation_that_another_one_overtakes_is_asked_again(scene: Scene) -
         live.activate(scene.store, record, free, "tester")
 
     assert scene.now() == live.ready(strict).digest
+
+
+def test_a_folder_that_is_another_one_while_it_is_made_ready_is_not_taken(scene: Scene) -> None:
+    """Whoever may write it shows one policy to be checked, and another to be packed."""
+    before = scene.now()
+    shutil.copytree(scene.folder, scene.home.parent / "signed")
+    text = (scene.folder / "rules.md").read_text()
+
+    def rails_of(policy: Policy) -> Mapping[str, Rail]:
+        (scene.folder / "rules.md").write_text(text.replace("No keys in answers", "Keys in answers"))
+        return live.no_judges(policy)
+
+    (scene.folder / "rules.md").write_text(text.replace("No keys in answers", "Never a key"))
+    with pytest.raises(PolicyError, match="changed while it was activated"):
+        live.activate(scene.store, scene.entries.append, scene.folder, "tester", rails_of=rails_of)
+    files = bundle.pack(scene.home.parent / "signed")
+    with pytest.raises(PolicyError, match="the policy changed while it was read"):
+        live.put_in_force(scene.store, scene.entries.append, live.ready(scene.folder), files, "tester", leave.asked(scene.store, files))
+
+    assert scene.now() == before
+
+
+def test_a_server_of_mcp_is_not_given_a_policy_without_the_signatures_of_the_one_in_force(scene: Scene) -> None:
+    table_gone(scene)
+    setting = mcp_start.Setting(("true",), policy=scene.folder, data_dir=scene.home)
+    stack = AsyncExitStack()
+    with pytest.raises(PolicyError, match="not signed off: the frame"):
+        mcp_start.opened(setting, stack)
+    asyncio.run(stack.aclose())

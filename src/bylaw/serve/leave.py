@@ -45,6 +45,7 @@ class Leave:
     """Why a policy may come into force, and what was in force when that was found."""
 
     how: How
+    digest: str  # of the policy that it was asked for
     beside: Activation | None
     missing: tuple[str, ...] = ()
     because: str = ""  # the operator's reason, where signatures are missing
@@ -55,6 +56,12 @@ class Leave:
         self.only(connection)
         if policy_rows.latest(connection) != self.beside:
             raise Overtaken("another policy was put in force meanwhile", "Nothing was changed. Look again at what is in force.")
+
+    def of(self, digest: str) -> "Leave":
+        """This leave, where it was asked for this very policy; raises PolicyError where the folder was changed in between."""
+        if digest != self.digest:
+            raise PolicyError(f"the policy changed while it was read: {digest} is not {self.digest}", "Try again.")
+        return self
 
     def facts(self) -> dict[str, Any]:
         """What the ledger says of it."""
@@ -79,20 +86,20 @@ def asked(store: Store, files: bytes, because: str = "", first: bool = False) ->
         if not (first and (last is None or last.digest == policy.digest)):
             missing += _own(policy, folder, missing)
     if not missing and last is not None and last.digest == policy.digest:
-        return Leave("same", last, because=last.unsigned)
+        return Leave("same", policy.digest, last, because=last.unsigned)
     if not missing:
-        return Leave("first" if last is None else "signed", last)
+        return Leave("first" if last is None else "signed", policy.digest, last)
     if not reason:
         more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise PolicyError(f"not signed off: {missing[0]}{more}", _hint(missing))
-    return Leave("unsigned", last, missing, reason)
+    return Leave("unsigned", policy.digest, last, missing, reason)
 
 
-def under_table(store: Store, folder: Path) -> tuple[str, ...]:
-    """What the table of the policy in force misses in a folder; empty: nothing, or nothing is in force. For what no store activates."""
+def under_table(store: Store, policy: Policy, path: Path) -> tuple[str, ...]:
+    """What the table in force misses in a policy that no store activates, with the records at its path; empty: nothing is missing."""
     with store.reading() as connection:
         last = policy_rows.latest(connection)
-    return () if last is None else _under(store, last, load(folder), folder)
+    return () if last is None else _under(store, last, policy, path)
 
 
 def protected(store: Store) -> bool:

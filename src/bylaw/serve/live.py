@@ -182,7 +182,7 @@ def put_back(store: Store, record: Record, digest: str, by: str, seen: str, rail
     """
     then = policy_rows.was_in_force(store, digest)
     made, last = loaded(store, then, rails_of), latest(store)
-    back = Leave("rollback", last, because=then.unsigned, only=while_in_force(seen))
+    back = Leave("rollback", then.digest, last, because=then.unsigned, only=while_in_force(seen))
     return put_in_force(store, record, made, policy_rows.files(store, then.content), by, back)
 
 
@@ -199,7 +199,7 @@ def while_in_force(seen: str) -> Only:
 
 def put_in_force(store: Store, record: Record, made: InForce, files: bytes, by: str, leave: Leave) -> tuple[InForce, Activation]:
     """Put a policy in force that was made ready of these files. The record comes first; that a leave no longer holds is recorded too."""
-    now_ms = round(time.time() * 1000)
+    now_ms, leave = round(time.time() * 1000), leave.of(made.digest)
     content = policy_rows.keep(store, made.digest, files, now_ms)
     policy = made.places.policy
     facts = {"step": "activated", "id": policy.id, "unsigned": len(made.unsigned), "content": content, **leave.facts()}

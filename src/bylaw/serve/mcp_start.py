@@ -139,11 +139,12 @@ def _settled() -> None:
 
 def _live(setting: Setting, store: database.Store, wired: Wired) -> Live:
     if setting.policy is not None:
-        if missing := leave.under_table(store, setting.policy):
+        made = lives.ready(setting.policy, wired.rails_of)
+        if missing := leave.under_table(store, made.places.policy, setting.policy):
             raise PolicyError(
                 f"{setting.policy}: not signed off: {missing[0]}", "Leave out --policy: the one in force in the store counts then."
             )
-        return Live(store, lives.ready(setting.policy, wired.rails_of), rails_of=wired.rails_of)
+        return Live(store, made, rails_of=wired.rails_of)
     last = lives.latest(store)
     if last is None:
         raise PolicyError("no policy is in force here", "Name one with --policy, or put one in force: bylaw policy activate.")

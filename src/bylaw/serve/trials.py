@@ -81,7 +81,7 @@ def begin(store: Store, record: Record, folder: Path, trial: Trial, rails_of: Ra
         raise PolicyError("this policy is in force already", "A trial is of another one.")
     if trial.kind == "canary":
         canary.read(trial.terms)
-        leave.asked(store, files)  # it decides for people
+        leave.asked(store, files).of(made.digest)  # it decides for people
     if bundle.pack(folder) != files:
         raise PolicyError(f"{folder} changed while it was read", "Try again.")
     now_ms = round(time.time() * 1000)
