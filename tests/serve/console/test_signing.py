@@ -219,3 +219,12 @@ def test_without_a_draft_the_page_says_how_it_is_done_instead(tmp_path: Path) ->
     assert "bylaw policy sign DIR --as NAME --role ROLE --key KEY.pem" in page.words
     assert "A. Meyer as payments-risk" in page.words
     assert found.status == 409
+
+
+def test_a_reviewer_sees_what_the_table_in_force_asks_of_the_draft(at: Place) -> None:
+    page = signed_in(at, "omar").get("/signing?of=draft").words
+    other = signed_in(at, "omar").get("/signing?of=force").words
+
+    assert "its table asks for more" in page
+    assert "the frame (the sign-off table differs, the reviewers differ)" in page
+    assert "its table asks for more" not in other

@@ -20,6 +20,7 @@ from bylaw.policy import diff, reviews, signing, signoffs
 from bylaw.policy.notation import read_json
 from bylaw.policy.printing import print_clause
 from bylaw.policy.reviews import Review
+from bylaw.serve import leave
 from bylaw.serve import live as lives
 from bylaw.serve.console import drafts
 from bylaw.serve.console.page import Asked, May, Page, to
@@ -54,12 +55,14 @@ async def _page(asked: Asked, of: str, status: int = 200, **more: Any) -> Respon
 def _gathered(asked: Asked, of: str) -> dict[str, Any]:
     draft = drafts.look(asked.desk)
     of = of if of in ("draft", "force") else "draft" if draft.folder is not None else "force"
-    found: dict[str, Any] = {"of": of, "draft": draft, "policy": None, "rows": [], "broken": [], "mine": [], "left": 0, "same": False}
+    found: dict[str, Any] = {"of": of, "draft": draft, "policy": None, "left": 0, "same": False}
+    found |= dict.fromkeys(("rows", "broken", "mine", "table"), ())
     if of == "draft" and draft.policy is None:
         return found
     policy = draft.policy if of == "draft" and draft.policy else asked.desk.live.now.places.policy
     if of == "draft" and draft.folder is not None:
         known = reviews.reviewed(draft.folder, policy)
+        found["table"] = leave.under_table(asked.desk.store, policy, draft.folder)
     else:
         with lives.kept(asked.desk.store, policy.digest) as folder:
             known = reviews.reviewed(folder, policy)
