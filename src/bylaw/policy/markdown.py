@@ -27,7 +27,9 @@ _ATTRIBUTE: Final = re.compile(r'([a-z]+)=(?:"([^"]*)"|([^\s"]+))(?:\s+|$)')
 _RATIONALE: Final = re.compile(r">[ \t]*\*\*Rationale\.?\*\*\.?[ \t]*(.*)")
 _QUOTE: Final = re.compile(r">[ \t]?(.*)")
 _ROLE: Final = re.compile(r"(system|user|assistant|tool):(?:[ \t]+(.*))?")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_LETTERS: Final = re.compile(r"[a-z]+")
+_BEFORE: Final = " \t>\u200b\u200c\u200d\u2060\ufeff\u00ad"  # a quote, an indent, and what nobody sees
 
 
 class Line(NamedTuple):
@@ -66,12 +68,36 @@ class Section:
         nearly = next((part for part in fences if part.words != CLAUSE and self._is_nearly(part)), None)
         if nearly:
             raise wrong(nearly.place, f"a block of {nearly.words[:40]!r} is no clause, and would be read as prose", f"Write ```{CLAUSE}.")
+        swallowed = next((line for fence in fences for line in fence.lines if _opens_clause(line, fence)), None)
+        if swallowed:
+            raise wrong(
+                swallowed.place, "a clause inside a block that is not closed before it", "Close that block, or open it with more marks."
+            )
+        if not blocks and self.anchor:
+            self._no_clause_in_prose()
         return blocks[0] if blocks else None
+
+    def _no_clause_in_prose(self) -> None:
+        """Raise PolicyError where plain lines say what a clause must say: a block that is quoted or indented is none."""
+        lines = [part for part in self.parts if isinstance(part, Line)]
+        found = [next((line for line in lines if line.text.lstrip(_BEFORE).startswith(key)), None) for key in _MUST_KEYS]
+        if found[0] and all(found):
+            raise wrong(
+                found[0].place, "a clause that is quoted or indented is read as prose", f"Begin its ```{CLAUSE} at the line's start."
+            )
 
     def _is_nearly(self, fence: Fence) -> bool:
         """Whether a block was meant for a clause: by its words, or by its keys under a heading with an id."""
         keys = all(any(line.text.startswith(key) for line in fence.lines) for key in _MUST_KEYS)
-        return bool(_NEAR_CLAUSE.fullmatch(fence.words)) or (bool(self.anchor) and keys and fence.words.lower() in ("", "yaml", "yml"))
+        named = keys and not {"clause", "clauses"}.isdisjoint(_LETTERS.findall(fence.words.lower()))
+        bare = keys and bool(self.anchor) and fence.words.lower() in ("", "yaml", "yml")
+        return named or bare or bool(_NEAR_CLAUSE.fullmatch(fence.words))
+
+
+def _opens_clause(line: Line, within: Fence) -> bool:
+    """Whether a line inside a block would open a clause outside it, with marks that are as good as the block's own."""
+    inner, outer = _FENCE.fullmatch(line.text), _FENCE.fullmatch(within.whole[0].text)
+    return bool(inner and outer and " ".join(inner[2].split()) == CLAUSE and inner[1].startswith(outer[1]))
 
 
 def sections(source: str, file: str) -> list[Section]:
