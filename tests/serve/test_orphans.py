@@ -1,8 +1,9 @@
-"""`bylaw serve --workers`: when the supervisor is killed, its workers end by themselves, and what runs is finished first."""
+"""`bylaw serve --workers`: when the supervisor is killed, its workers end by themselves; when a worker dies, there is another."""
 
 import os
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bylaw.serve.start import WORKER_S
 from tests.serve.test_processes_sessions import asked, ready, started
 from tests.serve.test_processes_wiring import listening
 from tests.serve.test_serving import saying, until
@@ -20,6 +22,26 @@ def alive(group: int) -> bool:
         os.killpg(group, 0)
         return True
     return False
+
+
+def workers(supervisor: int) -> set[int]:
+    """The processes that it has spawned, which are alive."""
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    return {int(one) for one in children if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()}
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_while_it_is_asked_whether_it_lives_is_replaced_at_once(tmp_path: Path) -> None:
+    with started(tmp_path, "http://127.0.0.1:9", "--workers", "2") as (_, process, _):
+        first = workers(process.pid)
+        silent = min(first)
+        os.kill(silent, signal.SIGSTOP)
+        time.sleep(1.5)  # so that it is asked, which comes twice a second
+        os.kill(silent, signal.SIGKILL)
+        took = until(lambda: len(workers(process.pid) - {silent}) == 2)
+
+    assert len(first) == 2
+    assert took < WORKER_S / 2
 
 
 @pytest.mark.slow

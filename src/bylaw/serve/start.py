@@ -280,7 +280,8 @@ def address(host: str, port: int) -> str:
 def serve(setting: Setting, say: Callable[[str], None]) -> None:
     """Listen until told to stop. Requests in flight are ended first."""
     import uvicorn  # noqa: PLC0415  # whoever prepares without listening needs none
-    from uvicorn.supervisors import Multiprocess  # noqa: PLC0415  # the same
+
+    from bylaw.serve.supervisor import Supervisor  # noqa: PLC0415  # the same
 
     config = uvicorn.Config(
         Process(setting),
@@ -308,7 +309,7 @@ def serve(setting: Setting, say: Callable[[str], None]) -> None:
     say(f"listening on {address(setting.host, port)}")
     say(f"console at {console} (sign in with a key: bylaw keys create --principal NAME --role viewer)")
     if setting.workers > 1:
-        Multiprocess(config, sockets=[listening]).run()
+        Supervisor(config, sockets=[listening]).run()
     else:
         server.run(sockets=[listening])
     if not server.started and setting.workers == 1:
