@@ -291,8 +291,6 @@ def test_a_judge_that_is_down_gets_no_card(capsys: Captured) -> None:
                 file,
                 "--out",
                 "c.json",
-                "--timeout",
-                "1",
             ]
         )
 

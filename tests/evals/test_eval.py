@@ -128,7 +128,7 @@ def test_a_judge_is_asked_and_one_that_is_down_leaves_cases_unscored_to_be_judge
     target = script(HELPS)
 
     with serve(lambda _: fail(503)) as server:
-        down = ["--suite", named, "--judge", server.target(), "--timeout", "0.5"]
+        down = ["--suite", named, "--judge", server.target(), "--timeout", "60"]
         code, found = evaluated(target, *down)
     what, _ = two_lines(capsys)
 

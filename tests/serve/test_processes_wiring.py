@@ -188,7 +188,7 @@ def test_a_judge_decides_on_answers(tmp_path: Path) -> None:
 
 
 def test_a_judge_that_is_down_lets_nothing_through_and_is_named(tmp_path: Path) -> None:
-    wired = Wiring(judge=JudgeAt(f"{CLOSED}/v1", "m", timeout_s=3))
+    wired = Wiring(judge=JudgeAt(f"{CLOSED}/v1", "m", timeout_s=60))
     with gateways(tmp_path, wired, judged(tmp_path / "policy")) as (urls, speaker):
         speaker.replies.append(saying("I will look."))
         effect, trouble = asked(urls[0]), troubles(urls[0])
@@ -274,7 +274,7 @@ def test_an_entailment_model_is_asked_where_words_alone_do_not_bear_a_claim() ->
 
 
 def test_an_entailment_model_that_is_down_bears_nothing_and_is_named() -> None:
-    wired = Wired(Wiring(entailment=JudgeAt(f"{CLOSED}/v1", "m", timeout_s=3)))
+    wired = Wired(Wiring(entailment=JudgeAt(f"{CLOSED}/v1", "m", timeout_s=60)))
     with pytest.raises(BylawError):
         wired.rails_of(GROUNDED)["ungrounded"].find("Skiing accidents remain uninsured.", FACTS)
     wired.close()

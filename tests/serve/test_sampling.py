@@ -40,7 +40,7 @@ def samples(data_dir: Path) -> list[dict[str, Any]]:
 
 
 def sampled(url: str, share: float = 1.0, calls: int = 500) -> Wiring:
-    return Wiring(judge=JudgeAt(url, "m", timeout_s=3), lookout=Lookout(sampling=SamplingAt(share, calls)))
+    return Wiring(judge=JudgeAt(url, "m", timeout_s=60), lookout=Lookout(sampling=SamplingAt(share, calls)))
 
 
 # ---- In a gateway ----------------------------------------------------------------------------------------------------
