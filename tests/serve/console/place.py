@@ -18,6 +18,7 @@ from bylaw.govern.keys import Grant
 from bylaw.ledger.writer import Ledger
 from bylaw.serve.start import Process, Setting, prepare
 from bylaw.store import database
+from tests.serve.rig import Reply as Answer
 from tests.serve.rig import serving, speaking
 from tests.serve.test_serving import REFUNDS, Served, refunding, saying, until
 
@@ -55,13 +56,24 @@ class Place(Served):
         function = call["choices"][0]["message"]["tool_calls"][0]["function"]
         function["arguments"] = orjson.dumps({"order": order, "amount": amount}).decode()
         self.speaker.replies.append(call)
-        told = self.ask(words, authorization=f"Bearer {self.people[who]}", **({"x-bylaw-session": session} if session else {}))
+        told = self.answered(words, authorization=f"Bearer {self.people[who]}", **({"x-bylaw-session": session} if session else {}))
         return str(orjson.loads(told.body)["bylaw"]["approval"])
 
     def says(self, words: str, **headers: str) -> None:
         """The model answers something to somebody."""
         self.speaker.replies.append(saying(words))
-        self.ask("Hello", authorization=f"Bearer {self.people['agent']}", **headers)
+        self.answered("Hello", authorization=f"Bearer {self.people['agent']}", **headers)
+
+    def answered(self, words: str, **headers: str) -> Answer:
+        """What comes once nothing is stopped: that a stop was lifted is known within a second."""
+        found: list[Answer] = []
+
+        def came() -> bool:
+            found.append(self.ask(words, **headers))
+            return found[-1].headers.get("x-bylaw-decision") != "stop"
+
+        until(came)
+        return found[-1]
 
     def desk_entries(self, kind: str) -> list[dict[str, Any]]:
         """What the ledger has of a kind, newest first."""
