@@ -130,7 +130,7 @@ def test_an_interrupt_is_one_line(tmp_path: Path) -> None:
         (tmp_path / "started").read_text()
         time.sleep(0.05)
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=180)
 
     assert running.returncode == 130
     assert said == "interrupted\n"

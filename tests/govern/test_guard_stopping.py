@@ -36,7 +36,7 @@ with open(out, "a", buffering=1) as file:
 """
 POLICY = policy(clause("money.any"))
 PROCESSES = 3
-PATIENCE_S = 60
+PATIENCE_S = 180
 
 
 def acting(number: int) -> Acting:

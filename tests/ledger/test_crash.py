@@ -120,7 +120,7 @@ print('closed', flush=True)
 @pytest.mark.parametrize("point", [*range(1, 9), "open", "os.rename"])
 def test_killed_at_each_statement_and_at_each_step_of_publishing_the_log_verifies_and_goes_on(tmp_path: Path, point: int | str) -> None:
     with start(tmp_path, ["-c", AT_A_POINT, str(point)]) as process:
-        out, said = process.communicate(timeout=60)
+        out, said = process.communicate(timeout=180)
     acknowledged = [int(line) for line in out.split()]
     after_kill = report(tmp_path)
     with Ledger(tmp_path) as ledger:
@@ -155,7 +155,7 @@ print(good, after, ledger.healthy, why)
 
 def test_a_full_disk_stops_everything_and_what_was_acknowledged_verifies(tmp_path: Path) -> None:
     with start(tmp_path, ["-c", FULL]) as process:
-        out, said = process.communicate(timeout=60)
+        out, said = process.communicate(timeout=180)
     good, after, healthy, why = out.split(" ", 3)
     found = report(tmp_path)
 

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 INSPECT = Path(os.environ.get("BYLAW_INSPECT_PYTHON", "/tmp/insp/bin/python"))
 CHROMIUM = Path("/usr/bin/chromium")
-START_S = 60.0
+START_S = 180.0
 SCRIPT = """
 import asyncio, json, sys
 from pathlib import Path

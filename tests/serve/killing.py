@@ -36,7 +36,7 @@ from tests.serve.rig import CLAUSE, LOOKUP, REFUND
 ROOT: Final = Path(__file__).parents[2]
 CARD: Final = "4111 1111 1111 1111"
 LIMIT: Final = 200.0
-START_S: Final = 60.0
+START_S: Final = 180.0
 CLAUSES: Final = {
     "privacy.cards": "    on: [input, output]\n    detect: [pii.card.plain]\n    then: redact",
     "money.limit": "    on: tool_call\n    tool: refund\n    when: args.amount > 200.0\n    then: require_approval\n    approvers: [lead]\n"

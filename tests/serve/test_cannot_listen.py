@@ -14,7 +14,7 @@ POLICY = Path(__file__).parents[2] / "policies" / "refunds"
 
 def served(data_dir: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "bylaw", "serve", "--policy", str(POLICY), "--data-dir", str(data_dir), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
 
 
 def test_a_port_that_is_taken_is_an_error_and_puts_no_policy_in_force(tmp_path: Path) -> None:

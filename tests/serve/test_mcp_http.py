@@ -164,7 +164,7 @@ def holds(outcome: Outcome, mode: Mode) -> None:
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.mark.parametrize("through", [through_sdk, through_fastmcp])
 def test_the_four_cases_with_real_clients_and_servers(shop: Shop, through: Any, mode: Mode) -> None:
-    outcome = asyncio.run(asyncio.wait_for(through(shop.url, mode), 60))
+    outcome = asyncio.run(asyncio.wait_for(through(shop.url, mode), 180))
 
     holds(outcome, mode)
     assert shop.did == [("refund", (1, 50.0)), ("refund", (2, 500.0)), ("lookup", 6), ("lookup", 7)]
@@ -181,7 +181,7 @@ def test_a_client_without_forms_finds_the_answer_by_calling_again(shop: Shop) ->
                     shop.approvals.decide(waiting.id, LENA, True, "fine")
         return said
 
-    said = asyncio.run(asyncio.wait_for(work(), 60))
+    said = asyncio.run(asyncio.wait_for(work(), 180))
 
     assert said[0].startswith("pending approval ")
     assert said[1] == "refunded 800.0"
@@ -211,7 +211,7 @@ def test_what_a_server_asks_a_user_and_the_answer_are_judged_on_their_way(tmp_pa
     with serving(asking.http_app()) as theirs:
         at = ServerAt("shop", f"{theirs}/mcp")
         with gateway(tmp_path, [at], ("security.orders", "shop.confirm")) as (url, _, _):
-            said = asyncio.run(asyncio.wait_for(work(url), 60))
+            said = asyncio.run(asyncio.wait_for(work(url), 180))
 
     assert (said == "accept blue") == (answer == "blue" and words == "Which colour?")
     assert "rules" not in said

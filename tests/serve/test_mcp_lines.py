@@ -106,7 +106,7 @@ class From:
 
 def driven(loop: str, work: Any) -> Any:
     run = uvloop.run if loop == "uvloop" else asyncio.run
-    return run(asyncio.wait_for(work, 60))
+    return run(asyncio.wait_for(work, 180))
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
@@ -178,7 +178,7 @@ def test_what_a_client_cancels_of_a_server_at_an_address_is_named_as_the_server_
         await web.close()
 
     with serving(app) as url:
-        asyncio.run(asyncio.wait_for(work(url), 60))
+        asyncio.run(asyncio.wait_for(work(url), 180))
 
     assert told == [1, 1]
 

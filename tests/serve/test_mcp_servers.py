@@ -63,6 +63,6 @@ def test_a_server_that_the_gateway_starts_itself(tmp_path: Path, mode: Literal["
             return [tools, *[bool(call.is_error) for call in calls]]
 
     with gateway(tmp_path, [at]) as (url, _, _):
-        found = asyncio.run(asyncio.wait_for(work(url), 60))
+        found = asyncio.run(asyncio.wait_for(work(url), 180))
 
     assert found == [["refund", "lookup"], False, True]

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-PATIENCE_S = 60
+PATIENCE_S = 180
 MEMORY = next((place for place in ("/dev/shm",) if os.access(place, os.W_OK)), None)  # folders of our own are made in it
 
 

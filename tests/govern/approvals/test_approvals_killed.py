@@ -16,7 +16,7 @@ from tests.govern.approvals.scene import AGENT, ANN, BOB, CALL, POLICY, Ledger, 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
-PATIENCE_S = 60
+PATIENCE_S = 180
 
 
 def run(url: str, folder: Path, where: str, what: str, approval: str = "") -> int:
