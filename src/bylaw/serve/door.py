@@ -1,9 +1,11 @@
 """Who may come in: whoever has a key, and on loopback whoever is there.
 
-Without a key, on loopback only, a caller is the principal `local`. Not so a web page: a browser says which page asks (`Origin`, or a
-foreign `Host` after DNS rebinding), and no page may use this machine's gateway without a key. Limits count in this process.
+Without a key, on loopback only, a caller is the principal `local`. Not so a web page: a browser says which page asks (`Origin`,
+`Sec-Fetch-Site`, or a foreign `Host` after DNS rebinding), and no page may use this machine's gateway without a key. Limits count in this
+process.
 """
 
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -18,7 +20,10 @@ from bylaw.serve.gate import Who
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 LOCAL: Final[Mapping[str, Any]] = {"id": "local", "roles": [], "tenant": "", "jurisdiction": ""}
 MAX_COUNTED: Final = 100_000  # keys whose requests are counted
-MAX_HOST_CHARS: Final = 300
+SAME: Final = (b"none", b"same-origin")  # what a browser says of a request that no other site's page makes
+_HERE: Final = re.compile(
+    rb"(?:localhost|127\.0\.0\.1|\[::1\]|::1)(?::[0-9]{1,5})?", re.IGNORECASE
+)  # a Host header that names this machine
 MAX_PLACE_CHARS: Final = 100
 PLACE: Final = b"x-bylaw-jurisdiction"
 ANY: Final = "*"
@@ -70,7 +75,8 @@ class Door:
             if key is None:
                 raise NotIn(401, "this needs a key of this gateway, as `Authorization: Bearer bylaw_...` or `x-api-key`")
             return key
-        if b"origin" in headers or _host(headers.get(b"host", b"")) not in LOOPBACK:
+        foreign = headers.get(b"sec-fetch-site", b"none") not in SAME  # a picture or a script of a page, which come without an origin
+        if foreign or b"origin" in headers or not _HERE.fullmatch(headers.get(b"host", b"")):
             raise NotIn(403, "a web page needs a key, on this machine too")
         return None
 
@@ -138,9 +144,3 @@ def _shown(headers: Mapping[bytes, bytes]) -> str:
     if bearer[:7].lower() == "bearer ":
         return bearer[7:].strip()
     return headers.get(b"x-api-key", b"").decode("latin-1").strip()
-
-
-def _host(host: bytes) -> str:
-    """The name in a Host header, without its port."""
-    name = host.decode("latin-1")[:MAX_HOST_CHARS].lower()
-    return name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]
