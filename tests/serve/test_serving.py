@@ -112,6 +112,11 @@ def edited(folder: Path, old: str, new: str, version: str = "1.4.0") -> Path:
     return folder
 
 
+def unguarded(served: Served, folder: Path) -> None:
+    """Put the example policy in force without its table, so that the next one needs no signatures."""
+    live.activate(served.store, served.ledger.append, edited(folder, "200 EUR", "199 EUR", "1.3.1"), "tester", "a test")
+
+
 def test_a_request_is_governed_recorded_and_readable(served: Served) -> None:
     served.speaker.replies.append(saying("Your card is 4111 1111 1111 1111."))
     reply = served.ask()

@@ -19,7 +19,7 @@ from bylaw.store.trial_rows import Count
 from tests.serve.console.drafted import drafted
 from tests.serve.console.place import HOSTILE, Place
 from tests.serve.console.test_rulings import decision
-from tests.serve.test_serving import edited, until
+from tests.serve.test_serving import edited, unguarded, until
 
 pytestmark = pytest.mark.slow  # a browser takes seconds to start
 Windows = Callable[..., Any]
@@ -69,6 +69,7 @@ def test_an_admin_tries_a_ruling_sees_that_the_rules_disagree_and_writes_another
 
 def test_an_admin_stops_a_shadow_and_promotes_a_canary(at: Place, window: Windows, tmp_path: Path) -> None:
     one = edited(tmp_path / "one", "200 EUR", "120 EUR", "1.7.0")
+    unguarded(at, tmp_path / "unguarded")
     trials.begin(at.store, at.ledger.append, one, trials.new("shadow", "kim"))
     trials.begin(at.store, at.ledger.append, one, trials.new("canary", "kim", Terms(50)))
     ops = window("ops")
@@ -93,6 +94,7 @@ def test_an_admin_stops_a_shadow_and_promotes_a_canary(at: Place, window: Window
 def test_axe_finds_nothing_serious_and_no_page_is_wider_than_a_phone(at: Place, window: Windows, scheme: str, tmp_path: Path) -> None:
     stop_all(at)
     record = decision(at, 660.0 if scheme == "light" else 661.0)
+    unguarded(at, tmp_path / "unguarded")
     folder = edited(tmp_path / "axe", "200 EUR", "110 EUR" if scheme == "light" else "100 EUR", "1.8.0")
     for kind, terms in (("canary", Terms(50, ("ana",))), ("shadow", None)):
         one = trials.begin(at.store, at.ledger.append, folder, trials.new("canary" if terms else "shadow", HOSTILE[:60], terms))

@@ -10,12 +10,13 @@ from bylaw.serve import live, trials
 from bylaw.store import trial_rows
 from bylaw.store.trial_rows import Count, Trial
 from tests.serve.console.place import HOSTILE, Place, signed_in
-from tests.serve.test_serving import edited, until
+from tests.serve.test_serving import edited, unguarded, until
 
 
 @pytest.fixture
 def canary(at: Place, tmp_path: Path) -> Iterator[Trial]:
     terms = Terms(50, ("ana",), window_s=7_200)
+    unguarded(at, tmp_path / "unguarded")
     yield trials.begin(
         at.store, at.ledger.append, edited(tmp_path / "c", "200 EUR", "150 EUR", "1.5.0"), trials.new("canary", HOSTILE[:60], terms)
     )
