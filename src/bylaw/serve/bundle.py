@@ -42,9 +42,11 @@ def files_of(folder: Path) -> Iterator[Path]:
 
 def pack(folder: Path) -> bytes:
     """All files of a folder; raises PolicyError where they cannot be read, or are too many or too large."""
-    packed, size = {}, 0
+    packed, size, here = {}, 0, folder.resolve()
     for path in sorted(files_of(folder)):
         try:
+            if path.is_symlink() and not path.resolve().is_relative_to(here):
+                raise PolicyError(f"{path}: is linked from outside the policy's folder", "Copy what it links to into the policy.")
             if not path.is_file():
                 raise PolicyError(f"{path}: is no plain file", "A policy's folder holds plain files only.")
             size += path.stat().st_size
