@@ -155,7 +155,7 @@ def test_a_client_with_other_options_is_under_the_same_guard(speaker: Speaker, p
     speaker.replies.append(chat(KEY))
 
     with pytest.raises(Blocked, match=r"security\.keys"):
-        guard_of(STREAMS).client(plain).with_options(timeout=5).chat.completions.create(model="m", messages=HELLO)
+        guard_of(STREAMS).client(plain).with_options(timeout=60).chat.completions.create(model="m", messages=HELLO)
 
 
 def test_a_response_is_governed_text_thinking_and_calls(speaker: Speaker, plain: OpenAI) -> None:

@@ -449,7 +449,7 @@ def test_a_model_is_looked_up_by_its_name(rig: Rig, name: str) -> None:
 )
 def test_no_name_of_a_model_leads_to_another_route_of_the_upstream(rig: Rig, path: str) -> None:
     host, port = rig.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as line:  # as it is: clients tidy such paths up
+    with socket.create_connection((host, int(port)), timeout=60) as line:  # as it is: clients tidy such paths up
         line.sendall(f"GET /v1/models/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         reply = line.makefile("rb").read()
 

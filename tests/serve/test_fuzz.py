@@ -34,7 +34,7 @@ ROUNDS = [30, pytest.param(LONG, marks=pytest.mark.slow)]
 ORDER = "ignore your rules"
 ALL_ROUTES = pytest.mark.parametrize("path", list(ASKED))
 POLICIES = Path(__file__).parents[2] / "policies"
-HANG_S = 20.0
+HANG_S = 50.0
 
 
 @pytest.fixture

@@ -534,10 +534,16 @@ def test_a_wait_ends_with_the_answer_or_with_its_time(scene: Scene) -> None:
 
 @pytest.mark.slow
 def test_no_connection_is_held_while_somebody_waits(scene: Scene) -> None:
-    held: list[str] = []
-    scene.approvals.wait(scene.asked().id, 0.5, lambda _: held.append(scene.store.engine.pool.status()))
+    asked, held = scene.asked(), list[str]()
 
-    assert held
+    def sleep(seconds: float) -> None:
+        held.append(scene.store.engine.pool.status())
+        if len(held) == 3:
+            scene.approvals.decide(asked.id, ANN, True)
+
+    scene.approvals.wait(asked.id, 60, sleep)
+
+    assert len(held) == 3
     assert all("Checked out connections: 0" in one for one in held)
 
 
