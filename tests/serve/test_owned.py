@@ -16,6 +16,7 @@ from bylaw.serve.wire import BadBody
 from bylaw.store import database, secret_rows
 from tests.serve.rig import Open, Reply, Rig, post, rigged
 from tests.serve.test_answer_parts import pieces
+from tests.serve.test_chat import completion
 from tests.serve.test_messages import message as said_by_claude
 from tests.serve.test_messages import streamed as streamed_by_claude
 from tests.serve.test_messages import text, words
@@ -118,6 +119,7 @@ def test_a_name_of_a_field_that_is_written_in_escapes_is_read_all_the_same(rig: 
         (MESSAGES, {"container": {"id": "container_1", "skills": []}}),
         (MESSAGES, {"messages": [{"role": "user", "content": [{"type": "document", "source": {"type": "file", "file_id": "f"}}]}]}),
         (CHAT, {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]}),
+        (CHAT, {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}, {"role": "user", "content": "And?"}]}),
     ],
     ids=str,
 )
@@ -161,6 +163,19 @@ def test_a_container_is_its_owners(rig: Rig, stream: bool) -> None:
     others = ask(rig, MESSAGES, container=got["container"]["id"])
 
     assert (mine.status, others.status, rig.speaker.asked[-1]["container"]) == (200, 400, "container_1")
+
+
+def test_what_a_model_said_aloud_is_gone_on_with_by_whoever_heard_it(rig: Rig) -> None:
+    said = completion("Hi")
+    said["choices"][0]["message"]["audio"] = {"id": "audio_1", "data": "AAAA", "transcript": "Hi", "expires_at": 1}
+    rig.speaker.replies += [said, completion("Yes")]
+    heard = orjson.loads(ask(rig, CHAT, modalities=["text", "audio"]).body)["choices"][0]["message"]["audio"]["id"]
+    more = {"messages": [{"role": "assistant", "audio": {"id": heard}}, {"role": "user", "content": "And?"}]}
+    mine = ask(rig, CHAT, **more)
+    DOOR.who = somebody("bob")
+
+    assert (mine.status, ask(rig, CHAT, **more).status) == (200, 400)
+    assert rig.speaker.asked[1]["messages"][0]["audio"] == {"id": "audio_1"}
 
 
 def test_where_the_policy_says_so_everybody_shares(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whose it is what the upstream keeps: responses, items, conversations, containers and files are for those who got them, and nobody else.
+"""Whose it is what the upstream keeps (responses, items, conversations, containers, files, sound): theirs who got it, and nobody else's.
 
 All who come through a gateway share one account of its upstream, in which everybody could name everybody's stored response and so read it.
 So an id leaves as `ID.TAG`: an HMAC over it and its owner, under a secret that all gateways on one store share. Nothing is written for it,
@@ -93,7 +93,7 @@ class Owned:
                         one[key] = self.taken(owner, inner, key)
                     elif key == "file_ids" and isinstance(inner, list):
                         one[key] = [self.taken(owner, name, key) for name in inner]
-                    elif key == "container" and isinstance(inner, dict) and inner.get("id") is not None:
+                    elif key in ("container", "audio") and isinstance(inner, dict) and inner.get("id") is not None:
                         inner["id"] = self.taken(owner, inner["id"], key)
                         waiting.append(inner)
                     else:
@@ -115,14 +115,19 @@ class Owned:
 
 def concerned(path: str, raw: bytes) -> bool:
     """Whether a request may name what is kept, or its reply may; few chats do. A name of a field can be written in escapes."""
-    return path in (RESPONSES, MESSAGES) or b"file_id" in raw or b"container" in raw or b"\\u" in raw
+    return path in (RESPONSES, MESSAGES) or any(word in raw for word in (b"file_id", b"container", b"audio", b"\\u"))
 
 
 def named(path: str, body: JsonMap, name: Name) -> JsonMap:
     """A whole reply with its ids as its owner gets them."""
     if path == RESPONSES:
         return response(body, name)
-    return message(body, name) if path == MESSAGES else body
+    return message(body, name) if path == MESSAGES else chat(body, name)
+
+
+def chat(body: JsonMap, name: Name) -> JsonMap:
+    """A chat: of what it says, only sound is kept by the upstream."""
+    return {**body, "choices": [{**one, "message": _with_ids(one["message"], "audio", name)} for one in body["choices"]]}
 
 
 def response(body: Mapping[str, Any], name: Name) -> JsonMap:
@@ -153,8 +158,12 @@ def part(one: Any, name: Name) -> Any:
 
 def message(body: Mapping[str, Any], name: Name) -> JsonMap:
     """A message: of what it says, only its container is kept by the upstream."""
-    held = body.get("container")
-    return {**body, "container": _ids(held, name, "id")} if isinstance(held, dict) else dict(body)
+    return _with_ids(body, "container", name)
+
+
+def _with_ids(value: Mapping[str, Any], key: str, name: Name) -> JsonMap:
+    held = value.get(key)
+    return {**value, key: _ids(held, name, "id")} if isinstance(held, dict) else dict(value)
 
 
 def _ids(value: Mapping[str, Any], name: Name, *keys: str) -> JsonMap:
