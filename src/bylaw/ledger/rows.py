@@ -1,7 +1,7 @@
 """What a writer does to the rows of its log: a group goes in, contents that are old go out and are cleared from the write-ahead log.
 
-Many rows go into one statement, because each statement hands the interpreter to other threads and back, and beside a busy loop every
-time costs a wait. There is a statement for every number of rows up to `MOST`, and all of them stay prepared.
+Many rows go into one statement, because each statement hands the interpreter to other threads and back. Their number is a power of two, so
+that the few statements there are stay prepared.
 """
 
 import sqlite3
@@ -9,22 +9,21 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-MOST: Final = 48  # rows in one statement; seven values each stay far below SQLite's bound
-TABLES: Final = 2  # that groups of rows go into
+MOST: Final = 64  # rows in one statement; seven values each stay far below SQLite's bound
 
 
 def insert(db: sqlite3.Connection, table: str, rows: Sequence[Iterable[Any]]) -> None:
     """Put rows into a table, each with a value for every column."""
     at = 0
     while at < len(rows):
-        count = min(MOST, len(rows) - at)
+        count = min(MOST, 1 << (len(rows) - at).bit_length() - 1)
         some = rows[at : at + count]
         values = [value for row in some for value in row]
         db.execute(_statement(table, count, len(values) // count), values)
         at += count
 
 
-@lru_cache(maxsize=TABLES * MOST)
+@lru_cache(maxsize=64)
 def _statement(table: str, rows: int, columns: int) -> str:
     one = f"({','.join('?' * columns)})"
     return f"INSERT INTO {table} VALUES {','.join([one] * rows)}"

@@ -1,8 +1,7 @@
 """The one who writes: entries of many threads and tasks, committed in groups, each acknowledged after its bytes are on the disk.
 
 `append` waits in a thread, `record` in asyncio; both return after the commit of the group that holds the entry. While one group is being
-written the next gathers, so the disk is asked as seldom as it can be and nobody waits for more than two writes. The first of many who come
-back after a group is not written alone, which would keep the others waiting: it waits a moment for them. Who is alone never does.
+written the next gathers, so the disk is asked as seldom as it can be and nobody waits for more than two writes.
 
 Groups are written by a thread. Where that is wanted (`Settings.here_s`), an entry that comes alone while the disk is quick is written by
 its caller: to hand it over and back costs as much as a quick disk. Then a loop stands still for the time of one commit, and where the disk
@@ -27,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from bylaw.errors import LedgerError
 from bylaw.ledger import entries, place
@@ -40,7 +40,6 @@ FEW: Final = 4  # entries that their callers' own thread writes
 LATER: Final = 64  # the same, where but one of them has somebody who waits
 ALONE_S: Final = 0.000_5  # since a loop's last commit, for an entry to be alone
 FEW_BYTES: Final = 1 << 16
-BACK: Final = 4  # where less than a quarter of the last group is back, the others are on their way
 PACES: Final = 4  # commits of which the quickest says how quick the disk is: others may have waited for a processor
 
 
@@ -59,14 +58,20 @@ class Settings:
     max_waiting_bytes: int = 64 * 2**20
     timeout_s: float = 30.0  # how long one call waits at most
     busy_s: float = 5.0  # how long a commit waits for whoever has locked the database
-    pause_s: float = 0.002  # how long a group waits for the callers of the last one, where few of them are back
     here_s: float = 0.0  # a lone entry is written by its caller while commits take less than this; 0: never
 
 
 class Ledger:
     """One open log. Safe from many threads; a process opens its own after a fork."""
 
-    def __init__(self, data_dir: Path, *, log: str = "", settings: Settings = Settings(), clock: Callable[[], int] = now_us) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        log: str = "",
+        settings: Settings = Settings(),
+        clock: Callable[[], int] = now_us,
+    ) -> None:
         self._settings, self._pid = settings, os.getpid()
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)  # the writer waits here for entries
@@ -74,13 +79,12 @@ class Ledger:
         self._waiting: deque[Waiting] = deque()
         self._writing = 0  # entries in the group at the disk
         self._weight = 0  # bytes of both
-        self._written = 0  # entries in the group before
         self._ripe = False  # whether the writer is to take what waits
         self._oldest = 0.0  # since when the group at the disk is being written; 0: none is
         self._busy = False  # whether somebody is at the disk: the writer, or a caller with a lone entry
         self._paces = deque([0.0], maxlen=PACES)  # what the last commits took, in seconds
         self._ended = 0.0  # when a caller's own commit last ended
-        self._watches: dict[asyncio.AbstractEventLoop, Watch] = {}
+        self._watches: WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = WeakKeyDictionary()
         self._fault, self._closing = "", False
         self.seen: Callable[[Mapping[str, Any]], object] | None = None  # told of each entry that is on the disk, as it was given
         try:
@@ -113,25 +117,24 @@ class Ledger:
         loop = asyncio.get_running_loop()
         prepared = self._places.prepared(entry)
         future: asyncio.Future[Receipt] = loop.create_future()
-        end, group = 0.0, []
+        end = time.monotonic() + self._settings.timeout_s
         while True:
             with self._lock:
                 self._usable()
                 if not self._full():
                     self._hand_in(prepared).future = future
-                    watch = self._watches.get(loop) or self._watch(loop)
-                    # just after one commit here others of this loop may be on their way, which stands still meanwhile
-                    if self._settings.here_s and time.perf_counter() - self._ended >= ALONE_S:
-                        group = self._alone()
+                    more = (
+                        time.perf_counter() - self._ended < ALONE_S
+                    )  # others of this loop may be on their way, which stands still meanwhile
+                    group = [] if more else self._alone()
                     break
-            end = end or time.monotonic() + self._settings.timeout_s
             if time.monotonic() > end:
                 raise self._late()
             await asyncio.sleep(0.001)
         if group:
             self._write_here(group, loop)
         if not future.done():
-            watch.add(future)
+            self._watch(loop).add(future)
         receipt = await future
         if self.seen is not None:
             self.seen(entry)
@@ -148,8 +151,7 @@ class Ledger:
             if self._full():
                 return False
             self._hand_in(prepared).entry = entry
-            watch = self._watch(asyncio.get_running_loop())
-        watch.soon()
+        self._watch(asyncio.get_running_loop()).soon()
         return True
 
     def retain(self, before_us: int, session: str = "", principal: str = "") -> int:
@@ -239,11 +241,9 @@ class Ledger:
         return waiting
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> Watch:
-        """The watch of a loop; under the lock. Those of loops that are closed are let go of."""
         watch = self._watches.get(loop)
         if watch is None:
-            watch = Watch(loop, self._settings.timeout_s, self._late, self._rested)
-            self._watches = {one: its for one, its in self._watches.items() if not one.is_closed()} | {loop: watch}
+            watch = self._watches[loop] = Watch(loop, self._settings.timeout_s, self._late, self._rested)
         return watch
 
     def _usable(self) -> None:
@@ -287,9 +287,6 @@ class Ledger:
             while self._busy or not (self._ripe or self._closing or self._tidies() or self._fault):
                 timed = self._disk.unpublished and not self._busy
                 self._wake.wait(self._disk.published_at + self._settings.checkpoint_s - time.monotonic() if timed else None)
-            if 0 < BACK * len(self._waiting) < self._written and not self._closing:
-                self._wake.wait(self._settings.pause_s)
-            self._written = len(self._waiting) or self._written
             while self._waiting and len(group) < MAX_GROUP:
                 group.append(self._waiting.popleft())
             self._take(group)
