@@ -1,7 +1,7 @@
 """Runs a command and freezes its processes at random, so that a test which races a clock shows itself.
 
-`python -m tests.stutter SEED COMMAND…`: every half second to two seconds, all of the command's processes or about half of them stand still for
-0.3 to 1.2 s (SIGSTOP, SIGCONT), as on a machine that is busy with something else. The exit status is the command's.
+`python -m tests.stutter SEED COMMAND…`: every half second to two seconds, all of the command's processes or about half of them stand still
+for 0.3 to 1.2 s (SIGSTOP, SIGCONT), as on a machine that is busy with something else. The exit status is the command's.
 """
 
 import os

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bylaw.govern.marks import strings
 from bylaw.govern.streaming import HoldBack
 from bylaw.govern.thinking import Parting, parted
 from bylaw.serve import sse
 from bylaw.serve.law import blocked
 from bylaw.serve.route import Route
 from bylaw.serve.routes import ROUTES
-from bylaw.serve.wire import MAX_DEPTH, MAX_NESTED, Asked, BadBody, Text, arguments, dump, get, load, put, strings
+from bylaw.serve.wire import MAX_DEPTH, MAX_NESTED, Asked, BadBody, Text, arguments, dump, get, load, put
 from bylaw.types import Decision
 from tests.growth import LINEAR, growth
 
