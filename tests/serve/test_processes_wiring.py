@@ -59,7 +59,7 @@ def listening(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[Li
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     heard.url = f"http://127.0.0.1:{server.server_port}"
     try:

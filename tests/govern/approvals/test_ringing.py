@@ -60,7 +60,7 @@ def heard() -> Iterator[Heard]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield made
     server.shutdown()
@@ -173,7 +173,7 @@ def test_a_listener_that_drips_is_cut_off() -> None:
                 return
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drip) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         began = time.monotonic()
         hook = Webhook(f"http://127.0.0.1:{server.server_address[1]}/", SECRET, frozenset({"127.0.0.1"}), True)
