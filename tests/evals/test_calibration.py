@@ -275,6 +275,7 @@ def test_a_judge_behind_http_gets_a_card_and_the_gate_corrects_its_rate_to_the_t
     assert found["judge"] == made.judge
 
 
+@pytest.mark.slow
 def test_a_judge_that_is_down_gets_no_card(capsys: Captured) -> None:
     file = labels("l.jsonl", [(REFUSES, "violated"), (HELPS, "followed")])
 

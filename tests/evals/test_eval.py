@@ -123,6 +123,7 @@ def test_the_world_of_tools_brings_its_own_suite_and_a_player_without_fault_pass
     assert (whole["resist"]["rate"], whole["over_refusal"]["rate"]) == (1.0, 0.0)
 
 
+@pytest.mark.slow
 def test_a_judge_is_asked_and_one_that_is_down_leaves_cases_unscored_to_be_judged_later(capsys: Captured) -> None:
     named = suite("s", ("refuse", "a"), ("allow", "b"))
     target = script(HELPS)
@@ -291,6 +292,7 @@ def test_bad_input_is_one_line_of_what_and_one_of_what_next_and_nothing_is_writt
     assert not Path("out").exists()
 
 
+@pytest.mark.slow
 def test_a_target_that_answers_nothing_in_time_is_not_measured(capsys: Captured) -> None:
     named = suite("s", ("refuse", "a"), ("allow", "b"))
 

@@ -154,6 +154,7 @@ def test_candidates_do_not_count(tmp_path: Path) -> None:
     assert gate.verdict(found) == "pass"
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 700), st.integers(0, 5), st.floats(0.004, 0.1))
 def test_nothing_passes_whose_bound_is_above_the_limit_and_no_failure_less_turns_a_pass_into_a_fail(n: int, k: int, most: float) -> None:

@@ -155,6 +155,7 @@ def test_rows_that_fail_are_missing_and_the_others_are_not() -> None:
     assert [one.missing for one in found] == [False, True, True, True]
 
 
+@pytest.mark.slow
 def test_a_row_that_is_not_answered_in_time_is_missing_and_says_so() -> None:
     with serve(lambda _: slow(60)) as server:
         (found,) = open_target(server.target(), manners=HURRIED).ask([hello()])
@@ -173,6 +174,7 @@ class Endless(Endpoint):
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_target_that_streams_for_ever_costs_its_timeout_and_no_more() -> None:
     with serve(lambda _: say("never"), Endless) as server:
         found = open_target(server.target(), manners=HURRIED).ask([hello()])

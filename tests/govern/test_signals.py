@@ -136,6 +136,7 @@ def recorded(data_dir: Path, now_s: float = NOW_S) -> None:
             ledger.append({**entry, "contents": {"args": said}})
 
 
+@pytest.mark.slow
 def test_a_signal_is_told_once_a_window_and_again_where_nobody_heard(tmp_path: Path) -> None:
     recorded(tmp_path)
     rotation.rotate(tmp_path)  # what was recorded under an earlier key is history too

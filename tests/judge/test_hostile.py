@@ -136,6 +136,7 @@ def test_no_variant_holds_the_code_it_would_need_or_a_delimiter_that_works() -> 
         assert framing.restore(one.shown) == one.attack.row.answer
 
 
+@pytest.mark.slow
 def test_the_codes_of_other_calls_are_worth_nothing() -> None:
     """A replay: the author has seen every code there ever was, but for this call's."""
     codes = [one.code for one in asked()]

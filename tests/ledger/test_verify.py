@@ -197,6 +197,7 @@ def test_logs_of_several_processes_are_joined_while_they_are_written(tmp_path: P
     assert [summary.entries for summary in found.logs if summary.log.endswith("/roots")] == [2]
 
 
+@pytest.mark.slow
 def test_logs_that_are_being_written_joined_and_emptied_verify_at_every_moment(tmp_path: Path) -> None:
     done = threading.Event()
 

@@ -89,6 +89,7 @@ def test_a_key_that_is_none_is_refused_and_not_repeated(key: str) -> None:
     assert "nter2" not in caught.value.what + caught.value.hint
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(st.binary(max_size=200))
 def test_whatever_bytes_come_they_are_a_reply_or_are_not(raw: bytes) -> None:

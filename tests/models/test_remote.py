@@ -75,6 +75,7 @@ def test_depth_without_end_is_no_reply() -> None:
     assert found.fault == "the reply is no JSON, or not all of it after 3 tries"
 
 
+@pytest.mark.slow
 def test_a_slow_reply_is_given_up() -> None:
     with serve(lambda _: slow(60)) as server:
         model = at(server, timeout_s=0.5, tries=2)
@@ -84,6 +85,7 @@ def test_a_slow_reply_is_given_up() -> None:
     assert model.spent.calls == 2  # counted where they are made: a server that is busy may not have read one that was given up
 
 
+@pytest.mark.slow
 def test_a_reply_that_comes_too_late_once_leaves_no_trace() -> None:
     with serve(lambda ask: slow(60) if ask.total == 1 else say("yes")) as server:
         model = at(server, timeout_s=0.5, tries=100)  # a machine that stands still may make more of them too late

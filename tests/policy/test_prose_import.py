@@ -239,6 +239,7 @@ def test_a_scanned_pdf_is_one_clear_line(tmp_path: Path) -> None:
     assert refused(tmp_path, pdf("", ""), "scan.pdf").endswith("scan.pdf: no text in this PDF, so it was scanned")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_refused_in_one_line(tmp_path: Path) -> None:
     assert refused(tmp_path, b"not a pdf", "a.pdf").split(": ", 1)[1].startswith("cannot be read as a PDF")
     assert "501 pages, the limit is 500" in refused(tmp_path, pdf(*["a"] * (prose_blocks.MAX_PAGES + 1)), "a.pdf")

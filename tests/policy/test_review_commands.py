@@ -108,6 +108,7 @@ def test_diff_exits_with_one_while_the_version_says_too_little(tmp_path: Path, c
     assert [one["state"] for one in found["runs"]] == ["unreadable"]
 
 
+@pytest.mark.slow
 def test_a_ruling_comes_from_a_file_or_from_stdin(tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     home = policy(tmp_path / "p")
     (tmp_path / "case.txt").write_text("user: 250 EUR as a gift card?\nassistant: Here it is.\n")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,6 +76,7 @@ def found(policy: Policy, *more: Review) -> tuple[str, ...]:
     return succession.missing(policy, POLICY, records, BEFORE)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.lists(EDITS, min_size=1, max_size=4))
 def test_without_a_rightful_signature_nothing_protected_changes(edits: list[Edit]) -> None:

@@ -112,6 +112,7 @@ def test_every_request_can_be_unwrapped_from_its_words_alone(row: Scenario) -> N
     assert world.topic_of(row.verb, row.obj) == row.topic
 
 
+@pytest.mark.slow
 @few
 @given(drawn)
 def test_every_word_of_every_request_is_in_the_vocabulary(row: Scenario) -> None:
@@ -156,6 +157,7 @@ def test_the_three_groups_of_wrappers_share_nothing_and_leave_nothing_out() -> N
     assert len(set(wrappers.ALL)) == len(wrappers.ALL)
 
 
+@pytest.mark.slow
 @few
 @given(seeds)
 def test_a_scenario_follows_its_seed(seed: int) -> None:

@@ -14,6 +14,8 @@ from tests.serve.recorded import recent
 from tests.serve.rig import Reply
 from tests.serve.test_serving import Served, edited, refunding, served, until
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["served"]
 AMOUNT: Final = b"640.0"
 

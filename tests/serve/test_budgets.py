@@ -279,6 +279,7 @@ def test_a_grant_says_what_may_be_used() -> None:
     assert not Grant("kim").limits
 
 
+@pytest.mark.slow
 def test_counting_goes_on_by_itself(store: Store) -> None:
     budgets = Budgets(store)
     budgets.start()

@@ -113,6 +113,7 @@ def test_the_async_clients_work_too(rig: Rig) -> None:
     assert asyncio.run(ask()) == ["One.", "Two and more.", "Three."]
 
 
+@pytest.mark.slow
 def test_openais_response_stream_parses_a_structured_answer_and_a_tool_call(rig: Rig) -> None:
     item = test_responses.message('{"total": 4}')
     call = test_responses.call("refund", '{"order": 81, "amount": 45}')

@@ -207,6 +207,7 @@ def test_a_judge_that_is_down_lets_no_answer_through(tmp_path: Path) -> None:
     assert (answer.headers["x-bylaw-decision"], b"All is well" in answer.body) == ("block", False)
 
 
+@pytest.mark.slow
 def test_a_slow_judge_lets_no_answer_through_and_holds_nobody_up(tmp_path: Path) -> None:
     with speaking() as judge, judged(tmp_path, f"{judge.url}/v1", timeout_s=0.3) as rig:
         judge.replies.append([60.0, b"{}"])
@@ -392,6 +393,7 @@ def test_a_client_that_goes_while_the_model_answers_is_told_nothing_and_nothing_
     assert [one for one in rig.book.kinds() if one[1:] == ("tool_call", "allow")] == [("decision", "tool_call", "allow")]
 
 
+@pytest.mark.slow
 def test_a_client_that_goes_at_its_release_has_used_the_approval_and_there_is_a_record(rig: Rig) -> None:
     rig.speaker.replies.append(calling('{"order": 81, "amount": 640}'))
     approval = approval_of(ask(rig.url))

@@ -128,6 +128,7 @@ def test_the_public_reports_only_where_the_operator_says_so_and_so_often(tmp_pat
     assert len(listed) == 3
 
 
+@pytest.mark.slow
 def test_where_a_finding_comes_from_follows_from_the_key(tmp_path: Path) -> None:
     with watched(tmp_path) as served:
         tester, user = served.key("tester", principal="tess"), served.key(principal="kim")
@@ -268,6 +269,7 @@ def test_the_command_lists_shows_triages_and_exports(
     assert case.found_in == f"finding {found.id}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -136,6 +136,7 @@ def test_changed_streams_end_clearly_and_no_forbidden_text_leaves(rig: Rig, path
     assert wrong == []
 
 
+@pytest.mark.slow
 @ALL_ROUTES
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.binary(max_size=300), stream=st.booleans())
@@ -215,6 +216,7 @@ def test_a_policy_with_anything_changed_loads_or_is_refused_in_one_line(tmp_path
     assert slowest < HANG_S
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     manifest=st.binary(max_size=200) | st.text(max_size=200).map(str.encode),

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bylaw.serve.mcp_held import Most
 from bylaw.serve.mcp_servers import ServerAt
 from tests.serve.mcp_rig import gateway
@@ -38,6 +40,7 @@ def begun(url: str, key: str) -> str:
     return asked(url, "initialize", key=key).headers["mcp-session-id"]
 
 
+@pytest.mark.slow
 def test_whoever_begins_many_sessions_ends_their_own_and_nobody_elses(tmp_path: Path) -> None:
     with crowded(tmp_path, Most(sessions=4, of_one=2)) as url:
         other = begun(url, "other")

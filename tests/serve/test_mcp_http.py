@@ -170,6 +170,7 @@ def test_the_four_cases_with_real_clients_and_servers(shop: Shop, through: Any, 
     assert shop.did == [("refund", (1, 50.0)), ("refund", (2, 500.0)), ("lookup", 6), ("lookup", 7)]
 
 
+@pytest.mark.slow
 def test_a_client_without_forms_finds_the_answer_by_calling_again(shop: Shop) -> None:
     async def work() -> list[str]:
         said = []

@@ -172,6 +172,7 @@ def test_a_card_in_pieces_is_redacted_and_a_key_ends_the_message(rig: Rig) -> No
     assert (said(key).startswith("The key is I can't"), "security.keys" in said(key), key.stop_reason) == (True, True, "refusal")
 
 
+@pytest.mark.slow
 def test_calls_and_all_after_them_wait_until_they_are_judged(rig: Rig) -> None:
     given = block(
         1,

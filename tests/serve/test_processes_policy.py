@@ -288,6 +288,7 @@ def test_a_policy_that_cannot_stand_tomorrow_is_refused_today(tmp_path: Path) ->
 # ---- unsafe-watch ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_watched_folder_goes_live_within_a_second_and_a_broken_one_does_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = written(tmp_path / "policy", OTHER)
     with speaking() as speaker:

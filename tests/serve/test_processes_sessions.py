@@ -166,6 +166,7 @@ def test_a_refusal_is_judged_on_what_the_session_is_now(store: Store) -> None:
     assert found == [True, False, {}, True]
 
 
+@pytest.mark.slow
 def test_a_call_in_a_session_that_never_stands_still_is_blocked(tmp_path: Path, store: Store) -> None:
     class Restless(Histories):
         """A store in which another process is always faster."""
@@ -187,6 +188,7 @@ def test_a_call_in_a_session_that_never_stands_still_is_blocked(tmp_path: Path, 
 # ---- Gateways --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_refund_split_over_two_gateways_is_seen(tmp_path: Path, url: str) -> None:
     with gateways(tmp_path, url) as (urls, speaker):
         speaker.replies += [refund(90.0)] * 4

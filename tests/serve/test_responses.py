@@ -180,6 +180,7 @@ def test_a_call_that_waits_is_released_once(rig: Rig) -> None:
     assert (again.headers["x-bylaw-decision"], len(rig.speaker.asked)) == ("block", 1)
 
 
+@pytest.mark.slow
 def test_text_streams_unchanged_and_the_whole_says_the_same(rig: Rig) -> None:
     items = [message("Grüße, 世界 👋, and more of it than is held back."), message("A second.", "And a third.", item_id="msg_2")]
     rig.speaker.replies.append(streamed(items, spoken(0, items[0]), spoken(1, items[1])))

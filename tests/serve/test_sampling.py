@@ -65,6 +65,7 @@ def test_answers_that_left_are_judged_afterwards_and_what_came_of_it_is_recorded
     assert trouble == []
 
 
+@pytest.mark.slow
 def test_no_more_is_asked_than_the_budget_of_a_day(tmp_path: Path) -> None:
     policy = written(tmp_path / "policy", ("money.limit",))
     with listening(judging) as judge, watched(tmp_path / "data", sampled(f"{judge.url}/v1", calls=1), policy) as served:

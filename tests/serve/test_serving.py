@@ -128,6 +128,7 @@ def test_a_request_is_governed_recorded_and_readable(served: Served) -> None:
     assert (found["decision"], found["clauses"], found["principal"]) == ("redact", ["privacy.card-numbers"], "local")
 
 
+@pytest.mark.slow
 def test_an_over_limit_refund_waits_and_an_approver_releases_it(served: Served) -> None:
     served.speaker.replies.append(refunding(640.0))
     first = orjson.loads(served.ask().body)["bylaw"]
@@ -144,6 +145,7 @@ def test_an_over_limit_refund_waits_and_an_approver_releases_it(served: Served) 
     assert (again.headers["x-bylaw-decision"], b"640.0" in again.body, len(served.speaker.asked)) == ("block", False, 1)
 
 
+@pytest.mark.slow
 def test_what_waits_is_read_by_who_asked_and_who_may_answer_and_by_no_other_key_of_the_tenant(served: Served) -> None:
     agent, other, lead = served.key(principal="agent"), served.key(principal="other"), served.key("support-lead", principal="lead")
     served.speaker.replies.append(refunding(640.0))
@@ -158,6 +160,7 @@ def test_what_waits_is_read_by_who_asked_and_who_may_answer_and_by_no_other_key_
     assert listed["other"] == []
 
 
+@pytest.mark.slow
 def test_a_stop_is_in_force_within_a_second_and_can_be_lifted(served: Served) -> None:
     served.speaker.otherwise = saying("Yes.")
 
@@ -170,6 +173,7 @@ def test_a_stop_is_in_force_within_a_second_and_can_be_lifted(served: Served) ->
     assert best(trial) < WITHIN_S
 
 
+@pytest.mark.slow
 def test_an_admin_stops_by_http_and_nobody_else_does(served: Served) -> None:
     admin, agent = served.key("admin", principal="ops"), served.key("agent")
     until(lambda: {served.get("/api/stop", **admin).status, served.get("/api/stop", **agent).status} == {200, 403})  # both are known
@@ -182,6 +186,7 @@ def test_an_admin_stops_by_http_and_nobody_else_does(served: Served) -> None:
     assert [(one["scope"], one["stopped_by"]) for one in listed] == [("tool:x", "ops")]
 
 
+@pytest.mark.slow
 def test_a_key_brings_its_principal_and_is_not_sent_on(served: Served) -> None:
     key = served.key("agent", principal="kim", tenant="shop")
     served.speaker.otherwise = saying("Yes.")
@@ -192,6 +197,7 @@ def test_a_key_brings_its_principal_and_is_not_sent_on(served: Served) -> None:
     assert "Authorization" not in served.speaker.headers[-1]
 
 
+@pytest.mark.slow
 def test_a_wrong_or_revoked_key_is_refused_on_loopback_too(served: Served) -> None:
     wrong = served.ask(authorization="Bearer bylaw_000000000000_" + "x" * 43)
     served.speaker.otherwise = saying("Yes.")
@@ -205,6 +211,7 @@ def test_a_wrong_or_revoked_key_is_refused_on_loopback_too(served: Served) -> No
     assert (wrong.status, best(trial) < WITHIN_S) == (401, True)
 
 
+@pytest.mark.slow
 def test_a_key_comes_as_often_as_it_may(served: Served) -> None:
     key = served.key(requests_per_min=3)
     served.speaker.replies += [saying("Yes.")] * 9
@@ -215,6 +222,7 @@ def test_a_key_comes_as_often_as_it_may(served: Served) -> None:
     assert int(replies[-1].headers["retry-after"]) >= 1
 
 
+@pytest.mark.slow
 def test_a_key_with_a_budget_in_money_and_no_price_is_refused(served: Served) -> None:
     key = served.key(budget="5.00")
     until(lambda: served.ask(**key).status == 403)
@@ -222,6 +230,7 @@ def test_a_key_with_a_budget_in_money_and_no_price_is_refused(served: Served) ->
     assert b"budget in money" in served.ask(**key).body
 
 
+@pytest.mark.slow
 def test_a_keys_budget_is_counted_and_then_it_is_told_when_to_come_again(served: Served) -> None:
     key = served.key(tokens_per_day=50, budget="1", price="2.50/10")
     until(lambda: served.get("/api/approvals", **key).status == 200)
@@ -286,6 +295,7 @@ def test_a_policy_that_nobody_signed_replaces_nothing(served: Served, tmp_path: 
     assert len(live.history(served.store)) == 1
 
 
+@pytest.mark.slow
 def test_a_policy_that_is_damaged_after_its_activation_is_refused_by_the_process(served: Served, tmp_path: Path) -> None:
     good = live.history(served.store)[-1]["digest"]
     folder = edited(tmp_path / "edited", "number. It MAY", "number at all. It MAY")

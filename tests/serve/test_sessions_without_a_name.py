@@ -185,6 +185,7 @@ def test_the_next_turn_may_come_to_another_gateway(tmp_path: Path) -> None:
     assert effects(*found) == ["allow", "require_approval", "require_approval"]
 
 
+@pytest.mark.slow
 def test_after_a_restart_the_turns_before_it_are_known(tmp_path: Path) -> None:
     found, before = list[Reply](), ""
     for _ in range(2):

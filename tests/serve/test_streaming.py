@@ -119,6 +119,7 @@ def test_a_text_in_which_nothing_is_found_arrives_unchanged_by_the_code_point(te
     assert out == text
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.lists(st.sampled_from(ALPHABET), max_size=25).map("".join), min_size=1, max_size=5),

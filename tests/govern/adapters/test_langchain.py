@@ -210,6 +210,7 @@ def test_a_calls_id_that_the_model_writes_is_not_the_one_the_tool_gets(shop: Sho
     assert shop.ran == [("ann", "call-1")]
 
 
+@pytest.mark.slow
 def test_tools_keep_their_class_schema_and_ways(shop: Shop) -> None:
     class Own(BaseTool):
         name: str = "mail"

@@ -199,6 +199,7 @@ def became(there: Callable[[], bool], wanted: bool) -> bool:
     return there() == wanted
 
 
+@pytest.mark.slow
 def test_a_reader_that_fails_leaves_the_view_stale_and_the_watch_alive(
     store: Store, watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -35,6 +35,7 @@ def test_the_address_without_its_last_stroke_leads_there(at: Place) -> None:
     assert b"Sign in" in at.get("/console").body
 
 
+@pytest.mark.slow
 def test_a_wrong_key_and_one_without_a_role_stay_outside(at: Place) -> None:
     client = Client(at.url)
     wrong, known = client.enter("bylaw_000000000000_" + "x" * 43), client.enter(at.people["nina"])

@@ -87,6 +87,7 @@ def test_where_the_rules_disagree_that_is_said_before_and_after(at: Place) -> No
     assert "The draft does not load as it stands now" in page.words
 
 
+@pytest.mark.slow
 def test_an_approver_who_reads_rules_in_their_own_words_and_copies_nothing(at: Place) -> None:
     record, kim = decision(at, 642.0), signed_in(at, "kim")
     before = files_of(at)

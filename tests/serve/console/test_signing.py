@@ -87,6 +87,7 @@ def test_the_commands_on_the_page_sign_its_bytes_and_the_signature_alone_is_enou
     assert "lena as payments-risk" in lena.get("/signing").words
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_clause_as_it_is_signed_what_changed_and_the_command(at: Place) -> None:
     page = page_to_sign(signed_in(at, "lena"), decision="reject")
 
@@ -166,6 +167,7 @@ def test_who_has_the_role_and_no_name_in_the_policy_or_the_name_without_the_role
     assert "omar may not sign money.refund-limit as 'legal'" in found[2].words
 
 
+@pytest.mark.slow
 def test_one_record_handed_in_by_many_forms_at_once_is_kept_once(at: Place) -> None:
     lena, record = signed_in(at, "lena"), json.dumps(signed(at))
     with ThreadPoolExecutor(8) as pool:

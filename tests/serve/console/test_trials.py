@@ -12,6 +12,8 @@ from bylaw.store.trial_rows import Count, Trial
 from tests.serve.console.place import HOSTILE, Place, signed_in
 from tests.serve.test_serving import edited, unguarded, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def canary(at: Place, tmp_path: Path) -> Iterator[Trial]:

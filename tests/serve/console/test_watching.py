@@ -38,6 +38,7 @@ def test_an_admin_stops_a_tool_and_lifts_it(at: Place) -> None:
     assert stops.active(at.store) == []
 
 
+@pytest.mark.slow
 def test_everything_is_stopped_within_a_second(at: Place) -> None:
     ops = signed_in(at, "ops")
     at.speaker.replies.clear()
