@@ -27,3 +27,14 @@ def test_a_file_that_is_linked_within_the_folder_travels_as_kubernetes_mounts_it
 
     with bundle.unpacked(bundle.pack(folder)) as there:
         assert (there / "rules.md").read_text() == "# Rules"
+
+
+def test_a_folder_that_is_linked_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    folder, other = tmp_path / "policy", tmp_path / "other"
+    (folder / "more").mkdir(parents=True)
+    other.mkdir()
+    (other / "rules.md").write_text("# Rules")
+    (folder / "more" / "overlays").symlink_to(other)
+
+    with pytest.raises(PolicyError, match="a linked folder"):
+        bundle.pack(folder)

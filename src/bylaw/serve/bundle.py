@@ -32,6 +32,8 @@ def files_of(folder: Path) -> Iterator[Path]:
 
     for place, names, files in os.walk(folder, onerror=refuse):
         names[:] = [name for name in names if not name.startswith(".")]
+        if linked := next((Path(place) / name for name in names if (Path(place) / name).is_symlink()), None):
+            raise PolicyError(f"{linked}: is a linked folder, of which nothing would be taken", "Copy what it links to into the policy.")
         for name in files:
             if not name.startswith("."):
                 found += 1
