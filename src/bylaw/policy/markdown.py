@@ -27,7 +27,8 @@ _ATTRIBUTE: Final = re.compile(r'([a-z]+)=(?:"([^"]*)"|([^\s"]+))(?:\s+|$)')
 _RATIONALE: Final = re.compile(r">[ \t]*\*\*Rationale\.?\*\*\.?[ \t]*(.*)")
 _QUOTE: Final = re.compile(r">[ \t]?(.*)")
 _ROLE: Final = re.compile(r"(system|user|assistant|tool):(?:[ \t]+(.*))?")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_BREAK: Final = re.compile(r"[\u2028\u2029]")  # which an editor may show as the end of a line, and Markdown reads as none
 _LETTERS: Final = re.compile(r"[a-z]+")
 _BEFORE: Final = " \t>\u200b\u200c\u200d\u2060\ufeff\u00ad"  # a quote, an indent, and what nobody sees
 
@@ -133,6 +134,8 @@ def _parts(pieces: Sequence[str], file: str) -> Iterator[Line | Fence]:
         line = Line(Place(file, number), piece.removesuffix("\r").removeprefix("\ufeff" if number == 1 else "").rstrip(" \t"))
         if _CONTROL.search(line.text):
             raise wrong(line.place, "the line holds a control character", "Remove it; only plain text, tabs and line ends are read.")
+        if _BREAK.search(line.text) and all(any(text.startswith(key) for text in _BREAK.split(line.text)) for key in _MUST_KEYS):
+            raise wrong(line.place, "a clause whose lines end in U+2028 or U+2029 is read as one line of prose", "End its lines with \\n.")
         fence = _FENCE.fullmatch(line.text)
         if not opened and fence:
             opened, mark, words = [line], fence[1], " ".join(fence[2].split())

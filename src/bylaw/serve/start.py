@@ -193,18 +193,22 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
     watch.start()
     stack.callback(watch.close)
 
+    books: list[Approvals] = []
+
     def told(approval: str, how: str) -> None:
-        for one in (approvals, *(place.approvals for place in gate.regions.values() if place.approvals)):
+        for one in books:
             one.note(approval, how)  # only one of them has it
 
     ring_for = wired.ring(told)
     approvals = Approvals(store, ledger.append, ring=ring_for)
+    books.append(approvals)  # a bell of what was left over may say how it went before the rest of this stands
     stack.callback(approvals.close)
     stack.callback(wired.close)  # before what it writes to
     wired.catch_up(lambda: approvals.find(["pending"]), lambda one: approval_rows.taken(store, one), time.time())
     gate = _gate(setting, live, ledger, stops, approvals, stack)
     gate.troubles, gate.appeals = wired.troubles.now, Appeals(store, ledger.append, ring=ring_for)
     gate.regions = regional.opened(setting.regions, gate, ring_for, stack)
+    books += [place.approvals for place in gate.regions.values() if place.approvals]
     gates = (gate, *gate.regions.values())
     watching = watchers.begun(setting.wiring, gates, wired.troubles.say, stack, setting.workers, str(setting.database))
     stack.callback(trying.begun(live, ledger.append, gates, None if setting.unsafe_watch else watch))
