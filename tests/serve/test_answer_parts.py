@@ -144,7 +144,7 @@ def test_a_refusal_between_two_texts_hides_nothing(rig: Rig) -> None:
     bodies = [asked(rig, RESPONSES).body, asked(rig, RESPONSES, stream=True).body]
 
     assert [b"security.keys" in body for body in bodies] == [True, True]
-    assert [KEY[6:].encode() in body for body in bodies] == [False, False]
+    assert [KEY[6:].encode() in body or KEY[:6].encode() in body for body in bodies] == [False, False]
 
 
 def test_a_call_between_two_texts_hides_nothing(rig: Rig) -> None:

@@ -56,9 +56,11 @@ def test_a_tool_that_the_upstream_runs_and_nobody_named_waits_for_a_person(rig: 
     assert rig.book.entries[0]["decision"] == "require_approval"
 
 
-@pytest.mark.parametrize("kind", [["web_search"], {}, 1, True, "", "x\0y", "x" * 5000])
-def test_a_tool_whose_kind_cannot_be_read_is_offered_to_nobody(rig: Rig, kind: Any) -> None:
-    reply = ask(rig, RESPONSES, {"tools": [{"type": kind}]})
+@pytest.mark.parametrize(
+    "tool", [*({"type": kind} for kind in (["web_search"], {}, 1, True, "", "x\0y", "x" * 5000)), {"google_search": {}}, {}], ids=repr
+)
+def test_a_tool_whose_kind_cannot_be_read_is_offered_to_nobody(rig: Rig, tool: Any) -> None:
+    reply = ask(rig, RESPONSES, {"tools": [tool]})
 
     assert (reply.status, rig.speaker.asked) == (200, [])
 
@@ -97,6 +99,7 @@ LATE = {
         '    on: tool_call\n    tool: web_search\n    when: args.query == "Ann"\n    then: block',
     ),
     "search.keys": ("No key goes into a call", "    on: tool_call\n    detect: [secrets]\n    then: block"),
+    "search.again": ("A search is thought over", "    on: tool_call\n    tool: web_search\n    then: revise"),
 }
 
 
@@ -124,5 +127,6 @@ def test_whoever_starts_a_gateway_is_told_which_rules_come_too_late(tmp_path: Pa
 
     assert said == [
         "TOO LATE: lookup runs at the upstream before search.keys/r can be decided, and x-hosted lets it",
-        "TOO LATE: web_search runs at the upstream before search.keys/r, search.words/r can be decided, and x-hosted lets it",
+        "TOO LATE: web_search runs at the upstream before search.again/r, search.keys/r, search.words/r can be decided,"
+        " and x-hosted lets it",
     ]

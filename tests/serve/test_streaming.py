@@ -153,6 +153,20 @@ def test_both_halves_of_a_surrogate_pair_in_two_pieces_are_one_code_point() -> N
     assert (out, cut) == ("I am [redacted: smile] today", False)
 
 
+def test_many_short_parts_are_searched_no_oftener_than_one_long_one_is_by_much() -> None:
+    searched = []
+    for parts in (2_000, 8_000):
+        seen: list[int] = []
+        gate = HoldBack(lambda text, seen=seen: seen.append(len(text)) or (), weighs(()), 1_000)  # type: ignore[misc]  # counts what it is given
+        for _ in range(parts):
+            gate.feed("ab")
+            gate.border()
+        gate.finish()
+        searched.append(sum(seen))
+
+    assert searched[1] < 8 * searched[0]  # four times the text
+
+
 def test_a_half_pair_that_stays_alone_leaves_as_it_came() -> None:
     gate = HoldBack(lambda _: (), weighs(()), 2)
     out = gate.feed("odd \ud83d") + gate.feed("x") + gate.feed("\udc00") + gate.feed("\ud83d") + gate.finish()

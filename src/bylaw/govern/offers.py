@@ -33,8 +33,8 @@ def _offered(body: Mapping[str, Any]) -> Iterator[str]:
     tools = body.get("tools")
     for tool in tools if isinstance(tools, list) else ():
         kind = tool.get("type") if isinstance(tool, dict) else None
-        if kind is None:
-            continue
+        if kind is None and (not isinstance(tool, dict) or isinstance(tool.get("name"), str) or "function" in tool):
+            continue  # Anthropic's form of a client's tool, or what no server takes for a tool
         name = _VERSION.sub("", kind, count=1) if isinstance(kind, str) else ""
         place = tool.get("environment")
         here = name == "shell" and isinstance(place, dict) and place.get("type") == "local"
@@ -71,8 +71,9 @@ def _decided(book: Rulebook, tool: str, stops: Collection[str]) -> Decision:
 
 
 def _late(slot: Slot) -> list[ReadyRule]:
-    """The rules that look at a call, which for a tool of the upstream comes too late."""
-    return [rule for rule in slot.rules if (rule.when is not None or rule.detect) and rule.effect != "allow"]
+    """The rules that look at a call, or would change it, which for a tool of the upstream comes too late."""
+    looks = (rule for rule in slot.rules if rule.when is not None or rule.detect or rule.effect not in ("block", "require_approval"))
+    return [rule for rule in looks if rule.effect != "allow"]
 
 
 def hosted(book: Rulebook) -> list[str]:

@@ -151,22 +151,26 @@ class HoldBack:
 
     def _release(self, frontier: int) -> str:
         """Let leave what stands before the frontier: of each part that ends before it into `passed`, and what begins behind those."""
-        while self._due and self._borders[-self._due] <= frontier:
-            border, length = self._borders[-self._due], len(self._text)
-            self._due -= 1
-            self.passed.append(self._released(border))
-            frontier -= length - len(self._text)  # the window's start may have moved
-        return self._released(frontier)
-
-    def _released(self, frontier: int) -> str:
-        """Let leave what stands before the frontier, as far as it is no part of a match that reaches over it."""
-        if frontier <= self._left:
+        if frontier <= self._left and not self._due:
             return ""
         try:
             found = self._found()
         except Exception:
             self.closed = True  # whoever called decides what a failure means; nothing more leaves here
             raise
+        while self._due and self._borders[-self._due] <= frontier:
+            border, length = self._borders[-self._due], len(self._text)
+            self._due -= 1
+            self.passed.append(self._released(border, found))
+            if moved := length - len(self._text):  # the window's start
+                frontier -= moved
+                found = [replace(hit, start=hit.start - moved, end=hit.end - moved) for hit in found if hit.end > moved]
+        return self._released(frontier, found)
+
+    def _released(self, frontier: int, found: Sequence[Hit]) -> str:
+        """Let leave what stands before the frontier, as far as it is no part of a match that reaches over it."""
+        if frontier <= self._left:
+            return ""
         if not found:
             return self._slide(frontier, self._text[self._left : frontier])
         pending = groups([self._clip(hit) for hit in found if hit.end > self._left])
@@ -177,11 +181,13 @@ class HoldBack:
         return self._judge(ready, frontier)
 
     def _found(self) -> Sequence[Hit]:
-        """What is found in the window, and in each of its parts."""
+        """What is found in the window, and in each of its parts that have not left."""
         if not self._borders:
             return self.look(self._text)
         found = list(self.look(self._text))
         for start, end in pairwise((0, *self._borders, len(self._text))):
+            if end <= self._left:
+                continue
             found += [replace(hit, start=hit.start + start, end=hit.end + start) for hit in self.look(self._text[start:end])]
         return list(dict.fromkeys(found))
 

@@ -6,6 +6,7 @@ in one part and ends in the next is found (`lanes`), so that the end of a part w
 the response; where text and refusals alternate, all waits.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -39,6 +40,7 @@ class ResponsesStream:
         self._open: tuple[int, int] | None = None  # the part of text that is open, as the upstream tells it
         self._kind = ""  # of the part of text that came last
         self._shown: dict[int, int] = {}  # items that the client has seen begin, and how many parts of each
+        self._sent: defaultdict[tuple[int, int], list[str]] = defaultdict(list)  # the text that has left, in pieces
         self._seen: tuple[int, int] | None = None  # the part of text that the client sees open
         self._seen_item = -1  # the item that it sees open
         self._number = 0
@@ -217,7 +219,9 @@ class ResponsesStream:
                 self._held += [event] if event is not HOLD else []
                 continue
             kind = event["type"]
-            if kind == "response.output_item.added":
+            if "delta" in event:
+                self._sent[event["output_index"], event["content_index"]].append(event["delta"])
+            elif kind == "response.output_item.added":
                 self._seen_item = event["output_index"]
                 self._shown[self._seen_item] = 0
             elif kind == "response.content_part.added":
@@ -232,7 +236,7 @@ class ResponsesStream:
     def _event_bytes(self, event: JsonMap) -> bytes:
         self._number += 1
         event = {**event, "sequence_number": self._number - 1}
-        return sent(dump(event if self._name is None else _named(event, self._name)), event["type"])
+        return sent(dump(event if self._name is None else owned.event(event, self._name)), event["type"])
 
     def _place(self, where: tuple[int, int]) -> JsonMap:
         return {"item_id": self._items[where[0]].get("id", ""), "output_index": where[0], "content_index": where[1]}
@@ -256,7 +260,7 @@ class ResponsesStream:
         self._closed = True
         events = []
         if self._seen:
-            events += self._closing(self._seen, self._items[self._seen[0]]["content"][self._seen[1]])
+            events += self._closing(self._seen, self._part_as_seen(self._seen))
         shown = {at: self._as_seen(at) for at in self._shown}
         if self._seen_item >= 0:
             shown[self._seen_item]["status"] = "incomplete"
@@ -271,7 +275,14 @@ class ResponsesStream:
     def _as_seen(self, at: int) -> JsonMap:
         """An item as far as the client has seen it."""
         item = self._items[at]
-        return {**item, "content": item["content"][: self._shown[at]]} if item["type"] == "message" else dict(item)
+        if item["type"] != "message":
+            return dict(item)
+        return {**item, "content": [self._part_as_seen((at, part)) for part in range(self._shown[at])]}
+
+    def _part_as_seen(self, where: tuple[int, int]) -> JsonMap:
+        """A part with the text that has left; what is held may be what a clause forbids."""
+        part: JsonMap = self._items[where[0]]["content"][where[1]]
+        return {**part, _TEXT[part["type"]][1]: "".join(self._sent[where])}
 
     def close(self, told: dict[str, Any] | None = None) -> bytes:
         """The end of the response is the end of the stream."""
@@ -289,17 +300,6 @@ class ResponsesStream:
 
     def _reply(self) -> JsonMap:
         return {**self._response, "output": [self._items[at] for at in sorted(self._items)]}
-
-
-def _named(event: JsonMap, name: owned.Name) -> JsonMap:
-    """An event with its ids as their owner gets them."""
-    if event.get("item_id"):
-        event["item_id"] = name(event["item_id"])
-    if "item" in event:
-        event["item"] = owned.item(event["item"], name)
-    if "response" in event:
-        event["response"] = owned.response(event["response"], name)
-    return event
 
 
 def _index(content: JsonMap, key: str) -> int:
