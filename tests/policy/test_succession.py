@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bylaw.policy import frame, reviews, succession
+from bylaw.policy.digest import digest_of
 from bylaw.policy.frame import FRAME
 from bylaw.policy.reviews import Asked, Review, public_half, review, signed_digest
 from bylaw.types import Clause, Overlay, Policy, Reviewer, SignOff
@@ -87,6 +88,36 @@ def test_without_a_rightful_signature_nothing_protected_changes(edits: list[Edit
     same = (protected(changed), frame.parts(changed)) == (protected(POLICY), frame.parts(POLICY))
 
     assert (found(changed, *eves) == ()) == same
+
+
+LOOSE = each(POLICY, LIMIT.id, lambda one: replace(one, norm="A large sum MAY be paid."))
+RUDE = each(POLICY, TONE.id, lambda one: replace(one, norm="An answer MAY be rude."))
+SHORT = each(POLICY, SHARE.id, lambda one: None)
+EARLIER = (
+    *BEFORE,
+    review(LOOSE, Asked("Ann", "risk", "money.*"), KEYS["Ann"], NOW + timedelta(days=1)),
+    review(POLICY, Asked("Bob", "legal", "data.*"), KEYS["Bob"], NOW + timedelta(days=1)),
+    review(RUDE, Asked("Bob", "legal", "tone.*", decision="reject"), KEYS["Bob"], NOW + timedelta(days=2)),
+    *(review(POLICY, Asked(who, role, FRAME), KEYS[who], NOW + timedelta(days=3)) for who, role in (("Ann", "risk"), ("Bob", "legal"))),
+    review(POLICY, Asked("Ann", "risk", "money.*"), KEYS["Ann"], NOW + timedelta(days=4)),
+)
+OTHERS = st.sampled_from([LOOSE, RUDE, SHORT, POLICY, replace(POLICY, overlays=()), replace(POLICY, owners=("eve",))])
+
+
+@pytest.mark.slow
+@settings(max_examples=300)
+@given(st.lists(st.tuples(OTHERS, st.sampled_from(["1.0.0", "1.0.1"]), st.lists(st.sampled_from(EARLIER), max_size=3)), max_size=4))
+def test_records_taken_out_and_put_back_bring_nothing_back(steps: list[tuple[Policy, str, list[Review]]]) -> None:
+    """With nothing but old texts and old records, over several activations: what was signed last stays, and so does a rejection."""
+    now, before = POLICY, EARLIER
+    newest = [one for one in EARLIER if one.decision == "reject" or one.at > EARLIER[-2].at]
+    for text, version, out in [*steps, (LOOSE, "1.0.0", newest), (RUDE, "1.0.0", newest)]:
+        made = replace(text, version=version, digest=digest_of(replace(text, version=version)))
+        records = reviews.verified(succession.under(made, now), [one for one in EARLIER if one not in out]).reviews
+        if succession.missing(made, now, records, before) == ():
+            now, before = made, reviews.verified(made, records).reviews
+
+    assert (protected(now), now.clause(TONE.id)) == (protected(POLICY), TONE)
 
 
 def test_a_line_that_asks_for_nothing_new_is_not_asked() -> None:

@@ -303,7 +303,7 @@ def test_a_removed_clause_does_not_come_back_with_its_old_signature(scene: Scene
         scene.activate(scene.home.parent / "old")
     for path in signed:
         path.unlink()
-    with pytest.raises(PolicyError, match=r"the record reviews/.* of the policy in force is gone"):
+    with pytest.raises(PolicyError, match=r"the records reviews/.*, reviews/.* of the policy in force are gone"):
         scene.activate()
 
     assert scene.now() == newer
@@ -319,6 +319,106 @@ def test_a_rejection_that_was_in_force_holds_though_its_file_is_gone(scene: Scen
     limit_raised(scene)
     with pytest.raises(PolicyError, match="Ann rejected it"):
         scene.activate()
+
+
+def reviews_emptied(at: Scene) -> None:
+    shutil.rmtree(at.folder / "reviews")
+
+
+def newer_records_taken_out(at: Scene) -> None:
+    for path in sorted((at.folder / "reviews").glob("*ann*"))[1:]:
+        path.unlink()
+
+
+def records_crowded_out(at: Scene) -> None:
+    for count in range(reviews.MAX_RECORDS):
+        (at.folder / "reviews" / f"{count}.json").touch()
+
+
+STRIPPED = (reviews_emptied, newer_records_taken_out, records_crowded_out)
+
+
+@pytest.mark.parametrize("bump", [False, True], ids=["same", "bumped"])
+@pytest.mark.parametrize("attack", STRIPPED, ids=lambda one: one.__name__)
+def test_who_takes_records_out_of_the_folder_makes_the_store_forget_nothing(
+    scene: Scene, attack: Callable[[Scene], None], bump: bool
+) -> None:
+    """First the newest records go, where no clause changes; then the old, looser text comes with its old records."""
+    old = scene.home.parent / "old"
+    shutil.copytree(scene.folder, old)
+    scene.change("> 200.0", "> 100.0")
+    scene.sign("Ann", "money.*")
+    scene.activate()
+    tight = live.latest(scene.store)
+    if bump:
+        scene.change("version: 1.0.0", "version: 1.0.1", "policy.yaml")
+    attack(scene)
+    with pytest.raises(PolicyError, match=r"the records? reviews/.* of the policy in force (is|are) gone.*"):
+        scene.activate()
+    said = scene.prepared()
+    with pytest.raises(PolicyError, match="does not count: sign again"):
+        scene.activate(old)
+
+    assert live.latest(scene.store) == tight
+    assert "NOT in force" in said[0] if bump else "are NOT taken, those in the store stay" in said[0]
+
+
+def test_a_start_whose_folder_lacks_records_serves_those_in_the_store(scene: Scene) -> None:
+    reviews_emptied(scene)
+    made = prepare(Setting("http://127.0.0.1:9", data_dir=scene.home), scene.folder, "tester", lambda said: None)
+
+    assert made.unsigned == live.loaded(scene.store, policy_rows.was_in_force(scene.store, scene.now()), live.no_judges).unsigned == ()
+
+
+def test_a_rejection_is_not_forgotten_in_two_steps(scene: Scene) -> None:
+    text = (scene.folder / "rules.md").read_text()
+    scene.change("No keys in answers", "Keys in answers")
+    no = scene.sign("Bob", "security.keys", decision="reject")
+    (scene.folder / "rules.md").write_text(text)
+    scene.activate()
+    no.unlink()
+    with pytest.raises(PolicyError, match=r"the record reviews/.* of the policy in force is gone"):
+        scene.activate()
+    scene.change("No keys in answers", "Keys in answers")
+    with pytest.raises(PolicyError, match="Bob rejected it"):
+        scene.activate()
+
+
+def test_a_record_that_a_newer_one_replaces_may_go_with_the_next_policy(scene: Scene) -> None:
+    old = next(iter((scene.folder / "reviews").glob("*ann*")))
+    limit_raised(scene)
+    scene.sign("Ann", "money.*")
+    old.unlink()
+
+    assert scene.activate() == scene.now()
+
+
+def test_a_rejection_in_an_overlay_is_not_forgotten_with_the_overlay(scene: Scene) -> None:
+    title, rule = CLAUSES["security.keys"]
+    overlay(scene, EU, CLAUSE.format(id="security.keys", title=title, rule=rule))  # no line asks for it
+    scene.sign("Bob", "security.keys", overlay="eu", decision="reject")
+    scene.activate(unsigned="until Bob has seen the next text")
+    shutil.rmtree(scene.folder / "overlays")
+    with pytest.raises(PolicyError, match="overlay eu, where a clause was rejected, is gone"):
+        scene.activate()
+
+
+def test_where_a_reviewer_leaves_one_who_stays_signs_so_that_the_next_policy_knows_since_when(scene: Scene) -> None:
+    """Ann and Bob sign with Cid, who leaves; their old signatures must not bring back what the frame took away."""
+    cid = f'  - {{name: Cid, roles: [risk, legal], key: "{public_half(KEYS["Eve"])}"}}\n'
+    scene.change(PEOPLE, PEOPLE + cid, "policy.yaml")
+    for who in ROLES:
+        scene.sign(who, FRAME)
+    scene.activate()
+    scene.change(PEOPLE + cid, PEOPLE, "policy.yaml")
+    for role in ("risk", "legal"):
+        key = KEYS["Eve"]
+        reviews.keep(scene.folder, reviews.review(load(scene.folder), Asked("Cid", role, FRAME), key, BEGAN + timedelta(days=50)))
+    with pytest.raises(PolicyError, match="the frame: the signature of one reviewer who stays"):
+        scene.activate()
+    scene.sign("Bob", FRAME)
+
+    assert scene.activate() == scene.now()
 
 
 def test_an_operator_may_say_why_not_and_everybody_can_read_it(scene: Scene) -> None:

@@ -5,7 +5,9 @@ The table and the reviewers of the policy that is replaced count, never the cand
 1. A clause that is new or says something else needs what the lines of that table ask for its id.
 2. The frame (`frame`) needs what every line asks, where the table, the reviewers, the tools, the `x-` keys or the id differ, or where a
    clause that a line protects is gone.
-3. A signature older than the newest one of the policy in force about the same clause does not count, nor one of a clause that is not in
+3. The records of the policy in force stay: every rejection, every one of the frame, and of each clause the newest approval, or a newer one.
+   Where nothing else changes, all of them. Only those of a reviewer who has left, or lost the role, go.
+4. A signature older than the newest one of the policy in force about the same clause does not count, nor one of a clause that is not in
    the policy in force and older than the newest of its frame: what was approved once does not come back without being asked for again.
 
 A table without lines asks for nothing. What the candidate's own table asks for is looked at apart (`signoffs`).
@@ -18,7 +20,7 @@ from pathlib import Path
 
 from bylaw.policy import frame
 from bylaw.policy.frame import FRAME
-from bylaw.policy.reviews import Review, reviewed, signed_digest
+from bylaw.policy.reviews import Review, reviewed, signed_digest, verified
 from bylaw.policy.signoffs import standing_of, status_of
 from bylaw.types import Clause, Overlay, Policy
 
@@ -42,7 +44,7 @@ def missing(candidate: Policy, in_force: Policy, found: Sequence[Review], before
     return (
         *_clauses(seen, in_force, records, before),
         *_frame(candidate, in_force, records, before),
-        *_dropped(candidate, found, before),
+        *_dropped(candidate, in_force, found, before),
     )
 
 
@@ -75,20 +77,40 @@ def _frame(candidate: Policy, in_force: Policy, records: Sequence[Review], befor
         for overlay, clause in gone
         if any(fnmatchcase(clause, line.clauses) for line in in_force.signoffs)
     ]
+    overlays = {overlay for overlay, _ in frame.clauses(candidate)}
+    changed += [
+        f"overlay {name}, where a clause was rejected, is gone"
+        for name in sorted({one.overlay for one in before if one.decision == "reject"} - {"", *overlays})
+    ]
     if not changed:
         return
     fresh, stale = _fresh(records, before, ("", FRAME), True)
     if lacks := standing_of(FRAME, "", in_force.signoffs, fresh, frame.frame_digest(candidate)).missing:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         yield f"the frame ({', '.join(changed[:3])}{more}): {'; '.join(lacks)}{stale}"
+    elif was["reviewers"] != now["reviewers"]:  # who leaves takes their records along, and with them since when older ones do not count
+        signed = [one for one in fresh if one.decision == "approve" and one.clauses.get(FRAME) == frame.frame_digest(candidate)]
+        staying = {(one.name, one.key) for one in in_force.reviewers} & {(one.name, one.key) for one in candidate.reviewers}
+        if staying and not verified(candidate, signed).reviews:
+            yield "the frame: the signature of one reviewer who stays"
 
 
-def _dropped(candidate: Policy, found: Sequence[Review], before: Sequence[Review]) -> Iterator[str]:
-    """A record of the frame in force that is not there any more: it says since when an older one does not count."""
-    here = {one.signature for one in found}
-    for one in before:
-        if FRAME in one.clauses and one.policy == candidate.id and one.signature not in here:
-            yield f"the frame: the record {one.file} of the policy in force is gone"
+def _dropped(candidate: Policy, in_force: Policy, found: Sequence[Review], before: Sequence[Review]) -> Iterator[str]:
+    """The records in force that are not there any more and still say something: the next policy would not know of them."""
+    counting = {one.signature for one in verified(candidate, (*before, *found)).reviews}  # who has left takes their records with them
+    here = {one.signature: one for one in found if one.signature in counting}
+    newest: dict[tuple[str, str], str] = {}
+    for one in here.values():
+        if one.decision == "approve":
+            newest |= {(one.overlay, clause): max(one.at, newest.get((one.overlay, clause), "")) for clause in one.clauses}
+
+    def replaced(one: Review) -> bool:
+        plain = one.decision == "approve" and FRAME not in one.clauses and candidate.digest != in_force.digest
+        return plain and all(newest.get((one.overlay, clause), "") >= one.at for clause in one.clauses)
+
+    if gone := [one.file for one in before if one.signature in counting - set(here) and not replaced(one)]:
+        more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
+        yield f"the record{'s' * (len(gone) > 1)} {', '.join(gone[:3])}{more} of the policy in force {'are' if gone[1:] else 'is'} gone"
 
 
 def _fresh(records: Sequence[Review], before: Sequence[Review], key: tuple[str, str], known: bool) -> tuple[list[Review], str]:

@@ -144,6 +144,8 @@ def _in_force(store: Store, last: Activation) -> Iterator[tuple[Path, Policy]]:
 
 def _hint(missing: tuple[str, ...]) -> str:
     frame = "The frame: `bylaw policy sign DIR --frame`. " if any(one.startswith("the frame") for one in missing) else ""
+    if any(one.startswith("the record") for one in missing):
+        frame = f"{frame}Put the records back into reviews/ as they were. "
     word = "An operator may say why not: bylaw policy activate DIR --unsigned REASON."
     return f"See `bylaw policy signoffs DIR --instead-of OLD`. {frame}{word}"
 

@@ -114,7 +114,8 @@ def prepare(setting: Setting, policy: Path, by: str, say: Callable[[str], object
         last = lives.latest(store)
         if last is not None and last.unsigned:
             say(f"UNSIGNED: {last.digest} was put in force by {last.by} although signatures were missing: {last.unsigned}")
-        if last is not None and last.digest != made.digest:  # one without leave, or activated later than this one: a restart is no rollback
+        if last is not None and (last.digest, last.content) != (made.digest, digest_bytes(files)):
+            # one without leave, or activated later than this one (a restart is no rollback), or the folder's records were not taken
             made = lives.loaded(store, last, rails_of)
     finally:
         store.close()
@@ -134,7 +135,11 @@ def _replaced(setting: Setting, store: Store, made: InForce, files: bytes, by: s
         except PolicyError as error:
             facts = {"step": "not activated", "why": error.what[:500]}
             ledger.append({"kind": "policy", "principal": by, "policy": made.digest, "facts": facts})
-            say(f"NOT in force: {made.places.policy.id} {made.places.policy.version} {made.digest}: {error.what}. {error.hint}")
+            last = lives.latest(store)
+            if last is not None and last.digest == made.digest:
+                say(f"The review records of this folder are NOT taken, those in the store stay: {error.what}. {error.hint}")
+            else:
+                say(f"NOT in force: {made.places.policy.id} {made.places.policy.version} {made.digest}: {error.what}. {error.hint}")
 
 
 def _is_new(made: InForce, files: bytes, past: Sequence[Mapping[str, Any]]) -> bool:
