@@ -215,3 +215,117 @@ def test_all_processes_on_one_store_share_the_secret(tmp_path: Path) -> None:
         one.close()
 
     assert (len(found[0]), found[0] == found[1]) == (32, True)
+
+
+CHOSEN = ("input", "schema", "parameters", "metadata", "arguments", "input_schema", "tools", "container", "file_id")
+HIDDEN: tuple[dict[str, Any], ...] = (
+    *({"prompt": {"id": "pmpt_1", "variables": {name: {"type": "input_file", "file_id": "file-1"}}}} for name in CHOSEN),
+    {"prompt": {"id": "pmpt_1", "variables": {"a": {"metadata": {"file_id": "file-1"}}}}},
+    {"prompt": {"id": "pmpt_1", "variables": [{"file_id": "file-1"}]}},
+    {"type": "tool_use", "input": {"file_id": "file-1"}},
+    {"input": [{"role": "user", "content": [{"metadata": {"file_id": "file-1"}, "type": "input_image"}]}]},
+    {"input": [{"role": "user", "content": [{"type": "input_file", "file_ids": "file-1"}]}]},
+    {"input": [{"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}]},
+)
+
+
+@pytest.mark.parametrize("more", HIDDEN, ids=str)
+def test_an_id_hides_under_no_name_that_somebody_chose(rig: Rig, more: dict[str, Any]) -> None:
+    assert (ask(rig, **more).status, rig.speaker.asked) == (400, [])
+
+
+FREE: tuple[tuple[str, dict[str, Any]], ...] = (
+    (RESPONSES, {"prompt": {"id": "pmpt_1", "variables": {"file_id": "a", "container": "b", "file_ids": "c", "id": "d"}}}),
+    (RESPONSES, {"metadata": {"file_id": "abc"}}),
+    (RESPONSES, {"tools": [{"type": "function", "name": "lookup", "parameters": {"properties": {"file_id": {"const": "x"}}}}]}),
+    (RESPONSES, {"text": {"format": {"type": "json_schema", "name": "n", "schema": {"default": {"file_id": "x"}}}}}),
+    (RESPONSES, {"input": [{"type": "mcp_list_tools", "tools": [{"name": "t", "annotations": {"file_id": "x"}}]}]}),
+    (MESSAGES, {"tools": [{"name": "lookup", "input_schema": {"type": "object"}, "input_examples": [{"file_id": "abc"}]}]}),
+    (CHAT, {"tools": [{"type": "function", "function": {"name": "lookup", "parameters": {"default": {"file_id": "x"}}}}]}),
+)
+
+
+@pytest.mark.parametrize(("path", "more"), FREE, ids=str)
+def test_what_people_call_their_own_fields_is_no_id(path: str, more: dict[str, Any]) -> None:
+    body = orjson.loads(orjson.dumps(more))
+    Owned(b"s" * 32).admit(path, body, "ann")
+
+    assert body == more
+    assert owned.named(path, more, Owned(b"s" * 32).naming("ann")) == more
+
+
+SAID: tuple[tuple[str, dict[str, Any]], ...] = (
+    (RESPONSES, {"type": "file_search_call", "id": "fs_1", "results": [{"file_id": "file-1", "attributes": {"file_id": "x"}}]}),
+    (RESPONSES, {"type": "shell_call", "id": "sh_1", "environment": {"type": "container_reference", "container_id": "cntr_1"}}),
+    (RESPONSES, {"type": "local_shell_call", "id": "ls_1", "action": {"type": "exec", "env": {"file_id": "x"}}}),
+    (RESPONSES, {"type": "mcp_call", "id": "mcp_1", "approval_request_id": "mcpr_1", "arguments": "{}"}),
+    (RESPONSES, {"type": "mcp_list_tools", "id": "mcpl_1", "tools": [{"name": "t", "annotations": {"file_id": "x"}}]}),
+    (RESPONSES, {"type": "message", "id": "msg_1", "content": [{"type": "output_text", "annotations": [{"file_id": "file-1"}]}]}),
+    (MESSAGES, {"type": "code_execution_tool_result", "content": {"content": [{"type": "code_execution_output", "file_id": "file_1"}]}}),
+    (MESSAGES, {"type": "text", "text": "Hi", "citations": [{"type": "char_location", "file_id": "file_1"}]}),
+    (MESSAGES, {"type": "server_tool_use", "id": "t", "name": "run", "input": {"file_id": "x", "container": "y"}}),
+)
+
+
+@pytest.mark.parametrize(("path", "said"), SAID, ids=str)
+def test_what_was_said_can_be_said_again_and_what_others_made_up_gets_no_tag(path: str, said: dict[str, Any]) -> None:
+    bound = Owned(b"s" * 32)
+    whole = {"id": "resp_1", "output": [said]} if path == RESPONSES else {"content": [said]}
+    before = orjson.dumps(whole)
+    given = orjson.loads(orjson.dumps(owned.named(path, whole, bound.naming("ann"))))
+    again = {"input": given["output"]} if path == RESPONSES else {"messages": [{"role": "assistant", "content": given["content"]}]}
+    bound.admit(path, again, "ann")
+
+    assert orjson.dumps(whole) == before
+    assert (again["input"] if path == RESPONSES else again["messages"][0]["content"]) == [said]
+    assert b'"x.' not in orjson.dumps(given)
+
+
+def test_what_a_server_asks_is_answered_by_whoever_was_asked(rig: Rig) -> None:
+    bound = Owned(b"s" * 32)
+    asked = {"type": "mcp_approval_request", "id": "mcpr_1", "name": "lookup", "arguments": "{}", "server_label": "s"}
+    seen = owned.event({"type": "response.output_item.done", "item": asked}, bound.naming(DOOR.who.owner))["item"]["id"]
+    rig.speaker.replies.append(response(message("Done")))
+    given = [{"type": "mcp_approval_response", "approval_request_id": seen, "approve": True}]
+    mine = ask(rig, input=given)
+    DOOR.who = somebody("bob")
+
+    assert (mine.status, ask(rig, input=given).status) == (200, 400)
+    assert rig.speaker.asked[0]["input"][0]["approval_request_id"] == "mcpr_1"
+
+
+def test_a_container_that_is_named_at_the_end_of_a_stream_is_its_owners(rig: Rig) -> None:
+    pieces_ = streamed_by_claude(words(0, "Hi"))
+    held = {"container": {"id": "container_1", "expires_at": "2026-01-01T00:00:00Z"}, "stop_reason": "end_turn"}
+    pieces_[-2] = b"event: message_delta\ndata: " + orjson.dumps({"type": "message_delta", "delta": held, "usage": {}}) + b"\n\n"
+    rig.speaker.replies += [pieces_, said_by_claude(text("Hi"))]
+    every = list(events(ask(rig, MESSAGES, stream=True).body))
+    got = next(one for one in every if one["type"] == "message_delta")["delta"]["container"]["id"]
+    mine = ask(rig, MESSAGES, container=got)
+
+    assert (mine.status, rig.speaker.asked[-1]["container"], got == "container_1") == (200, "container_1", False)
+
+
+def test_a_file_that_a_tool_made_is_named_in_a_stream_as_its_owner_may_name_it(rig: Rig) -> None:
+    made = {"type": "code_execution_tool_result", "tool_use_id": "t", "content": {"content": [{"type": "output", "file_id": "file_1"}]}}
+    block = [
+        b"data: " + orjson.dumps({"type": "content_block_start", "index": 0, "content_block": made}) + b"\n\n",
+        b'data: {"type":"content_block_stop","index":0}\n\n',
+    ]
+    rig.speaker.replies.append(streamed_by_claude(block))
+    body = ask(rig, MESSAGES, stream=True).body
+    got = next(one for one in events(body) if one["type"] == "content_block_start")["content_block"]
+
+    assert got["content"]["content"][0]["file_id"] == Owned(b"s" * 32).given(DOOR.who.owner, "file_1")
+
+
+def test_where_everybody_shares_an_id_of_before_is_still_understood(tmp_path: Path) -> None:
+    DOOR.who = somebody("ann")
+    with rigged(tmp_path, more="x-stored: shared\n", door=DOOR) as rig:
+        rig.gate.owned = bound = Owned(b"s" * 32)
+        rig.speaker.replies.append(response(message("Hello")))
+        given = [{"type": "item_reference", "id": bound.given(DOOR.who.owner, "msg_1")}, {"type": "message", "id": "msg_2", "role": "user"}]
+        ask(rig, previous_response_id=bound.given(DOOR.who.owner, "resp_0"), input=given)
+        sent = rig.speaker.asked[0]
+
+    assert (sent["previous_response_id"], [one["id"] for one in sent["input"]]) == ("resp_0", ["msg_1", "msg_2"])

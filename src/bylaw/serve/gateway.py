@@ -130,10 +130,10 @@ class Gateway:
             raise LedgerError("the ledger does not take entries")
         said = load(body)
         owned = gate.owned if gate.owned is not None and concerned(route.path, body) else None
-        if owned is not None and gate.laws(who.principal).shares_stored:
-            owned = None
         if owned is not None:
-            owned.admit(route.path, said, who.owner)
+            shared = gate.laws(who.principal).shares_stored
+            owned.admit(route.path, said, who.owner, shared)
+            owned = None if shared else owned
         asked = route.shape.asked(said)
         exchange = begun.exchange = await self._exchange(gate, route, who, asked, headers)
         if owned is not None:

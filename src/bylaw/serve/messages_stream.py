@@ -154,6 +154,7 @@ class MessagesStream:
         why = {
             "stop_reason": word(delta["stop_reason"], "end_turn") if delta.get("stop_reason") else None,
             "stop_sequence": stopped if isinstance(stops, list) and stopped in stops else None,
+            **({"container": left(delta["container"])} if isinstance(delta.get("container"), dict) else {}),
         }
         return {"type": "message_delta", "delta": why, "usage": left(a_map(content.get("usage") or {}, "usage"))}
 
@@ -171,8 +172,11 @@ class MessagesStream:
     # ---- Out ----------------------------------------------------------------------------------------------------------
 
     def _start_bytes(self) -> bytes:
-        message = {**self._message, "content": []}
-        return _bytes({"type": "message_start", "message": message if self._name is None else owned.message(message, self._name)})
+        return self._given({"type": "message_start", "message": {**self._message, "content": []}})
+
+    def _given(self, event: JsonMap) -> bytes:
+        """An event with its ids as their owner gets them."""
+        return _bytes(event if self._name is None else owned.named(owned.MESSAGES, event, self._name))
 
     def _let(self, spoken: Sequence[Spoken]) -> Iterator[bytes]:
         """Text that may leave; what waited for the end of a block leaves before the next one's text."""
@@ -213,7 +217,7 @@ class MessagesStream:
     def release(self, done: Finished) -> bytes:
         """What was held, and the end of the message."""
         del done  # a message has one choice
-        return b"".join((*map(_bytes, self._held), sent(dump(self._delta), "message_delta"), _END))
+        return b"".join((*map(self._given, (*self._held, self._delta)), _END))
 
     def replace(self, choice: int, text: str, told: dict[str, Any] | None = None) -> bytes:
         """The end of the message in our words."""

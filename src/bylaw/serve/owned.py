@@ -26,7 +26,12 @@ MESSAGES: Final = "/v1/messages"
 WHOLE: Final = frozenset(
     {"message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"}
 )  # items that say all themselves
-FORMS: Final = frozenset({"parameters", "input_schema", "schema", "metadata", "arguments"})  # in which no id of the upstream stands
+IDS: Final = frozenset({"file_id", "container_id", "approval_request_id"})
+Place = tuple[str, ...]  # up to three names of fields that lead to a value; fewer than three: from the top
+VARIABLES: Final = ("prompt", "variables")  # whose keys are names that the prompt's author chose
+WITHIN: Final = ("", "", "", "")  # anywhere in the value of a variable
+HELD: Final = (("container",), ("audio",))  # what has its id inside it
+Change = Callable[[Any, str], Any]  # an id, and the field it stands in; what is put in its place
 Name = Callable[[str], str]  # an id as its owner gets it
 
 
@@ -54,50 +59,29 @@ class Owned:
 
     # ---- What goes in -------------------------------------------------------------------------------------------------
 
-    def admit(self, path: str, body: JsonMap, owner: str) -> None:
-        """Put the upstream's own ids into a request, in the place of those that its owner was given; raises BadBody."""
+    def admit(self, path: str, body: JsonMap, owner: str, shared: bool = False) -> None:
+        """Put the upstream's own ids into a request, in place of what its owner was given; raises BadBody. `shared`: all others pass."""
+
+        def take(text: Any, where: str) -> Any:
+            try:
+                return self.taken(owner, text, where)
+            except BadBody:
+                if shared:
+                    return text
+                raise
+
         if path == RESPONSES:
             if body.get("previous_response_id") is not None:
-                body["previous_response_id"] = self.taken(owner, body["previous_response_id"], "previous_response_id")
+                body["previous_response_id"] = take(body["previous_response_id"], "previous_response_id")
             if body.get("conversation") is not None:
                 held = body["conversation"]
-                name = self.taken(owner, held.get("id") if isinstance(held, dict) else held, "conversation")
+                name = take(held.get("id") if isinstance(held, dict) else held, "conversation")
                 body["conversation"] = {**held, "id": name} if isinstance(held, dict) else name
             for key in ("input", "instructions"):
                 for at, item in enumerate(body[key] if isinstance(body.get(key), list) else ()):
                     if isinstance(item, dict) and item.get("id") is not None:
-                        self._item(item, f"{key}[{at}].id", owner)
-        self._walk(body, owner)
-
-    def _item(self, item: JsonMap, where: str, owner: str) -> None:
-        try:
-            item["id"] = self.taken(owner, item["id"], where)
-        except BadBody:
-            kind = item.get("type")
-            if (kind if isinstance(kind, str) else "message" if "role" in item else "") not in WHOLE:
-                raise
-            del item["id"]
-
-    def _walk(self, value: Any, owner: str) -> None:
-        """Files and containers, wherever a request names them."""
-        waiting = [value]
-        while waiting:
-            one = waiting.pop()
-            if isinstance(one, list):
-                waiting += one
-            elif isinstance(one, dict):
-                for key, inner in one.items():
-                    if inner is None or key in FORMS or (key == "input" and isinstance(inner, dict)):
-                        continue
-                    if key in ("file_id", "container_id") or (key == "container" and isinstance(inner, str)):
-                        one[key] = self.taken(owner, inner, key)
-                    elif key == "file_ids" and isinstance(inner, list):
-                        one[key] = [self.taken(owner, name, key) for name in inner]
-                    elif key in ("container", "audio") and isinstance(inner, dict) and inner.get("id") is not None:
-                        inner["id"] = self.taken(owner, inner["id"], key)
-                        waiting.append(inner)
-                    else:
-                        waiting.append(inner)
+                        _item(item, f"{key}[{at}].id", take)
+        body.update(changed(body, take))
 
     # ---- What comes out -----------------------------------------------------------------------------------------------
 
@@ -118,56 +102,98 @@ def concerned(path: str, raw: bytes) -> bool:
     return path in (RESPONSES, MESSAGES) or any(word in raw for word in (b"file_id", b"container", b"audio", b"\\u"))
 
 
-def named(path: str, body: JsonMap, name: Name) -> JsonMap:
-    """A whole reply with its ids as its owner gets them."""
+# ---- Where ids stand -----------------------------------------------------------------------------------------------------
+
+
+def changed(top: Mapping[str, Any], change: Change) -> JsonMap:
+    """A copy, with every id of a file, a container, sound or a question changed, wherever a request or a reply names it."""
+    made = dict(top)
+    waiting: list[tuple[JsonMap | list[Any], Place]] = [(made, ())]
+    while waiting:
+        one, place = waiting.pop()
+        if isinstance(one, list):
+            within = WITHIN if place == VARIABLES else place
+            for at, inner in enumerate(one):
+                if isinstance(inner, dict | list):
+                    one[at] = held = inner.copy()
+                    waiting.append((held, within))
+            continue
+        for key, inner in one.items():
+            if inner is None or (place not in (VARIABLES, WITHIN) and _is_form(one, key, place)):
+                continue
+            if _is_id(key, inner, place):
+                one[key] = change(inner, place[-1] if key == "id" else key)
+            elif key == "file_ids" and place != VARIABLES:
+                one[key] = [change(name, key) for name in inner] if isinstance(inner, list) else change(inner, key)
+            elif isinstance(inner, dict | list):
+                one[key] = held = inner.copy()
+                waiting.append((held, WITHIN if place in (VARIABLES, WITHIN) else (*place, key)[-3:]))
+    return made
+
+
+def _is_id(key: str, value: Any, place: Place) -> bool:
+    if place == VARIABLES:
+        return False
+    return key in IDS or (key == "container" and isinstance(value, str)) or (key == "id" and place[-1:] in HELD)
+
+
+def _is_form(one: JsonMap, key: str, place: Place) -> bool:
+    """Whether a field holds what a client, a model or a tool's server made up: the upstream reads and writes no id of its own in it."""
+    under, kind = place[-1] if place else "", one.get("type")
+    kind = kind if isinstance(kind, str) and place else ""
+    if key in ("parameters", "input_schema", "input_examples", "annotations"):
+        return under in ("tools", "function", "functions")
+    if key in ("arguments", "action"):
+        return under in ("function", "function_call") or kind.endswith("_call") or kind == "mcp_approval_request"
+    if key == "input":
+        return kind.endswith("tool_use") and isinstance(one[key], dict)
+    if key in ("metadata", "response_format", "output_format"):
+        return not place
+    if key == "format":
+        return place in (("text",), ("output_config",))
+    return (key == "tools" and kind == "mcp_list_tools") or (key == "attributes" and under == "results")
+
+
+def _item(item: JsonMap, where: str, take: Change) -> None:
+    try:
+        item["id"] = take(item["id"], where)
+    except BadBody:
+        kind = item.get("type")
+        if (kind if isinstance(kind, str) else "message" if "role" in item else "") not in WHOLE:
+            raise
+        del item["id"]
+
+
+# ---- A reply -------------------------------------------------------------------------------------------------------------
+
+
+def named(path: str, body: Mapping[str, Any], name: Name) -> JsonMap:
+    """A reply with its ids as its owner gets them, or as much of it as there is."""
+    made = changed(body, lambda plain, _: _given(plain, name))
     if path == RESPONSES:
-        return response(body, name)
-    return message(body, name) if path == MESSAGES else chat(body, name)
-
-
-def chat(body: JsonMap, name: Name) -> JsonMap:
-    """A chat: of what it says, only sound is kept by the upstream."""
-    return {**body, "choices": [{**one, "message": _with_ids(one["message"], "audio", name)} for one in body["choices"]]}
-
-
-def response(body: Mapping[str, Any], name: Name) -> JsonMap:
-    """A response, or as much of it as there is."""
-    made = _ids(body, name, "id", "previous_response_id")
-    if isinstance(made.get("output"), list):
-        made["output"] = [item(one, name) for one in made["output"]]
+        _name(made, name, "id", "previous_response_id")
+        for item in made["output"] if isinstance(made.get("output"), list) else ():
+            _name(item, name, "id")
     return made
 
 
-def item(one: Any, name: Name) -> Any:
-    """An item of a response."""
-    if not isinstance(one, dict):
-        return one
-    made = _ids(one, name, "id", "container_id")
-    if made.get("type") == "message" and isinstance(made.get("content"), list):
-        made["content"] = [part(inner, name) for inner in made["content"]]
-    return made
+def event(content: Mapping[str, Any], name: Name) -> JsonMap:
+    """An event of a stream of `/v1/responses`, with its ids as their owner gets them."""
+    rest = {key: value for key, value in content.items() if key != "response"}
+    made = changed(rest, lambda plain, _: _given(plain, name))
+    _name(made, name, "item_id")
+    _name(made.get("item"), name, "id")
+    return {**made, "response": named(RESPONSES, content["response"], name)} if "response" in content else made
 
 
-def part(one: Any, name: Name) -> Any:
-    """A part of a message: its annotations name containers and files."""
-    if not isinstance(one, dict) or not isinstance(one.get("annotations"), list) or not one["annotations"]:
-        return one
-    notes = [_ids(note, name, "container_id", "file_id") if isinstance(note, dict) else note for note in one["annotations"]]
-    return {**one, "annotations": notes}
+def _name(value: Any, name: Name, *keys: str) -> None:
+    for key in keys if isinstance(value, dict) else ():
+        if key in value:
+            value[key] = _given(value[key], name)
 
 
-def message(body: Mapping[str, Any], name: Name) -> JsonMap:
-    """A message: of what it says, only its container is kept by the upstream."""
-    return _with_ids(body, "container", name)
-
-
-def _with_ids(value: Mapping[str, Any], key: str, name: Name) -> JsonMap:
-    held = value.get(key)
-    return {**value, key: _ids(held, name, "id")} if isinstance(held, dict) else dict(value)
-
-
-def _ids(value: Mapping[str, Any], name: Name, *keys: str) -> JsonMap:
-    return {key: name(one) if key in keys and isinstance(one, str) and one else one for key, one in value.items()}
+def _given(plain: Any, name: Name) -> Any:
+    return name(plain) if isinstance(plain, str) and plain else plain
 
 
 def opened(store: Store) -> Owned:
