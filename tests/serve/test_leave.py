@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bylaw.errors import PolicyError
+from bylaw.cli import serve
+from bylaw.errors import PolicyError, StoreError
 from bylaw.govern.canary import Terms
 from bylaw.govern.rails.rail import Rail
 from bylaw.policy import reviews
@@ -419,6 +420,27 @@ def test_where_a_reviewer_leaves_one_who_stays_signs_so_that_the_next_policy_kno
     scene.sign("Bob", FRAME)
 
     assert scene.activate() == scene.now()
+
+
+def test_an_error_names_all_that_is_missing_and_only_what_helps(scene: Scene) -> None:
+    table_gone(scene)
+    limit_raised(scene)
+    with pytest.raises(PolicyError, match=r"^not signed off: money[.]limit, which differs .*signature by risk; the frame \(") as refused:
+        scene.activate()
+    with scene.store.writing() as connection:
+        connection.execute(POLICIES.update().values(files=b"damaged"))
+    with pytest.raises(PolicyError, match=r"^not signed off: the policy in force in the store cannot be read") as unread:
+        scene.activate()
+
+    assert "does not count" not in refused.value.what  # what lies there is about another text
+    assert unread.value.hint == "An operator may say why not: bylaw policy activate DIR --unsigned REASON."
+
+
+def test_a_policy_that_is_not_there_makes_no_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no store there"):
+        serve.activate("nothere", data_dir=tmp_path / "data")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_operator_may_say_why_not_and_everybody_can_read_it(scene: Scene) -> None:

@@ -122,10 +122,10 @@ def activate(
     signed off: as its own table asks, and as the table of the policy in force does."""
     from bylaw.serve import live, wiring  # noqa: PLC0415  # see `cli`
 
-    with store_and_ledger(store, data_dir, make=True) as (opened, ledger):
+    if (there := Path(what)).exists():
+        _folder(there)
+    with store_and_ledger(store, data_dir, make=there.exists()) as (opened, ledger):  # an earlier digest is in a store that there is
         live.take_over(data_dir, opened)
-        if (there := Path(what)).exists():
-            _folder(there)
         with nullcontext(there) if there.exists() else live.kept(opened, what) as folder:
             rails_of = wiring.rails_in(data_dir, config)
             made, one = live.activate(opened, ledger.append, folder, by or login(), unsigned, rails_of)

@@ -57,11 +57,12 @@ def missing_in(folder: Path, candidate: Policy, old: Path, in_force: Policy) -> 
 def _clauses(seen: Policy, in_force: Policy, records: Sequence[Review], before: Sequence[Review]) -> Iterator[str]:
     old = {key: signed_digest(in_force, clause, overlay) for key, clause, overlay in _every(in_force)}
     for key, clause, overlay in _every(seen):
-        if old.get(key) == signed_digest(seen, clause, overlay):
+        digest = signed_digest(seen, clause, overlay)
+        if old.get(key) == digest:
             if who := status_of(seen, clause, overlay, records).rejected:  # also where its record is not in reviews/ any more
                 yield f"{clause.id}: {' and '.join(who)} rejected it"
             continue
-        fresh, stale = _fresh(records, before, key, key in old)
+        fresh, stale = _fresh(records, before, key, key in old, digest)
         if lacks := status_of(seen, clause, overlay, fresh).missing:
             where = f" in overlay {key[0]}" if key[0] else ""
             how = "differs from" if key in old else "is not in"
@@ -84,7 +85,7 @@ def _frame(candidate: Policy, in_force: Policy, records: Sequence[Review], befor
     ]
     if not changed:
         return
-    fresh, stale = _fresh(records, before, ("", FRAME), True)
+    fresh, stale = _fresh(records, before, ("", FRAME), True, frame.frame_digest(candidate))
     if lacks := standing_of(FRAME, "", in_force.signoffs, fresh, frame.frame_digest(candidate)).missing:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         yield f"the frame ({', '.join(changed[:3])}{more}): {'; '.join(lacks)}{stale}"
@@ -113,11 +114,14 @@ def _dropped(candidate: Policy, in_force: Policy, found: Sequence[Review], befor
         yield f"the record{'s' * (len(gone) > 1)} {', '.join(gone[:3])}{more} of the policy in force {'are' if gone[1:] else 'is'} gone"
 
 
-def _fresh(records: Sequence[Review], before: Sequence[Review], key: tuple[str, str], known: bool) -> tuple[list[Review], str]:
-    """The records that are not too old for this clause, and what to say of those that are. `known`: it is in the policy in force."""
+def _fresh(records: Sequence[Review], before: Sequence[Review], key: tuple[str, str], known: bool, digest: str) -> tuple[list[Review], str]:
+    """The records that are not too old for this clause, and what to say of those about this very text that are.
+
+    `known`: the clause is in the policy in force.
+    """
     since = max((one.at for one in before if _about(one, key if known else ("", FRAME))), default="")
     fresh = [one for one in records if one.decision == "reject" or one.at >= since]
-    old = any(_about(one, key) and one.at < since for one in records)
+    old = any(_about(one, key) and one.at < since and one.clauses[key[1]] == digest for one in records)
     return fresh, f" (a signature from before {since} does not count: sign again)" if old else ""
 
 

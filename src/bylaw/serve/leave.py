@@ -30,7 +30,8 @@ from bylaw.store.policy_rows import Activation
 from bylaw.types import Policy
 
 MAX_REASON: Final = 500  # characters
-MAX_NAMED: Final = 20  # things that are missing which an entry of the ledger names
+UNREAD: Final = "the policy in force in the store cannot be read"
+MAX_NAMED: Final = 20  # things that are missing which an error or an entry of the ledger names
 
 Only = Callable[[Connection], object]  # raises PolicyError where an activation must not be; in the transaction that makes it
 How = Literal["first", "same", "signed", "rollback", "unsigned"]
@@ -90,8 +91,8 @@ def asked(store: Store, files: bytes, because: str = "", first: bool = False) ->
     if not missing:
         return Leave("first" if last is None else "signed", policy.digest, last)
     if not reason:
-        more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise PolicyError(f"not signed off: {missing[0]}{more}", _hint(missing))
+        more = f"; and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
+        raise PolicyError(f"not signed off: {'; '.join(missing[:MAX_NAMED])}{more}", _hint(missing))
     return Leave("unsigned", policy.digest, last, missing, reason)
 
 
@@ -117,7 +118,7 @@ def protected(store: Store) -> bool:
 
 def _own(policy: Policy, folder: Path, said: tuple[str, ...]) -> tuple[str, ...]:
     """What a policy's own table misses, of the clauses that nothing is said of yet."""
-    named = {one.partition(",")[0].partition(" in overlay ")[0] for one in said}
+    named = {one.partition(": ")[0].partition(",")[0].partition(" in overlay ")[0] for one in said}
     own = (one for one in status(policy, reviewed(folder, policy).reviews) if one.missing and one.clause not in named)
     return tuple(f"{one.clause}: {'; '.join(one.missing)}" for one in own)
 
@@ -129,7 +130,7 @@ def _under(store: Store, last: Activation, policy: Policy, folder: Path) -> tupl
     except PolicyError as error:
         if policy.digest == last.digest:  # it is the same one: nothing of it changes
             return ()
-        return (f"the policy in force cannot be read, so that nobody can tell who must sign: {error.what}",)
+        return (f"{UNREAD}, so that nobody can tell who must sign: {error.what}",)
 
 
 @contextmanager
@@ -147,6 +148,8 @@ def _hint(missing: tuple[str, ...]) -> str:
     if any(one.startswith("the record") for one in missing):
         frame = f"{frame}Put the records back into reviews/ as they were. "
     word = "An operator may say why not: bylaw policy activate DIR --unsigned REASON."
+    if missing[0].startswith(UNREAD):
+        return word
     return f"See `bylaw policy signoffs DIR --instead-of OLD`. {frame}{word}"
 
 
