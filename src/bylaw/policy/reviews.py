@@ -4,8 +4,8 @@ A record lies in reviews/NAME.json of the policy's folder and names each clause 
 the policy's own digest, since a signature is about the meaning. `verified` sorts records that count from those that do not; a record
 that is forged, altered, for another policy, of an unknown reviewer or in a role they do not hold is a finding, never a sign-off.
 
-What this does not show: that a record was deleted, or that whoever writes policy.yaml put in a key of their own. Against the latter stands
-`succession`: where a policy replaces another, the reviewers of the one in force count.
+What this does not show: that a record was deleted, or that whoever writes policy.yaml put in a key of their own. Against both stands
+`succession`: where a policy replaces another, the reviewers of the one in force count, and its records stay.
 """
 
 import base64
