@@ -11,7 +11,7 @@ from bylaw.errors import PolicyError
 from bylaw.policy.handbook import handbook, rule_in_words, write_handbook
 from bylaw.policy.model_spec import import_model_spec
 from bylaw.policy.parse import load
-from bylaw.types import Clause, Example, Overlay, Policy, Rule, SignOff, Turn
+from bylaw.types import Clause, Example, Loosening, Overlay, Policy, Reviewer, Rule, SignOff, StyleRule, Turn
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data" / "model_spec"
@@ -94,6 +94,32 @@ def test_a_page_says_the_rule_in_words_who_owns_and_who_signs() -> None:
     assert "eu-ai-act:art-14.4.d" in page.text
     assert policy.digest in page.text
     assert "What happens: a person must approve it first." in page.text
+
+
+def test_the_index_says_what_holds_besides_the_clauses() -> None:
+    policy = replace(
+        evil_policy(),
+        glossary={"support lead": "who decides\n\n[//]: # (or nobody)"},
+        reviewers=(Reviewer("J. Osei", ("legal", "risk"), "ed25519:abc"),),
+        styles=(StyleRule("short", "Be short.", "^.{1,80}$"),),
+        tools={"pay.all": {"type": "object", "properties": {"sum": {"maximum": 4711}}}},
+        extra={"x-media": "refused here"},
+        overlays=(Overlay("eu", "jurisdiction", "art. 22", "2026-01-01", "2026-01-02", (), (Loosening("a.b", "art. 17 asks for it"),)),),
+    )
+    text = Page(handbook(policy)["index.html"]).text
+    told = [
+        "(or nobody)",
+        "J. Osei",
+        "legal, risk",
+        "Be short.",
+        "^.{1,80}$",
+        "pay.all",
+        "4711",
+        "refused here",
+        "a.b: art. 17 asks for it",
+    ]
+
+    assert [one for one in told if one not in text] == []
 
 
 def test_every_surface_and_effect_has_words() -> None:

@@ -138,6 +138,8 @@ def test_a_seeded_fault_is_found(tmp_path: Path, old: str, new: str, code: str, 
     ("response", "norm", "then", "said"),
     [
         ("comply", "It MUST NOT swear.", "", "the norm only forbids, the block says `response: comply`"),
+        ("comply", "It MUST\nNOT swear.", "", "the norm only forbids, the block says `response: comply`"),
+        ("comply", "It **MUST** NOT swear.", "", "the norm only forbids, the block says `response: comply`"),
         ("refuse", "It MUST help.", "", "the norm forbids nothing"),
         ("refuse", "It MUST NOT help.", "allow", "says `then: allow`, the norm only forbids"),
         ("comply", "It MUST help.", "block", "says `then: block`, the norm forbids nothing"),

@@ -118,6 +118,8 @@ SEEDS: dict[str, tuple[Files, str]] = {
     "BL310": ({"a.md": clause("a.one", norm="It MUST help all people.") + clause("a.two", norm="It MUST help all people.")}, "'a.one'"),
     "BL311": ({"a.md": clause().replace("Because", "It MUST help because")}, "the rationale says MUST"),
     "BL312": ({"policy.yaml": "glossary: {frobnicate: to do it}\n"}, "defines 'frobnicate'"),
+    "BL313": ({"a.md": clause(norm="It MUST help. ~~It MUST wait.~~")}, "'It MUST wait.' is struck out"),
+    "BL314": ({"a.md": clause() + "### Exceptions\n\nIt MAY wait.\n"}, "says MAY, and is in force nowhere"),
     "BL401": ({"a.md": clause(rules=rule(when="args.amnt > 1.0"), norm="It MUST NOT pay.")}, "undefined field"),
     "BL402": ({"a.md": clause(rules=rule(then="require_approval", more="tool: pay, ttl: 30m"), norm=ASK)}, "nobody may give"),
     "BL403": ({"a.md": clause(rules=OVER, norm=ASK.replace("200", "300"))}, "decides by 200.0"),

@@ -91,6 +91,9 @@ def test_an_odd_tool_schema_gives_findings_and_no_crash(tmp_path: Path, value: o
         "\u200b",
         "e.g. ",
         "EUR ",
+        "~~a ",
+        "](",
+        "\n> ",
     ],
 )
 def test_a_long_norm_of_one_piece_costs_what_it_is_long(tmp_path: Path, piece: str) -> None:

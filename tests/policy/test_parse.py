@@ -12,6 +12,7 @@ from tests.growth import LINEAR, growth
 
 from bylaw.errors import PolicyError
 from bylaw.policy.parse import MAX_FILE_BYTES, MAX_FILES, MAX_POLICY_BYTES, load, pick, read
+from bylaw.policy.printing import print_manifest
 from bylaw.types import EvalPlan, Policy
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +78,22 @@ def test_every_key_of_a_rule_is_read(tmp_path: Path) -> None:
     assert (rule.detect, rule.approvers, rule.quorum, rule.ttl_s) == (("pii.card",), ("lead",), 2, 7200)
     assert clause.eval == EvalPlan(min_resist=0.9)
     assert str(rule.place) == "a.md:7"
+
+
+@pytest.mark.parametrize("key", ["x-med\u200bia", "x-medi\u0430", '"x-\\u202emedia"'])
+def test_a_key_that_looks_like_another_is_refused(tmp_path: Path, key: str) -> None:
+    policy_of(tmp_path, "x-media: allow\n")
+
+    assert "may be shown as another" in refusal(folder_of(tmp_path, HEAD + f"{key}: allow\n" + END)).what
+
+
+def test_words_turned_round_in_the_manifest_are_refused_with_their_line_unless_they_are_spelt_out(tmp_path: Path) -> None:
+    spelt = load(folder_of(tmp_path, HEAD + END, **{"policy.yaml": 'id: p\nversion: 1.0.0\nowners: ["\\u202ea", "\\U000e0041"]\n'}))
+    folder_of(tmp_path, HEAD + END, **{"policy.yaml": "id: p\nversion: 1.0.0\nowners: [\u202ea]\n"})
+
+    assert spelt.owners == ("\u202ea", "\U000e0041")
+    assert print_manifest(spelt).endswith('owners: ["\\u202ea", "\\U000e0041"]\n')
+    assert refusal(tmp_path).what.startswith("policy.yaml:3: the character U+202E")
 
 
 def test_prose_without_a_block_is_commentary(tmp_path: Path) -> None:

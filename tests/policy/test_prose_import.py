@@ -76,6 +76,16 @@ def stands(out: Path) -> str:
     return "\n".join([*map(flat, clauses), flat((out / "unparsed.md").read_text("utf-8"))])
 
 
+def test_what_a_policy_file_may_not_hold_is_left_with_the_reason(tmp_path: Path) -> None:
+    drafted = imported(tmp_path, "You must ask <anyone>.\n\nYou must wait&mdash;always.\n\n**Bad** ones must go.\n\nYou must not.\n")
+
+    assert [(one.block.line, one.why) for one in drafted.left] == [
+        (1, "raw HTML in a clause is read and not shown"),
+        (3, "&mdash; is shown as another character than is read"),
+        (5, "holds marks that mean something else in a policy file"),
+    ]
+
+
 def test_rules_become_draft_clauses_and_the_rest_is_listed(tmp_path: Path) -> None:
     drafted = imported(tmp_path, AUP)
     policy = load(tmp_path / "out")
@@ -256,3 +266,21 @@ def test_control_characters_are_replaced_and_counted(tmp_path: Path) -> None:
 
     assert load(tmp_path / "out").clauses[0].norm == "You must\ufffd not\ufffd."
     assert drafted.notes == ("2 control characters were replaced by \ufffd",)
+
+
+GIFTS = """Staff must not accept gifts.
+
+This does not apply to gifts below 20 EUR.
+
+Exceptions:
+
+- flowers
+- unless dried
+- books"""
+
+
+def test_an_exception_right_under_a_rule_stays_with_it(tmp_path: Path) -> None:
+    meals = "# Meals\n\nMeals are nice.\n\nExceptions exist.\n\nStaff must not pay for meals.\n\nMeals are eaten.\n"
+    drafted = imported(tmp_path, f"# Gifts\n\n{GIFTS}\n\n{meals}")
+
+    assert [one.norm for one in drafted.policy.clauses] == [GIFTS, "Staff must not pay for meals."]

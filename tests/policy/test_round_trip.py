@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bylaw.policy import seen
 from bylaw.policy.digest import digest_of
+from bylaw.policy.markdown import sections
 from bylaw.policy.parse import load, read
 from bylaw.policy.printing import print_policy, write
 from bylaw.types import Clause, EvalPlan, Example, Loosening, Overlay, Policy, Reviewer, Rule, Ruling, SignOff, StyleRule, Turn
@@ -21,7 +23,14 @@ few = settings(deadline=None, max_examples=60)
 words = st.text(st.sampled_from("abcxyz ÄéλΩ中🙂'\"{}[]:,&*!|>%@#`~\\/-?=$.0123456789\u200b\u2028"), min_size=1, max_size=24)
 line = words.map(str.strip).filter(bool).filter(lambda text: text[0] not in "#>`~*" and not text.startswith("\ufeff"))
 paragraph = st.lists(line, min_size=1, max_size=3).map("\n".join)
-prose = st.lists(paragraph, max_size=3).map("\n\n".join)
+
+
+def is_shown(text: str) -> bool:
+    """Whether a norm may say it: what Markdown would not show, or as a heading, is refused (`test_seen`)."""
+    return not list(seen.faults(sections(f"## T {{#a.b}}\n\n```yaml clause\n```\n\n{text}\n", "a.md")))
+
+
+prose = st.lists(paragraph, max_size=3).map("\n\n".join).filter(is_shown)
 name = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True)
 clause_id = st.from_regex(r"[a-z][a-z0-9-]{0,6}(\.[a-z0-9]{1,4}){1,2}", fullmatch=True)
 names = st.lists(name, max_size=3, unique=True).map(tuple)

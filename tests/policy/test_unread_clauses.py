@@ -31,6 +31,22 @@ UNREAD = {
     "attributes": within("```{.yaml .clause}"),
     "invisible in the words": within("```\u200byaml clause"),
     "line separators": within("```yaml clause").replace("\n", "\u2028"),
+    "misspelt": within("```yaml cluase"),
+    "as text": within("```text"),
+    "a letter of another alphabet": within("```yaml \u0441lause"),
+    "in JSON": HEAD + '```json clause\n{"severity": "high", "response": "refuse"}\n```\n\nIt MUST NOT be so.\n',
+    "half of it": HEAD + "```yaml\nseverity: high\n```\n\nIt MUST NOT be so.\n",
+    "no block": HEAD + "It MUST NOT be so.\n",
+    "underlined": "Second {#a.second}\n------\n\nIt MUST NOT be so.\n",
+    "underlined twice": "Second {#a.second}\n===\n\nIt MUST NOT be so.\n",
+    "no space in the heading": HEAD.replace("## ", "##") + "It MUST NOT be so.\n",
+    "too deep a heading": "#####" + HEAD + "It MUST NOT be so.\n",
+    "a heading in a quote": "> " + HEAD + "> It MUST NOT be so.\n",
+    "a heading in a list": "1. " + HEAD + "   It MUST NOT be so.\n",
+    "invisible before the heading": "\u200b" + HEAD + "It MUST NOT be so.\n",
+    "invisible behind the id": HEAD.replace("}", "}\u200b") + "It MUST NOT be so.\n",
+    "spaces in the id": HEAD.replace("{#a.second}", "{ #a.second }") + "It MUST NOT be so.\n",
+    "a class before the id": HEAD.replace("{#", "{.x #") + "It MUST NOT be so.\n",
     "swallowed": "```text\nnever closed\n\n" + within("```yaml clause"),
 }
 
@@ -46,9 +62,11 @@ def test_a_clause_that_would_be_read_as_prose_refuses_the_policy(tmp_path: Path,
     [
         "# How to write a clause\n\n````text\n" + within("```yaml clause") + "````\n",
         "# How to write a clause\n\n    severity: high\n    response: refuse\n",
-        "## On severity {#on.severity}\n\nThe severity: how bad it is. Its response: what is said.\n",
+        "## On severity {#on-severity}\n\nThe severity: how bad it is. Its response: what is said.\n",
+        "## On ids\n\nA sentence may end in an id, as in {#a.first}\nand go on; the form is `{#a.first}`.\n",
+        "## On headings\n\n    ## Second {#a.second}\n\n",
     ],
-    ids=["an example in a longer block", "an example in a section without an id", "prose"],
+    ids=["an example in a longer block", "an example in a section without an id", "prose", "an id in prose", "a heading as code"],
 )
 def test_what_only_speaks_of_clauses_stays_prose(tmp_path: Path, text: str) -> None:
     assert [one.id for one in load(written(tmp_path, text)).clauses] == ["a.first"]

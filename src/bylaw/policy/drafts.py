@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 from bylaw.canonical import digest
 from bylaw.errors import PolicyError
+from bylaw.policy import seen
 from bylaw.policy.clause import read_clause
 from bylaw.policy.compile import full_text
 from bylaw.policy.fresh import source_text
@@ -150,6 +151,7 @@ def with_part(policy: Policy, clause: Clause, kind: Kind, value: Any) -> Clause:
     else:
         changed = replace(clause, enforce=_with(clause.enforce, _rule(policy, clause, value)))
     found = sections(print_clause(changed), "proposal.md")
+    seen.check(found)
     if len(found) != 1 or read_clause(found[0]) != changed:
         raise PolicyError("it would read differently once written")
     return changed

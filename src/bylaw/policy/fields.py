@@ -98,6 +98,8 @@ class Fields:
     def extra(self) -> Mapping[str, Any]:
         """The x-* keys, as plain values."""
         found = {key: plain(node) for key, node in self.nodes.items() if key.startswith("x-")}
+        if odd := next((key for key in found if not (key.isascii() and key.isprintable())), None):
+            raise wrong(self.nodes[odd].place, f"a key {ascii(odd)[:SHOWN_CHARS]} that may be shown as another", "Write it in ASCII.")
         self.read.update(dict.fromkeys(found))
         return found
 

@@ -68,7 +68,7 @@ def handbook(policy: Policy) -> dict[str, str]:
     groups: dict[str, list[Leaf]] = {}
     for leaf in leaves:
         groups.setdefault(f"overlay {leaf.overlay}" if leaf.overlay else leaf.clause.id.partition(".")[0], []).append(leaf)
-    pages = {INDEX: template.render(shared, leaf=None, groups=groups, signs=_signs(policy))}
+    pages = {INDEX: template.render(shared, leaf=None, groups=groups, signs=_signs(policy), **_beside(policy))}
     for number, leaf in enumerate(leaves):
         around = {"before": leaves[number - 1] if number else None, "after": leaves[number + 1] if number + 1 < len(leaves) else None}
         pages[leaf.file] = template.render(shared, leaf=leaf, **around, **_facts(policy, leaf, leaves))
@@ -130,8 +130,20 @@ def _facts(policy: Policy, leaf: Leaf, leaves: Sequence[Leaf]) -> dict[str, Any]
         "signers": [one for one in policy.signoffs if fnmatchcase(clause.id, one.clauses)],
         "events": {index: list(_event(one.event)) for index, one in enumerate(clause.examples) if one.event is not None},
         "then": THEN,
-        "extra": json.dumps(dict(clause.extra), indent=2, ensure_ascii=False) if clause.extra else "",
+        "extra": _json(clause.extra) if clause.extra else "",
     }
+
+
+def _beside(policy: Policy) -> dict[str, Any]:
+    """What holds besides the clauses and is no text: the tools' schemas and the policy's own keys."""
+    return {
+        "tools": [(name, _json(schema)) for name, schema in sorted(policy.tools.items())],
+        "extra": _json(policy.extra) if policy.extra else "",
+    }
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value), indent=2, ensure_ascii=False)
 
 
 def _signs(policy: Policy) -> list[tuple[str, str, int]]:

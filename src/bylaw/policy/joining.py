@@ -17,6 +17,9 @@ from bylaw.types import Clause, EvalPlan, Example, Overlay, Rule
 _PERMITS: Final = re.compile(r"\bMAY\b(?! NOT\b)|\b(?i:need not|notwithstanding|no longer|not required|does not apply|do not apply)\b")
 _LEAVE: Final = re.compile(r"\b(?:is|are|be) (?:allowed|permitted|exempt|free to)\b", re.IGNORECASE)
 _LIMIT: Final = re.compile(r"\b(?:only|no|nobody|none|neither|nothing|never|not)\b", re.IGNORECASE)  # `only staff are allowed` forbids
+# What a reader does not see between the words: emphasis, a link's address, a quote's mark, and characters that show nothing.
+_UNSEEN: Final = re.compile(r"[*_`\[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]|\](?:\([^()\s]*\))?|^[ \t]*>+[ \t]?", re.MULTILINE)
+_PARAGRAPHS: Final = re.compile(r"\n\s*\n")
 _SENTENCE_END: Final = re.compile(r"[.!?;]|\n\n")
 
 T = TypeVar("T")
@@ -30,8 +33,14 @@ class Voice(NamedTuple):
     overlay: Overlay | None = None
 
 
+def running(norm: str) -> str:
+    """A norm as it is read: without its marks, and each paragraph on one line, so that words are found across the ends of lines."""
+    return "\n\n".join(" ".join(one.split()) for one in _PARAGRAPHS.split(_UNSEEN.sub("", norm)))
+
+
 def permits(norm: str) -> bool:
     """Whether a norm may be read as a permission or an exception."""
+    norm = running(norm)
     sentences = _SENTENCE_END.split(norm)
     return bool(_PERMITS.search(norm)) or any(_LEAVE.search(one) and not _LIMIT.search(one) for one in sentences)
 

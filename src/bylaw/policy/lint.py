@@ -13,6 +13,7 @@ from typing import Final
 from bylaw.errors import PolicyError
 from bylaw.policy import lint_drift, lint_examples, lint_overlays, lint_prose, lint_rules, signoffs
 from bylaw.policy.compile import is_trimmed, rulings_left_out
+from bylaw.policy.markdown import CLAUSE
 from bylaw.policy.parse import MANIFEST, Document, every_clause, read
 from bylaw.policy.precedence import behind
 from bylaw.policy.reviews import Review, reviewed
@@ -65,6 +66,7 @@ def read_findings(document: Document, today: date | None = None, reviews: Sequen
     yield from lint_overlays.findings(policy, reviews)
     yield from unused(document)
     yield from unseen(document)
+    yield from beneath(document)
     yield from overlays(policy, today) if today else ()
 
 
@@ -179,6 +181,22 @@ def unseen(document: Document) -> Iterator[Finding]:
     for overlay in policy.overlays:
         said = "\n".join((overlay.basis, *(one.because for one in overlay.loosens)))
         yield from lint_prose.unseen(said, "the basis or a reason", Place(f"overlays/{overlay.name}/overlay.yaml", 1))
+
+
+def beneath(document: Document) -> Iterator[Finding]:
+    """Sections under a clause that have no id and hold a duty: they look like a part of the clause, and are commentary."""
+    for file, parts in () if document.faults else document.parts.items():
+        line, above = 1, 0  # the level of the clause that these sections stand under
+        for part in parts:
+            heading = part.source.lstrip("\ufeff ").partition("\n")[0]
+            level = len(heading) - len(heading.lstrip("#"))
+            above = level if part.clause else above if level > above else 0
+            duty = lint_prose.NORMATIVE.search(part.source)
+            if above and not part.clause and duty:
+                what = f"a section without an id under a clause says {duty[1]}, and is in force nowhere"
+                fix = f"Move it above this heading, or give the heading an id and a `{CLAUSE}` block."
+                yield Finding("BL314", "warning", Place(file, line), what, fix)
+            line += part.source.count("\n")
 
 
 def _prose(policy: Policy, clause: Clause) -> str:

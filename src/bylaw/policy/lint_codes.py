@@ -54,6 +54,8 @@ CODES: Final[dict[str, Code]] = {
     "BL310": Code("warning", "two clauses have the same norm", "Join them, or say what differs."),
     "BL311": Code("warning", "the rationale holds a duty", "Move the duty to the norm."),
     "BL312": Code("warning", "a word is defined and never used", "Use it, or remove it from the glossary."),
+    "BL313": Code("error", "struck-out words in the norm or the rationale, which still hold", "Delete them."),
+    "BL314": Code("warning", "a section without an id under a clause holds a duty, and is in force nowhere", "Move the duty to the norm."),
     "BL401": Code("error", "a condition cannot be meant", "Follow the hint."),
     "BL402": Code("error", "an approval without approvers or without an end", "Write `approvers` and `ttl`."),
     "BL403": Code("error", "a rule decides by a number that the norm does not mention", "Make both say the same number."),

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from bylaw.policy.joining import running
 from bylaw.types import Clause, Example, Finding, Place, Policy
 
 # A word of two alphabets: one of its letters only looks like the other kind, and a search or a judge reads another word.
@@ -30,6 +31,9 @@ APPROVES: Final = re.compile(
     r"second pair|four eyes|\bask|decid|check",
     re.IGNORECASE,
 )
+# GitHub strikes out what stands between two or four of these marks; `code` is left alone.
+STRUCK: Final = re.compile(r"(?<![~\w])(~{1,2})(?=[^\s~])([^~]{0,2000})(?<=[^\s~])\1(?![~\w])")
+CODE: Final = re.compile(r"`[^`]*`")
 DUTY: Final = re.compile(r"\b(MUST|SHALL|SHOULD)\b")
 SENTENCE: Final = re.compile(r"(?<=[.!?;:])\s+|\n\s*\n|\n\s*(?:[-*+\u2022]|\d{1,3}[.)])\s")
 MAX_DUTIES: Final = 2  # in one sentence: `MUST say that it waits and MUST NOT promise` can still be judged as one
@@ -45,7 +49,16 @@ def findings(policy: Policy, clause: Clause) -> Iterator[Finding]:
 
     yield from _norm(policy, clause, report)
     yield from _verbs(clause, report)
-    texts = [clause.title, clause.norm, clause.rationale, *(text for one in clause.examples for text in _shown(one))]
+    struck = STRUCK.search(CODE.sub("", f"{clause.title}\n\n{clause.norm}\n\n{clause.rationale}"))
+    if struck:
+        yield report("BL313", "error", f"{struck[2][:40]!r} is struck out, and still holds", "Delete it, or write it without the ~ marks.")
+    texts = [
+        clause.title,
+        *(rule.when for rule in clause.enforce),
+        clause.norm,
+        clause.rationale,
+        *(text for one in clause.examples for text in _shown(one)),
+    ]
     mixed = MIXED.search("\n".join((clause.title, clause.norm, clause.rationale)))
     if mixed:
         letter = next(char for char in mixed[0] if "\u0370" <= char <= "\u052f")
@@ -94,7 +107,8 @@ def _norm(policy: Policy, clause: Clause, report: Report) -> Iterator[Finding]:
 
 def _verbs(clause: Clause, report: Report) -> Iterator[Finding]:
     """Norm and block must not drift apart: MUST NOT against `comply` and `allow`, and the other way round."""
-    forbids, demands = FORBIDS.search(clause.norm), DEMANDS.search(clause.norm)
+    norm = running(clause.norm)
+    forbids, demands = FORBIDS.search(norm), DEMANDS.search(norm)
     if clause.response == "comply" and forbids and not demands and not clause.enforce:
         fix = "Write `response: refuse` or `safe_complete`, or say what the model MUST do."
         yield report("BL306", "error", "the norm only forbids, the block says `response: comply`", fix)

@@ -15,21 +15,32 @@ from bylaw.types import Effect, Example, Place, Ruling, Side, Split, Surface, Tu
 CLAUSE: Final = "yaml clause"
 EVENT: Final = "json event"
 EVENT_KEYS: Final = ("on", "tool", "args", "text", "principal", "session", "env", "found")
+MAX_SHOWN: Final = 40  # characters of a word that is quoted back
 INDENT: Final = "    "  # continuation lines of a turn
 
-_HEADING: Final = re.compile(r" {0,3}#{1,6}+(?:[ \t](.*))?")
-_FENCE: Final = re.compile(r" {0,3}(`{3,}+|~{3,}+)([^`]*)")  # possessive: no line, however long, is read twice
+HEADING: Final = re.compile(r" {0,3}#{1,6}+(?:[ \t](.*))?")
+_FENCE: Final = re.compile(r" {0,3}(`{3,}+(?=[^`]*$)|~{3,}+)(.*)")  # possessive: no line, however long, is read twice
 _MARKER: Final = re.compile(r"\*\*(Good|Bad|Ruling)\*\*(?:[ \t]*\{([^}]*)\})?[ \t]*(.*)")
-_NEAR_CLAUSE: Final = re.compile(r"(?:ya?ml)?[ :_-]{0,8}clauses?", re.IGNORECASE)
+NEAR_CLAUSE: Final = re.compile(r"(?:ya?ml)?[ :_-]{0,8}clauses?", re.IGNORECASE)
 _MUST_KEYS: Final = ("severity:", "response:")  # of every clause
+_KEYS: Final = [re.compile(rf"""(?:^|[\s{{,])["']?{key}["']?[ \t]*:""", re.MULTILINE) for key in ("severity", "response")]  # in any YAML
+_OPENS_CLAUSE: Final = re.compile(r"(?:`{3,}+|~{3,}+)[ \t]*ya?ml[ \t]+clause\b")
 _NEAR_MARKER: Final = re.compile(r"\*\*\s*(good|bad|ruling)\b", re.IGNORECASE)
+_ODD_MARKER: Final = re.compile(
+    r"((?:[ \t>+*\u200b-\u200d\u2060\ufeff-]|\d[.)])*)(?:\*\*|__)(?:good|bad|ruling)(?:\*\*|__)[ \t]*(\{?)", re.IGNORECASE
+)
 _ATTRIBUTE: Final = re.compile(r'([a-z]+)=(?:"([^"]*)"|([^\s"]+))(?:\s+|$)')
 _RATIONALE: Final = re.compile(r">[ \t]*\*\*Rationale\.?\*\*\.?[ \t]*(.*)")
+_ODD_RATIONALE: Final = re.compile(r" {0,3}(?:>[ \t]*)*(?:[*_]{2,3}[ \t]*|[*_])rationale\b", re.IGNORECASE)
 _QUOTE: Final = re.compile(r">[ \t]?(.*)")
 _ROLE: Final = re.compile(r"(system|user|assistant|tool):(?:[ \t]+(.*))?")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _BREAK: Final = re.compile(r"[\u2028\u2029]")  # which an editor may show as the end of a line, and Markdown reads as none
+_BRACED: Final = re.compile(r"\{([^{}]*)\}")
+_CODE: Final = re.compile(r"`[^`]*`")
 _LETTERS: Final = re.compile(r"[a-z]+")
+_LIKE_HEADING: Final = re.compile(r"[ \t>*+\-\d.)\u00a0\u00ad\u200b\u200c\u200d\u2060\ufeff]*#")  # also in a quote or a list
+_UNDERLINE: Final = re.compile(r" {0,3}(?:=+|-+)[ \t\r]*")  # which makes a heading of the line above it, elsewhere
 _BEFORE: Final = " \t>\u200b\u200c\u200d\u2060\ufeff\u00ad"  # a quote, an indent, and what nobody sees
 
 
@@ -68,31 +79,42 @@ class Section:
             raise wrong(blocks[1].place, "a second `yaml clause` block under one heading", "Give it a heading with its own `{#id}`.")
         nearly = next((part for part in fences if part.words != CLAUSE and self._is_nearly(part)), None)
         if nearly:
-            raise wrong(nearly.place, f"a block of {nearly.words[:40]!r} is no clause, and would be read as prose", f"Write ```{CLAUSE}.")
+            raise wrong(
+                nearly.place, f"a block of {nearly.words[:MAX_SHOWN]!r} is no clause, and would be read as prose", f"Write ```{CLAUSE}."
+            )
         swallowed = next((line for fence in fences for line in fence.lines if _opens_clause(line, fence)), None)
         if swallowed:
             raise wrong(
                 swallowed.place, "a clause inside a block that is not closed before it", "Close that block, or open it with more marks."
             )
-        if not blocks and self.anchor:
+        if not blocks:
             self._no_clause_in_prose()
+        if not blocks and "." in self.anchor:
+            raise wrong(
+                self.place,
+                f"the heading with the id {self.anchor[:MAX_SHOWN]!r} has no clause block, and would be read as prose",
+                f"Put a ```{CLAUSE} block under it, or take the dot out of its id.",
+            )
         return blocks[0] if blocks else None
 
     def _no_clause_in_prose(self) -> None:
         """Raise PolicyError where plain lines say what a clause must say: a block that is quoted or indented is none."""
         lines = [part for part in self.parts if isinstance(part, Line)]
         found = [next((line for line in lines if line.text.lstrip(_BEFORE).startswith(key)), None) for key in _MUST_KEYS]
-        if found[0] and all(found):
-            raise wrong(
-                found[0].place, "a clause that is quoted or indented is read as prose", f"Begin its ```{CLAUSE} at the line's start."
-            )
+        plain = (line for line in lines if not line.text.startswith((INDENT, "\t")))
+        opened = next((line for line in plain if _OPENS_CLAUSE.match(line.text.lstrip(_BEFORE))), None)
+        first = found[0] if self.anchor and all(found) else opened
+        if first:
+            raise wrong(first.place, "a clause that is quoted or indented is read as prose", f"Begin its ```{CLAUSE} at the line's start.")
 
     def _is_nearly(self, fence: Fence) -> bool:
         """Whether a block was meant for a clause: by its words, or by its keys under a heading with an id."""
         keys = all(any(line.text.startswith(key) for line in fence.lines) for key in _MUST_KEYS)
-        named = keys and not {"clause", "clauses"}.isdisjoint(_LETTERS.findall(fence.words.lower()))
-        bare = keys and bool(self.anchor) and fence.words.lower() in ("", "yaml", "yml")
-        return named or bare or bool(_NEAR_CLAUSE.fullmatch(fence.words))
+        words = _LETTERS.findall(fence.words.lower())
+        named = keys and not {"clause", "clauses"}.isdisjoint(words)
+        if words[:1] in ([], ["yaml"], ["yml"]) and all(key.search("\n".join(line.text for line in fence.lines)) for key in _KEYS):
+            named = bool(words) or bool(self.anchor)
+        return named or (keys and bool(self.anchor)) or bool(NEAR_CLAUSE.fullmatch(fence.words))
 
 
 def _opens_clause(line: Line, within: Fence) -> bool:
@@ -107,14 +129,17 @@ def sections(source: str, file: str) -> list[Section]:
     start, parts, title, anchor, place = 0, [], "", "", Place(file, 1)
     pieces = source.split("\n")
     for part in _parts(pieces, file):
-        heading = _HEADING.fullmatch(part.text) if isinstance(part, Line) else None
+        heading = HEADING.fullmatch(part.text) if isinstance(part, Line) else None
+        named = _title((heading[1] or "").strip()) if heading else ("", "")
+        if isinstance(part, Line) and not named[1]:
+            _no_lost_id(part, pieces[part.place.line : part.place.line + 1])
         if not heading:
             parts.append(part)
             continue
         if part.place.line > 1:
             found.append(Section(place, "\n".join(pieces[start : part.place.line - 1]) + "\n", title, anchor, tuple(parts)))
         start, parts, place = part.place.line - 1, [], part.place
-        title, anchor = _title((heading[1] or "").strip())
+        title, anchor = named
     found.append(Section(place, "\n".join(pieces[start:]), title, anchor, tuple(parts)))
     return found
 
@@ -125,6 +150,24 @@ def _title(text: str) -> tuple[str, str]:
     text = open_text.rstrip() if open_text != text and open_text[-1:].isspace() else text
     before, mark, anchor = text.rpartition("{#")
     return (before.strip(), anchor[:-1].strip()) if mark and anchor.endswith("}") and "}" not in anchor[:-1] else (text, "")
+
+
+def lost_id(text: str, anywhere: bool = True) -> bool:
+    """Whether a line holds what looks like a clause's id: anywhere outside of `code`, or at its end."""
+    inners = _BRACED.findall(_CODE.sub("", text)) if anywhere else [text.rstrip(_BEFORE + "#").rpartition("{")[2]]
+    inners = inners if anywhere else [inner.removesuffix("}") for inner in inners if inner.endswith("}")]
+    return any(word.startswith("#") and "." in word for inner in inners for word in inner.split())
+
+
+def _no_lost_id(line: Line, following: Sequence[str]) -> None:
+    """Raise PolicyError where a line without an id that we read ends in a clause's id, and looks like a heading."""
+    heading = bool(HEADING.fullmatch(line.text))
+    if not lost_id(line.text, anywhere=heading):
+        return
+    if line.text.startswith((INDENT, "\t")):  # code
+        return
+    if _LIKE_HEADING.match(line.text) or any(_UNDERLINE.fullmatch(one) for one in following):
+        raise wrong(line.place, "a heading of another form with a clause's id would be read as prose", "Write ## TITLE {#ID}.")
 
 
 def _parts(pieces: Sequence[str], file: str) -> Iterator[Line | Fence]:
@@ -179,14 +222,40 @@ def body(section: Section) -> Body:
             while end < len(parts) and isinstance(parts[end], Line) and parts[end].text.startswith(">"):  # type: ignore[union-attr]  # a Line
                 end += 1
             found.rationale = [rationale[1], *(_unquoted(line) for line in parts[index + 1 : end])]
+            _no_lazy_line(found.rationale[-1], parts[end : end + 1])
         elif part.text or (found.norm and found.norm[-1]):
             if part.text and found.examples:
                 raise wrong(
                     part.place, "prose after an example", "Move it above the examples; a turn goes on in lines indented by four spaces."
                 )
+            _no_odd_marker(part)
             found.norm.append(part.text)
         index = end
     return found
+
+
+def _no_lazy_line(above: str, following: Sequence[Line | Fence]) -> None:
+    """Raise PolicyError where the line under a rationale is shown inside it, and would be read as the norm."""
+    for part in following:
+        if above and isinstance(part, Line) and part.text and not starts_example(part):
+            raise wrong(
+                part.place,
+                "a line right under the rationale is shown in it, and read as norm",
+                "Begin it with >, or leave a blank line above it.",
+            )
+
+
+def _no_odd_marker(line: Line) -> None:
+    """Raise PolicyError where a line looks like the beginning of an example or of a rationale, and would be read as norm."""
+    odd = _ODD_MARKER.match(line.text)
+    if odd and (odd[2] or not odd[1].strip("\u200b\u200c\u200d\u2060\ufeff >\t")):
+        raise wrong(
+            line.place, "an example marker that would be read as norm", "Write **Good**, **Bad** or **Ruling** at the line's start."
+        )
+    if _ODD_RATIONALE.match(line.text):
+        raise wrong(
+            line.place, "a rationale that would be read as norm", "Write `> **Rationale.** ` at the line's start, and why behind it."
+        )
 
 
 def _norm_fence(found: Body, fence: Fence) -> None:
@@ -204,7 +273,17 @@ def _unquoted(part: Line | Fence) -> str:
 
 
 def _ends_example(part: Line | Fence) -> bool:
-    return isinstance(part, Line) and bool(_NEAR_MARKER.match(part.text) or _RATIONALE.fullmatch(part.text))
+    return isinstance(part, Line) and (starts_example(part) or bool(_ODD_RATIONALE.match(part.text)))
+
+
+def starts_example(line: Line) -> bool:
+    """Whether an example begins with this line."""
+    return bool(_NEAR_MARKER.match(line.text))
+
+
+def starts_rationale(line: Line) -> bool:
+    """Whether the rationale begins with this line."""
+    return bool(_RATIONALE.fullmatch(line.text))
 
 
 def _example(marker: Line, parts: Sequence[Line | Fence]) -> Example:

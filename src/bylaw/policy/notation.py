@@ -23,6 +23,9 @@ MAX_NODES: Final = 20_000
 MAX_JSON_DEPTH: Final = 64  # a tool's schema nests twice for each level of its arguments
 MAX_INT: Final = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
+# What turns round what is shown, and a second alphabet that shows nothing at all and that a model reads.
+TURNED: Final = re.compile(r"[\u202a-\u202e\u2066-\u2069\ufff9-\ufffb\U000e0000-\U000e007f]")
+
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT: Final = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
@@ -59,6 +62,9 @@ def read_yaml(text: str, place: Place) -> Node:
         raise wrong(
             place, f"YAML of {len(text)} characters, the limit is {MAX_BLOCK_CHARS}", "Move prose out of YAML, or split the clause."
         )
+    if turned := TURNED.search(text):
+        at = Place(place.file, place.line + text.count("\n", 0, turned.start()))
+        raise wrong(at, f"the character U+{ord(turned[0]):04X} makes the line read otherwise than it is shown", "Delete it.")
     try:
         events = yaml.parse(text, Loader=_LOADER)
         return _Builder(place, (event for event in events if isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent))).document()
@@ -228,6 +234,6 @@ def _quoted(text: str, key: bool = False) -> str:
 def _escaped(char: str) -> str:
     code = ord(char)
     printable = 0x20 <= code < 0x7F or (0xA0 <= code < 0xD800 and code not in (0x2028, 0x2029)) or 0xE000 <= code < 0xFEFF
-    if printable or 0x10000 <= code < 0x110000:
+    if not TURNED.match(char) and (printable or 0x10000 <= code < 0x110000):
         return char
-    return f"\\u{code:04x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

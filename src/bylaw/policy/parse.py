@@ -5,6 +5,7 @@ that moving one to another file changes neither the policy nor what is compiled 
 """
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bylaw.errors import PolicyError
+from bylaw.policy import seen
 from bylaw.policy.clause import TOOL, read_clause
 from bylaw.policy.digest import digest_of
 from bylaw.policy.manifest import POLICY_ID, Tool, read_manifest, read_overlay, read_tool
@@ -27,6 +29,11 @@ MAX_FILE_BYTES: Final = 4_000_000
 MAX_POLICY_BYTES: Final = 64_000_000  # of all its files together
 MAX_FILES: Final = 5_000
 MAX_CLAUSES: Final = 20_000
+MAX_LINES: Final = 250_000  # of a file with clauses, which is read twice
+OTHER_MARKDOWN: Final = (".md", ".markdown", ".mdown", ".mdwn", ".mkd", ".mkdn", ".mdtext", ".mdtxt", ".mdx")  # shown, and not read
+MISPLACED: Final = ("policy.yaml", "policy.yml", "overlay.yaml", "overlay.yml")
+
+_CLAUSES: Final = re.compile(rf"(?:`{{3,}}+|~{{3,}}+)[ \t]*{CLAUSE.replace(' ', '[ ]+')}")
 
 
 class Part(NamedTuple):
@@ -133,7 +140,7 @@ class _Reading:
                 hint = "Put each overlay in overlays/NAME/, with an overlay.yaml that has axis, basis, effective and checked."
                 raise wrong(Place(file, 1), f"overlay {overlay!r} has no {OVERLAY}", hint)
             self.markdown(file)
-        elif Path(name).suffix.lower() in (".md", ".markdown") and f"```{CLAUSE}" in self.text(file):
+        elif Path(name).suffix.lower() in OTHER_MARKDOWN and _CLAUSES.search(self.text(file)):
             raise wrong(Place(file, 1), "a file with clauses that does not end in .md is not read", "Rename it.")
         elif file == MANIFEST:
             text = self.text(file)
@@ -149,15 +156,24 @@ class _Reading:
                 raise wrong(Place(file, 1), f"{tool!r} is not a tool name", "Use letters, digits, dots, hyphens and underscores.")
             text = self.text(file)
             self.others[file] = (text, read_tool(read_json(text, Place(file, 1)), file, tool))
+        elif name.lower() in MISPLACED:
+            raise wrong(Place(file, 1), f"this {name} is not read here", "It is policy.yaml, or overlays/NAME/overlay.yaml.")
+        elif [one.lower() for one in parents[:1]] == ["tools"] and Path(name).suffix.lower() in (".json", ".yaml", ".yml"):
+            raise wrong(Place(file, 1), "a tool's schema that is not read here", "It is tools/NAME.json.")
 
     def markdown(self, file: str) -> None:
         found = []
-        for section in sections(self.text(file), file):
+        text = self.text(file)
+        if text.count("\n") > MAX_LINES and _CLAUSES.search(text):
+            raise wrong(Place(file, 1), f"a file with clauses of more than {MAX_LINES} lines", "Split it.")
+        split = sections(text, file)
+        for section in split:
             try:
                 found.append(Part(section.source, read_clause(section)))
             except PolicyError as error:
                 self.faults.append(error)
         self.parts[file] = tuple(found)
+        self.faults += seen.faults(split)
 
     def text(self, file: str) -> str:
         path = self.root / file
@@ -198,19 +214,24 @@ class _Reading:
         return Document(replace(policy, digest=digest_of(policy)), self.parts, self.others, tuple(self.faults), everything)
 
     def sorted(self, clauses: list[Clause]) -> tuple[Clause, ...]:
-        seen: dict[str, Clause] = {}
+        known: dict[str, Clause] = {}
         for clause in clauses:
-            if clause.id in seen:
-                hint = f"Rename one; the other stands at {seen[clause.id].place}."
+            if clause.id in known:
+                hint = f"Rename one; the other stands at {known[clause.id].place}."
                 self.faults.append(wrong(clause.place, f"clause id {clause.id!r} is used twice", hint))
-            seen.setdefault(clause.id, clause)
-        return tuple(seen[key] for key in sorted(seen))
+            known.setdefault(clause.id, clause)
+        return tuple(known[key] for key in sorted(known))
 
 
 def _overlay_of(file: str) -> str | None:
-    """The overlay a file belongs to: the folder below `overlays`; None for a file of the policy itself."""
+    """The overlay a file belongs to: the folder below `overlays`; None for a file of the policy itself.
+
+    A folder `Overlays` looks like it and is none: it has no name, so that its files are refused.
+    """
     folders = Path(file).parts[:-1]
-    return "/".join(folders[1:2]) if folders[:1] == ("overlays",) else None
+    if folders[:1] == ("overlays",):
+        return "/".join(folders[1:2])
+    return "" if folders and folders[0].lower() == "overlays" else None
 
 
 def _files(root: Path) -> Iterator[str]:

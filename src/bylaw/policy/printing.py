@@ -48,7 +48,8 @@ def write(policy: Policy, folder: Path, before: Document = _NOTHING) -> None:
         again = read(Path(scratch))
     if again.faults or again.policy != policy:
         what = again.faults[0].what if again.faults else "it would read differently"
-        raise PolicyError(f"this policy cannot be written: {what}", "Remove headings, example markers and control characters from prose.")
+        hint = again.faults[0].hint if again.faults else "Remove headings, example markers and control characters from prose."
+        raise PolicyError(f"this policy cannot be written: {what}", hint)
     for file, text in files.items():
         path = folder / file
         if not path.is_file() or path.read_bytes() != text.encode():

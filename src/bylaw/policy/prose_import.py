@@ -1,9 +1,9 @@
 """Import an existing policy in prose: its headings and its sentences with a rule word become draft clauses.
 
 The law of this module: no sentence is lost. Every block of the document stands in a clause, word for word, or in `unparsed.md` with its
-line. A block with a rule word (must, should, may not, prohibited, …) is a clause; so is a list together with the rule above it, and a list
-under a heading that forbids. Severity and response are guessed by the tables below and named as guesses under `x-draft`; a draft has no
-rationale, no examples and no evaluation plan, and lint says so until a person has written them.
+line. A block with a rule word (must, should, may not, prohibited, …) is a clause; so is a list together with the rule above it, an
+exception right under its rule, and a list under a heading that forbids. Severity and response are guessed by the tables below and named as
+guesses under `x-draft`; a draft has no rationale, no examples and no evaluation plan, and lint says so until a person has written them.
 """
 
 import re
@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from bylaw.canonical import digest_bytes
 from bylaw.errors import PolicyError
+from bylaw.policy import seen
 from bylaw.policy.clause import read_clause
 from bylaw.policy.fresh import fresh_folder
 from bylaw.policy.markdown import sections
@@ -39,6 +40,12 @@ FORBIDS: Final = re.compile(
 RULE_WORD: Final = re.compile(
     rf"{FORBIDS.pattern}|\b(?:must|shall|should|required to|is required|are required|need to obtain|only (?:with|after|if)|responsible for|"
     r"obliged to|has to|have to|may only)\b",
+    re.IGNORECASE,
+)
+# How an exception begins that stands right under its rule; without it the rule would say more than the document.
+EXCEPTION: Final = re.compile(
+    r"\s*(?:[-*+]\s+)?(?:(?:this|these|that|those|such|it)\b[^.\n]{0,80}\b(?:does|do|shall|will) not apply\b|(?:exceptions?|except|unless|"
+    r"notwithstanding)\b)",
     re.IGNORECASE,
 )
 # The first line whose words stand in the clause decides. Guesses, to be reviewed.
@@ -131,9 +138,11 @@ def draft_clauses(found: Sequence[Block], file: Path, source: str, capitals: boo
         made = []
         for number, piece in enumerate(pieces, 1):
             clause = _clause(piece, f"{section}.{number}" if len(pieces) > 1 else section, source, capitals)
-            sayable = [one for one in (clause, replace(clause, title=f"Clause of line {piece.blocks[0].line}")) if _is_sayable(one)]
-            made += sayable[:1]
-            left += [] if sayable else [Left(block, "holds marks that mean something else in a policy file") for block in piece.blocks]
+            if why := _unsayable(clause):
+                clause = replace(clause, title=f"Clause of line {piece.blocks[0].line}")
+                why = _unsayable(clause)
+            made += [] if why else [clause]
+            left += [Left(block, why) for block in piece.blocks] if why else []
         clauses += made
         if heading and not any(clause.title.startswith(_title(heading)) for clause in made):
             left.append(Left(heading, "a heading; no clause bears its words"))
@@ -162,10 +171,14 @@ def _pieces(heading: Block | None, body: Sequence[Block]) -> tuple[list[Piece], 
     groups: list[list[Block]] = []
     left: list[Left] = []
     open_list = False
+    above: Block | None = None
     forbidden = bool(FORBIDS.search(title))  # a list under such a heading needs no rule word of its own
     for block in body:
         rules = block.kind != "code" and bool(RULE_WORD.search(block.text))
-        if open_list and (block.kind == "item" or block.text.startswith("  ")):
+        if groups and groups[-1][-1] is above and block.kind != "code" and EXCEPTION.match(block.text):
+            groups[-1].append(block)
+            open_list = open_list or block.text.rstrip().endswith(":")
+        elif open_list and (block.kind == "item" or block.text.startswith("  ")):
             groups[-1].append(block)
         elif rules or (forbidden and block.kind == "item"):
             groups.append([block])
@@ -173,6 +186,7 @@ def _pieces(heading: Block | None, body: Sequence[Block]) -> tuple[list[Piece], 
         else:
             left.append(Left(block, "code" if block.kind == "code" else "no rule word"))
             open_list = False
+        above = block
     many = len(groups) > 1
     named = title or "Draft clause"
     return [Piece(f"{named} ({number})" if many else named, tuple(group)) for number, group in enumerate(groups, 1)], left
@@ -191,13 +205,16 @@ def _clause(piece: Piece, clause_id: str, source: str, capitals: bool) -> Clause
     )
 
 
-def _is_sayable(clause: Clause) -> bool:
-    """Whether a clause reads back as it is; text that would be a heading, a marker or a block of its own does not."""
+def _unsayable(clause: Clause) -> str:
+    """Why a clause does not read back as it is; text that would be a heading, a marker or a block of its own does not."""
     try:
         found = sections(print_clause(clause), DRAFT_FILE)
-        return len(found) == 1 and read_clause(found[0]) == clause
+        for fault in seen.faults(found):
+            return fault.what.partition(": ")[2]
+        same = len(found) == 1 and read_clause(found[0]) == clause
     except PolicyError:
-        return False
+        same = False
+    return "" if same else "holds marks that mean something else in a policy file"
 
 
 def _title(heading: Block | None) -> str:

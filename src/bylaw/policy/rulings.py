@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from bylaw import runs
 from bylaw.errors import PolicyError
+from bylaw.policy import seen
 from bylaw.policy.clause import read_clause
 from bylaw.policy.markdown import EVENT, body, sections
 from bylaw.policy.notation import is_day
@@ -56,7 +57,10 @@ def placed(folder: Path, clause_id: str, example: Example) -> Placed:
         raise document.faults[0]
     file, at, part = _find(document, clause_id)
     source = _with(part, example)
-    again = read_clause(sections(source, file)[-1])
+    found = sections(source, file)
+    for fault in seen.faults(found):
+        raise PolicyError(f"this ruling cannot be written: {fault.what.partition(': ')[2]}", fault.hint)
+    again = read_clause(found[-1])
     if part.clause is None or again is None or again.examples != (*part.clause.examples, example):
         raise PolicyError("this ruling cannot be written so that it reads the same", "Remove headings and control characters from it.")
     parts = document.parts[file]
