@@ -15,7 +15,7 @@ RATES: Final = (1, 10, 50, 200)  # requests a second
 _ROW: Final = re.compile(r"(?P<name>\S.*?)\s{2,}(?P<value>-?[0-9.]+) (?P<unit>\S+)")
 
 REQUEST: Final = "gateway: governed, recorded and fsynced"
-CHUNK: Final = "gateway: governed and recorded, CPU of a chunk"
+CHUNK: Final = "gateway: governed and recorded, CPU of one more chunk"
 MEMORY: Final = "serve: memory after"
 
 

@@ -127,6 +127,12 @@ def test_the_sizing_table_is_what_the_command_makes_of_the_rows_beside_it() -> N
     assert shown == sizing.table(sizing.measured(rows))
 
 
+def test_a_sizing_reads_rows_that_the_benches_print() -> None:
+    printed = "".join((ROOT / "bench" / name).read_text("utf-8") for name in ("gateway.py", "start.py"))
+
+    assert [one for one in (sizing.REQUEST, sizing.CHUNK, sizing.MEMORY) if f'"{one}' not in printed] == []
+
+
 def test_a_sizing_without_its_measurements_is_refused() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bench.sizing"], input="measured value\n", capture_output=True, text=True, check=False, cwd=ROOT

@@ -1,6 +1,7 @@
 """A run is plain files: whole or absent, one process at a time, and never begun twice with different wishes."""
 
 import json
+import os
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -30,6 +31,15 @@ def _hold(run: runs.Run, pipe: Connection) -> None:
 
 def _names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for there in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(RunError, match="is no file that can be written whole"):
+            runs.write_text(there, "words")
+
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_new_run_writes_down_what_was_asked(tmp_path: Path) -> None:

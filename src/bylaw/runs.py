@@ -103,7 +103,9 @@ def alone(run: Run) -> Iterator[None]:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a whole file or nothing of it."""
+    """Write a whole file or nothing of it; raises RunError where something else stands there, such as a device."""
+    if file.exists() and not file.is_file():
+        raise RunError(f"{file} is no file that can be written whole", "Name a file.")
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     try:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bylaw.govern.at_once import AtOnce, Sums
 from bylaw.govern.engine import decide
 from bylaw.govern.rulebook import Rulebook
 from bylaw.types import Event, Hit, Policy, Rule
@@ -162,6 +163,29 @@ def test_the_engine_answers_as_the_slow_reference_does(policy: Policy, asked: li
         assert set(decision.undecided) == undecided
         assert set(decision.rules) == matched | (undecided - {"event"})
         assert set(decision.clauses) == {name.partition("/")[0] for name in decision.rules}
+
+
+@pytest.mark.parametrize("rules", [1, 2, 3, 61, 62, 63, 130])
+def test_each_of_many_conditions_answers_for_its_own_rule(rules: int) -> None:
+    many = book(*(Rule("r", ("tool_call",), "block", ("payments.refund",), f"args.amount == {n}.0") for n in range(rules)))
+
+    assert [decide(refund(n), many).rules for n in range(rules)] == [(f"c.n{n}/r",) for n in range(rules)]
+    assert decide(refund(rules), many).rules == ()
+
+
+def test_a_finding_in_what_is_no_text_is_undecidable() -> None:
+    event = Event("output", text=None)  # type: ignore[arg-type]  # the point of it
+    decision = decide(event, book(CARD), {**NOTHING, "pii.card": (Hit("pii.card", 0, 4),)})
+
+    assert (decision.effect, decision.undecided) == ("block", ("c.n0/card",))
+
+
+def test_what_cel_does_not_take_is_not_answered_from_nothing() -> None:
+    for groups in ([("text == 'a' || true",)], [("text == 'a' || true",), ("text == 'b' || true",)]):
+        conditions = AtOnce(groups, Sums())
+
+        assert conditions.ask({1: "a"}) is None  # type: ignore[dict-item]  # the point of it
+        assert conditions.ask({"text": "c"}) == 2 ** len(groups) - 1
 
 
 @pytest.mark.slow

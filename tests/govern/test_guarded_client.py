@@ -136,6 +136,27 @@ def test_a_call_the_model_asks_for_is_withheld_unless_it_is_allowed(arguments: A
             asked(model, says("refund"))
 
 
+@pytest.mark.parametrize("kind", ["custom", "function"])
+def test_a_call_that_is_written_in_two_ways_is_judged_in_both(kind: str) -> None:
+    forbidden = {"name": "payments.refund", "arguments": '{"amount": 990.0}'}
+    call = {"id": "c1", "type": kind, "function": forbidden, "custom": {"name": "note", "input": "hello"}}
+
+    with pytest.raises(Blocked, match=r"payments\.refund is withheld"):
+        asked(Model({"content": None, "tool_calls": [call]}), says("refund"))
+
+
+@pytest.mark.parametrize("parts", [("quite", "wrong"), ("quite ", "wrong")])
+def test_parts_are_read_with_a_blank_where_words_meet(parts: tuple[str, str]) -> None:
+    two: Policy = policy(clause("conduct.two", Rule("two", ("input", "output"), "block", when='text.contains("quite wrong")')))
+    model = Model({"content": "ok"})
+
+    with pytest.raises(Blocked):
+        asked(model, says([{"type": "text", "text": one} for one in parts]), guard=Guard(two))
+    asked(model, says([{"type": "text", "text": one} for one in ("quite", ", wrong")]), guard=Guard(two))
+
+    assert len(model.sent) == 1
+
+
 def test_a_call_that_this_guard_runs_itself_is_counted_when_it_runs() -> None:
     guard = Guard(POLICY)
     guard.tool(lambda amount: "ran", name="payments.refund")

@@ -55,3 +55,12 @@ def test_a_public_key_is_read_from_a_line_or_a_file(tmp_path: Path) -> None:
     assert keyfile.public_key(str(key)) == key
     with pytest.raises(LedgerError, match="no public key"):
         keyfile.public_key(tmp_path / "none")
+
+
+def test_a_key_that_was_lost_is_not_replaced_by_another_in_silence(tmp_path: Path) -> None:
+    keyfile.signing_key(tmp_path)
+    (tmp_path / "keys" / "ledger.key").unlink()
+
+    with pytest.raises(LedgerError, match=r"ledger\.key is missing, and its public half is there"):
+        keyfile.signing_key(tmp_path)
+    assert [path.name for path in (tmp_path / "keys").iterdir()] == ["ledger.pub"]

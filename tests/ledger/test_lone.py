@@ -5,21 +5,25 @@ import shutil
 import sqlite3
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
 from bylaw.errors import LedgerError
 from bylaw.ledger import place
-from bylaw.ledger.disk import CRAMPED, ROOMY_BYTES
-from bylaw.ledger.waiting import SOON_S
+from bylaw.ledger.disk import CRAMPED, ROOMY_BYTES, Disk
+from bylaw.ledger.waiting import IDLE, IDLE_S, PROBE, SOON_S, Watch
 from bylaw.ledger.writer import FEW_BYTES, Ledger, Settings
 from tests.ledger.logs import report
 
 DECISION = {"kind": "decision", "decision": "allow"}
 HERE = Settings(here_s=60, checkpoint_s=3600)  # however slow this machine is, a lone entry is written where it comes from
-NEVER = Settings(here_s=0, checkpoint_s=3600)
+NEVER = Settings(here_s=0, idle_s=0, checkpoint_s=3600)
+WHEN_IDLE = Settings(idle_s=60, checkpoint_s=3600)
 
 
 def writers(ledger: Ledger) -> set[str]:
@@ -31,6 +35,42 @@ def writers(ledger: Ledger) -> set[str]:
 
 async def recorded(ledger: Ledger, times: int = 1) -> list[int]:
     return [(await ledger.record(DECISION)).index for _ in range(times)]
+
+
+class Publisher(NamedTuple):
+    """A writer's thread that stops once, as it begins to publish."""
+
+    there: threading.Event
+    go: threading.Event
+
+
+@contextmanager
+def publisher() -> Iterator[Publisher]:
+    """The thread of a ledger that is opened in here."""
+    found = Publisher(threading.Event(), threading.Event())
+
+    def called(frame: Any, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is Disk.publish.__code__ and not found.there.is_set():
+            found.there.set()
+            found.go.wait(5)
+
+    threading.setprofile(called)
+    try:
+        yield found
+    finally:
+        threading.setprofile(None)
+
+
+def checkpoint(data_dir: Path, ledger: Ledger) -> Path:
+    """Where a ledger publishes."""
+    return data_dir / place.FOLDER / f"{ledger.log.rpartition('/')[2]}.checkpoint"
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Wait for something that is about to be so."""
+    end = time.monotonic() + 60
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def test_a_lone_entry_is_written_by_its_caller_and_by_nobody_else_where_that_is_not_wanted(tmp_path: Path) -> None:
@@ -120,6 +160,62 @@ def test_where_there_is_no_room_what_nobody_waits_for_is_not_taken_and_after_a_f
     assert report(tmp_path).logs[0].entries == 2
 
 
+def test_a_loop_is_idle_while_it_works_no_more_than_to_wake_up_and_is_looked_at_again() -> None:
+    worked = [1.0]
+    seen = []
+
+    def group(took_s: float) -> bool:
+        watch.handed()
+        worked[0] += took_s
+        watch.told([])
+        return watch.idle
+
+    loop = asyncio.new_event_loop()
+    watch = Watch(loop, 1, lambda: LedgerError("late", ""), lambda _: None, lambda: worked[0])
+    seen.append([group(IDLE_S / 2) for _ in range(IDLE)])
+    for _ in range(PROBE):
+        watch.wrote()
+    seen.append([watch.idle, group(IDLE_S / 2), group(IDLE_S * 2), group(IDLE_S / 2)])
+    for _ in range(IDLE):
+        group(IDLE_S / 2)
+    watch.handed()
+    watch.handed()  # entries came while a group was being written
+    watch.told([])
+    seen.append([watch.idle])
+    loop.close()
+
+    assert seen == [[False] * (IDLE - 1) + [True], [False, True, False, False], [False]]
+
+
+def test_an_idle_loop_writes_what_its_callers_hand_in_together_and_now_and_then_leaves_it_to_the_thread(tmp_path: Path) -> None:
+    async def groups(ledger: Ledger) -> list[set[str]]:
+        watch, by = ledger._watch(asyncio.get_running_loop()), []
+        watch._idle, watch._own = IDLE, PROBE - 3
+        for _ in range(4):
+            names = writers(ledger)
+            await asyncio.gather(*(ledger.record(DECISION) for _ in range(5)))
+            by.append(names)
+        return by
+
+    with Ledger(tmp_path, settings=WHEN_IDLE) as ledger:
+        by = asyncio.run(groups(ledger))
+        committed = ledger.groups
+    own = {threading.current_thread().name}
+
+    assert committed == 4
+    assert [names == own for names in by] == [True, True, True, False]
+    assert report(tmp_path).logs[0].entries == 20
+
+
+def test_a_loop_that_is_over_is_forgotten(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        for _ in range(3):
+            asyncio.run(recorded(ledger))
+        watched = len(ledger._watches)
+
+    assert watched == 1
+
+
 def test_a_locked_database_is_waited_for_by_the_writer_while_the_loop_goes_on(tmp_path: Path) -> None:
     async def wait(ledger: Ledger, other: sqlite3.Connection) -> tuple[bool, int]:
         await recorded(ledger)
@@ -157,7 +253,7 @@ def test_a_fault_in_a_callers_own_commit_ends_the_log_for_everybody(tmp_path: Pa
     assert not ledger.healthy
 
 
-@pytest.mark.parametrize("settings", [HERE, NEVER, Settings(), Settings(here_s=60, checkpoint_entries=3, checkpoint_s=0.001)])
+@pytest.mark.parametrize("settings", [HERE, NEVER, WHEN_IDLE, Settings(here_s=60, checkpoint_entries=3, checkpoint_s=0.001)])
 def test_callers_and_writer_take_turns_at_the_disk_however_they_come(tmp_path: Path, settings: Settings) -> None:
     async def tasks(ledger: Ledger) -> list[int]:
         both = await asyncio.gather(*(recorded(ledger, 20) for _ in range(3)))
@@ -176,15 +272,61 @@ def test_callers_and_writer_take_turns_at_the_disk_however_they_come(tmp_path: P
 
 def test_a_checkpoint_of_lone_entries_is_published_in_time_and_by_the_writer(tmp_path: Path) -> None:
     with Ledger(tmp_path, settings=Settings(here_s=60, checkpoint_s=0.05)) as ledger:
-        file = tmp_path / place.FOLDER / f"{ledger.log.rpartition('/')[2]}.checkpoint"
+        file = checkpoint(tmp_path, ledger)
         ledger.append(DECISION)
-        end = time.monotonic() + 60
-        while not file.exists() and time.monotonic() < end:
-            time.sleep(0.01)
+        until(file.exists)
         published = file.exists()
 
     assert published
     assert report(tmp_path).good
+
+
+def test_what_was_committed_while_a_checkpoint_was_being_published_is_under_the_next_one(tmp_path: Path) -> None:
+    with publisher() as thread:
+        ledger = Ledger(tmp_path, settings=Settings(here_s=60, checkpoint_s=0.5))
+    commits = [0]
+
+    def slow(sql: str) -> None:
+        commits[0] += sql == "COMMIT"
+        if commits[0] == 4:  # the second since: the thread finds somebody at the disk, and has to wait
+            thread.go.set()
+            time.sleep(0.05)
+
+    with ledger:
+        ledger._disk.db.set_trace_callback(slow)
+        ledger.append(DECISION)
+        thread.there.wait(60)
+        ledger.append(DECISION)
+        ledger.append(DECISION)
+        thread.go.set()
+        until(lambda: not ledger._disk.unpublished)
+        unpublished = ledger._disk.unpublished
+
+    assert unpublished == 0
+    assert report(tmp_path).good
+
+
+def test_a_checkpoint_that_cannot_be_published_is_told_to_whoever_finds_the_database_locked_just_then(tmp_path: Path) -> None:
+    with publisher() as thread:
+        ledger = Ledger(tmp_path, settings=Settings(here_s=60, checkpoint_s=0.05))
+    checkpoint(tmp_path, ledger).with_suffix(".checkpoint-new").mkdir()
+    other = sqlite3.connect(place.logs(tmp_path)[0], isolation_level=None)
+    ledger.append(DECISION)
+    thread.there.wait(60)
+    other.execute("BEGIN IMMEDIATE")
+
+    def slow(sql: str) -> None:
+        thread.go.set()
+        until(lambda: ledger.fault)
+
+    ledger._disk.db.set_trace_callback(slow)
+    with pytest.raises(LedgerError, match="Is a directory"):
+        ledger.append(DECISION)
+    other.close()
+    with pytest.raises(LedgerError, match="Is a directory"):
+        ledger.close()
+
+    assert report(tmp_path).logs[0].entries == 1
 
 
 def test_the_write_ahead_log_gets_its_length_and_a_process_that_dies_then_leaves_a_sound_log(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bylaw.ledger import rows
+from bylaw.ledger import reading, rows
 from bylaw.ledger.entries import SALTS, Salts
 from bylaw.ledger.writer import Ledger
+from tests.ledger.logs import fill, report
 
 DECISION = {"kind": "decision", "decision": "allow"}
 TURN_S = 0.000_2  # of a busy loop
@@ -27,6 +28,35 @@ def test_any_number_of_rows_goes_in_whole(count: int) -> None:
     db.close()
 
     assert found == given
+
+
+@pytest.mark.parametrize("keys", ["WITHOUT ROWID", ""])
+def test_a_log_goes_on_whichever_way_its_leaves_lie(tmp_path: Path, keys: str) -> None:
+    db = sqlite3.connect(fill(tmp_path), isolation_level=None)
+    db.execute("ALTER TABLE ledger_leaves RENAME TO others")
+    db.execute(f"CREATE TABLE ledger_leaves (log TEXT NOT NULL, at BIGINT NOT NULL, leaf BLOB NOT NULL, PRIMARY KEY (log, at)) {keys}")
+    db.execute("INSERT INTO ledger_leaves SELECT * FROM others")
+    db.execute("DROP TABLE others")
+    db.close()
+    fill(tmp_path)
+    found = report(tmp_path)
+
+    assert found.good
+    assert found.logs[0].entries == 20
+
+
+@pytest.mark.parametrize("key", ["(log, at)) WITHOUT ROWID", "(log, at))", "(at))"])
+def test_a_long_log_opens_as_quickly_as_a_short_one_whichever_way_its_leaves_lie(key: str) -> None:
+    db, steps = sqlite3.connect(":memory:", isolation_level=None), list[int]()
+    db.execute("CREATE TABLE ledger_heads (log TEXT PRIMARY KEY)")
+    db.execute(f"CREATE TABLE ledger_leaves (log TEXT NOT NULL, at INTEGER NOT NULL, leaf BLOB NOT NULL, PRIMARY KEY {key}")
+    rows.insert(db, "ledger_leaves", [("ours", at, b"{}") for at in range(5_000)])
+    db.set_progress_handler(lambda: steps.append(1), 1_000)  # after so many steps of SQLite's
+    found = reading.origins_of(db)
+    db.close()
+
+    assert found == {"ours"}
+    assert steps == []
 
 
 def test_no_salt_is_given_twice_to_many_threads() -> None:

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from bylaw import cli
 from bylaw.errors import LedgerError
-from bylaw.ledger import entries, export, keyfile, place, roots, verify_standalone
+from bylaw.ledger import entries, export, keyfile, place, reading, roots, verify_standalone
+from bylaw.ledger.entries import now_us
 from bylaw.ledger.merkle import Frontier, leaf_hash
 from bylaw.ledger.notes import Checkpoint, new_key, read_checkpoint
 from bylaw.ledger.retention import retain
-from bylaw.ledger.writer import Ledger, Settings, now_us
+from bylaw.ledger.writer import Ledger, Settings
 from tests.ledger.logs import NOON, SECOND, Clock, codes, fill, report
 
 
@@ -92,7 +93,9 @@ def test_an_honest_log_has_no_fault(tmp_path: Path) -> None:
         (["UPDATE ledger_contents SET at=55 WHERE at=9"], "content", "entry 55"),
         (["DELETE FROM ledger_contents"], "content", "no retention entry"),
         (["UPDATE ledger_contents SET content='text' WHERE at=1"], "format", "wrong type"),
-        (["INSERT INTO ledger_leaves VALUES ('another', 0, x'7b7d')"], "open", "several logs"),
+        (["INSERT INTO ledger_leaves VALUES ('another', 10, x'7b7d')"], "open", "several logs"),
+        (["INSERT INTO ledger_leaves VALUES ('another', -1, x'7b7d')"], "open", "several logs"),
+        (["UPDATE ledger_leaves SET log='another' WHERE at=5"], "missing", "entry 5 is missing"),
     ],
 )
 def test_every_change_on_the_disk_is_found_and_said(tmp_path: Path, statements: list[str], code: str, says: str, capsys: Any) -> None:
@@ -428,3 +431,15 @@ def test_tail_reads_well_and_no_entry_steers_the_terminal(tmp_path: Path, capsys
     assert "\x1b" not in out
     assert "decision block" in out
     assert "[money.x] by p session s 1" in out
+
+
+def test_an_entry_of_the_log_that_joins_the_others_is_found_by_its_name(tmp_path: Path) -> None:
+    fill(tmp_path)
+    roots.join(tmp_path, Clock())
+    log = next(path for path in place.files(tmp_path) if path.stem == place.ROOTS)
+    with reading.stored(log) as joined:
+        origin = joined.origin
+    found = reading.named([tmp_path], f"{origin}#0")
+
+    assert found is not None
+    assert found[0]["kind"] == "roots"

@@ -262,6 +262,23 @@ def test_everybody_who_waits_is_told_of_a_fault(tmp_path: Path) -> None:
     closed(ledger)
 
 
+def test_an_entry_whose_caller_was_interrupted_as_it_was_handed_in_leaves_no_gap_in_the_log(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append(DECISION)
+    ledger._places.settled(ledger._places.prepared(DECISION))  # what Ctrl-C right after it leaves: a place that nothing will stand in
+
+    with pytest.raises(LedgerError, match="interrupted"):
+        ledger.append(DECISION)
+    over = dead(ledger)
+    closed(ledger)
+    with Ledger(tmp_path) as again:
+        receipt = again.append(DECISION)
+
+    assert over
+    assert receipt.index == 1
+    assert report(tmp_path).good
+
+
 def test_callers_beyond_the_bound_wait_and_are_told_when_it_takes_too_long(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, settings=Settings(max_waiting=2, timeout_s=0.2, busy_s=60))
     ledger.append(DECISION)
@@ -452,3 +469,19 @@ def test_a_content_deleted_without_a_retention_entry_is_found(tmp_path: Path) ->
 
     assert codes(found) == {"content"}
     assert "entry 3 is gone" in found.faults[0].message
+
+
+def test_what_a_closed_loop_left_behind_keeps_nobody_out(tmp_path: Path) -> None:
+    async def left(ledger: Ledger) -> None:
+        waiting = [asyncio.ensure_future(ledger.record(DECISION)) for _ in range(2)]
+        await asyncio.sleep(0)
+        for one in waiting:
+            one.cancel()
+
+    with Ledger(tmp_path, settings=Settings(max_waiting=2, timeout_s=60)) as ledger:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(left(ledger))
+        loop.close()
+        receipt = ledger.append(DECISION)
+
+    assert receipt.index == 2

@@ -56,6 +56,21 @@ def test_a_signature_nobody_may_give_is_an_error(tmp_path: Path, capsys: Said) -
     assert reviewed(home, load(home)).reviews == ()
 
 
+@pytest.mark.parametrize(("name", "role", "known"), [("J. Osei", "legal", True), ("J. Osei", "board", False), ("Eve", "legal", False)])
+def test_whoever_signs_a_frame_learns_whether_this_policy_knows_them(
+    tmp_path: Path, capsys: Said, name: str, role: str, known: bool
+) -> None:
+    key = tmp_path / "key.pem"
+    run(["policy", "keygen", str(key)])
+    public = capsys.readouterr().out.split('key: "')[1].split('"')[0]
+    table = f'reviewers:\n  - {{name: J. Osei, roles: [legal], key: "{public}"}}\n'
+    home = policy(tmp_path / "p", **{"policy.yaml": f"id: p\nversion: 1.0.0\n{table}"})
+    signing = run(["policy", "sign", str(home), "--frame", "--as", name, "--role", role, "--key", str(key)])
+
+    assert signing == 0
+    assert ("it counts only if the policy in force does" not in capsys.readouterr().out) is known
+
+
 def test_one_markdown_file_keeps_no_reviews(tmp_path: Path, capsys: Said) -> None:
     home = policy(tmp_path / "p")
 
@@ -125,3 +140,17 @@ def test_a_ruling_comes_from_a_file_or_from_stdin(tmp_path: Path, capsys: Said, 
         ("good", "train", "J. Osei, legal"),
         ("bad", "eval", "J. Osei"),
     ]
+
+
+def test_a_policy_takes_the_place_of_one_not_of_two(tmp_path: Path, capsys: Said) -> None:
+    home = policy(tmp_path / "p")
+
+    assert run(["policy", "signoffs", str(home), "--instead-of", str(home), "--in-force"]) == 2
+    assert "both name what is in force" in capsys.readouterr().err
+
+
+def test_what_is_in_force_is_asked_of_a_store_that_is_there(tmp_path: Path, capsys: Said) -> None:
+    home = policy(tmp_path / "p")
+
+    assert run(["policy", "signoffs", str(home), "--in-force", "--data-dir", str(tmp_path / "none")]) == 2
+    assert "no store there" in capsys.readouterr().err

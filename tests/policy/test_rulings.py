@@ -177,3 +177,10 @@ def test_a_ruling_on_a_clause_that_is_not_there_is_refused(tmp_path: Path) -> No
 def test_a_case_too_long_to_read_is_refused() -> None:
     with pytest.raises(PolicyError, match="the limit is"):
         case("good", "train", RULING, "user: " + "x" * 60_000)
+
+
+def test_a_ruling_whose_case_hides_a_comment_is_refused_in_one_line(tmp_path: Path) -> None:
+    home = copied(tmp_path)
+
+    with pytest.raises(PolicyError, match="this ruling cannot be written: raw HTML in a clause is read and not shown"):
+        rule(home, "money.refund-limit", case("good", "train", RULING, f"{CASE}<!-- always -->"))

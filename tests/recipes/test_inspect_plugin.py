@@ -97,7 +97,7 @@ def test_a_suite_runs_in_inspect_its_log_is_read_back_and_calls_obey_the_policy(
 @pytest.mark.slow
 @pytest.mark.skipif(not INSPECT.exists() or not CHROMIUM.exists(), reason="Inspect (BYLAW_INSPECT_PYTHON) and Chromium are needed")
 def test_a_log_of_ours_opens_in_inspect_view_with_both_cases_and_their_scores(tmp_path: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
     measured(tmp_path)
     with viewed(tmp_path) as url, sync_api.sync_playwright() as playing:
         browser = playing.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])

@@ -36,6 +36,7 @@ from tests.serve.rig import CLAUSE, LOOKUP, REFUND
 ROOT: Final = Path(__file__).parents[2]
 CARD: Final = "4111 1111 1111 1111"
 LIMIT: Final = 200.0
+NEVER: Final = 7_654_321  # an amount that must not leave, and that no number of a request reaches
 START_S: Final = 180.0
 CLAUSES: Final = {
     "privacy.cards": "    on: [input, output]\n    detect: [pii.card.plain]\n    then: redact",
@@ -61,7 +62,7 @@ def policy(folder: Path) -> Path:
 
 def _message(asked: str) -> dict[str, Any]:
     kind, _, number = asked.partition(" ")
-    amount = {"small": 5.0, "large": 640.0, "never": 9999.0}.get(kind)
+    amount = {"small": 5.0, "large": 640.0, "never": float(NEVER)}.get(kind)
     if amount is None:
         return {"role": "assistant", "content": f"Answer {number}: {CARD if kind == 'card' else 'all is well'}, and so on and on and on."}
     given = json.dumps({"order": int(number), "amount": amount})
@@ -285,7 +286,7 @@ def faults(data: Path, got: Sequence[Got], *others: Path) -> list[str]:
         there = [(entry.get("surface", ""), entry.get("decision", ""), entry["kind"], entry.get("facts", {})) for entry in said]
         if one.record and (one.record not in ledger or ledger[one.record].get("session") != f"s{one.number}"):
             wrong.append(f"{one.kind} {one.number}: its record {one.record} is not in the ledger")
-        if CARD.encode() in one.body or stands(9999, one.body):
+        if CARD.encode() in one.body or stands(NEVER, one.body):
             wrong.append(f"{one.kind} {one.number}: a forbidden text left")
         if b"Answer" in one.body and not any(surface in ("input", "output") for surface, *_ in there):
             wrong.append(f"{one.kind} {one.number}: an answer left without a record")

@@ -25,6 +25,7 @@ from bylaw.policy.parse import load
 from bylaw.serve.gate import Gate, Ways, Who
 from bylaw.serve.gateway import Gateway
 from bylaw.serve.law import Law
+from bylaw.serve.one_write import OneWrite
 from bylaw.serve.sessions import Sessions
 from bylaw.serve.upstream import Upstream
 from bylaw.store import database
@@ -64,6 +65,7 @@ CLAUSES: dict[str, tuple[str, str]] = {
     ),
     "money.never": ("Nobody empties the till", "    on: tool_call\n    tool: refund\n    when: args.amount > 9000.0\n    then: block"),
     "tone.promise": ("No promises", '    on: output\n    when: text.contains("guaranteed")\n    then: revise'),
+    "tone.orders": ("No orders in answers", "    on: output\n    detect: [injection]\n    then: block"),
     "tone.whole": ("Nothing forbidden as a whole", "    on: output\n    detect: [whole]\n    then: block"),
     "tone.broken": ("A check that fails", "    on: output\n    detect: [broken]\n    then: block"),
     "money.error": (
@@ -262,7 +264,7 @@ class Prompt(uvicorn.Server):
 def serving(app: Any) -> Iterator[str]:
     """An ASGI application on loopback."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=1_024)  # bound once and for all: nobody else gets the port meanwhile
-    server = Prompt(uvicorn.Config(app, log_level="warning", loop="asyncio", access_log=False))
+    server = Prompt(uvicorn.Config(app, log_level="warning", loop="asyncio", http=OneWrite, access_log=False))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:

@@ -186,6 +186,15 @@ def test_nothing_is_ever_written_over(tmp_path: Path) -> None:
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["data", "out"]
 
 
+def test_a_backup_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    filled(tmp_path / "data")
+    (tmp_path / "data" / "store.sqlite").write_bytes(b"no database" * 1_000)
+    with pytest.raises(StoreError):
+        backup.backup(tmp_path / "data", "", tmp_path / "out")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
 def test_a_restored_ledger_that_is_behind_a_checkpoint_says_so_and_is_not_written_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

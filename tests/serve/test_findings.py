@@ -205,8 +205,11 @@ def test_what_cannot_be_recorded_is_not_taken_and_nobody_is_overtaken(url: str) 
         Findings(store, full).triage(made.id, ANN, Change(state="triaged"))
     untouched = findings.get(made.id)
 
+    said: list[Any] = []
+
     def race(entry: Any) -> object:
-        return findings.triage(made.id, ANN, Change(state="rejected", note="spam of kim"))
+        said.append((entry["facts"]["step"], entry["facts"]["changed"]))
+        return findings.triage(made.id, ANN, Change(state="rejected", note="spam of kim")) if len(said) == 1 else None
 
     late = Findings(store, race).triage(made.id, ANN, Change(state="triaged"))
     gone = findings.forget(made.id, ANN)
@@ -216,6 +219,7 @@ def test_what_cannot_be_recorded_is_not_taken_and_nobody_is_overtaken(url: str) 
     assert untouched == made
     assert isinstance(late, NotTaken)
     assert late.why == "changed"
+    assert said == [("triaged", {"state": ["new", "triaged"]}), ("withdrawn", {"step": "triaged"})]
     assert isinstance(gone, Found)
     assert (gone.state, gone.said, notes) == ("rejected", "", ["", ""])
 

@@ -9,6 +9,7 @@ import pytest
 
 from bylaw.govern.quorum import Person
 from bylaw.serve.start import Setting, prepare
+from tests.serve.planted import listing
 from tests.serve.rig import CLAUSES, STREAMABLE, Reply, Rig, post, rigged, written
 from tests.serve.test_chat import completion
 
@@ -23,6 +24,7 @@ OFFERS: tuple[tuple[str, dict[str, Any]], ...] = (
     (MESSAGES, {"mcp_servers": [{"type": "url", "url": "https://x", "name": "x"}]}),
     (CHAT, {"tools": [{"type": "web_search"}]}),
     (CHAT, {"web_search_options": {}}),
+    (RESPONSES, {"prompt": {"id": "pmpt_1", "version": "2"}}),
 )
 HARMLESS: tuple[tuple[str, dict[str, Any]], ...] = (
     (RESPONSES, {"tools": [{"type": "function", "name": "f", "parameters": {}}, {"type": "custom", "name": "c"}]}),
@@ -54,6 +56,24 @@ def test_a_tool_that_the_upstream_runs_and_nobody_named_waits_for_a_person(rig: 
 
     assert (reply.headers["x-bylaw-decision"], rig.speaker.asked) == ("require_approval", [])
     assert rig.book.entries[0]["decision"] == "require_approval"
+
+
+def test_a_prompt_that_the_upstream_keeps_goes_on_where_the_policy_names_it(tmp_path: Path) -> None:
+    with rigged(listing(tmp_path)) as rig:
+        ask(rig, RESPONSES, {"prompt": {"id": "pmpt_1"}})
+
+    assert [one["prompt"] for one in rig.speaker.asked] == [{"id": "pmpt_1"}]
+
+
+@pytest.mark.parametrize(
+    "name", ["Tools", "TOOLS", "tool\u017f", "Mcp_Servers", "Previous_Response_Id", "Stream", "Background", "Messages"]
+)
+@pytest.mark.parametrize("path", [CHAT, RESPONSES, MESSAGES])
+def test_a_field_that_some_servers_take_for_another_is_refused(rig: Rig, path: str, name: str) -> None:
+    replies = [ask(rig, path, {name: [{"type": "web_search"}]}), ask(rig, path, {"tools": [{"name": "f", "Type": "web_search"}]})]
+
+    assert [one.status for one in replies] == [400, 400]
+    assert rig.speaker.asked == []
 
 
 @pytest.mark.parametrize(
@@ -91,6 +111,34 @@ def test_once_people_have_approved_the_offer_the_request_goes_on(rig: Rig) -> No
     reply = ask(rig, CHAT, {"web_search_options": {}}, **{"x-bylaw-approval": told["approval"]})
 
     assert (b"Found." in reply.body, len(rig.speaker.asked)) == (True, 1)
+
+
+def test_an_approved_request_without_a_word_goes_on(rig: Rig) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "QUJD" * 300}}
+    more = {"web_search_options": {}, "messages": [{"role": "user", "content": [picture]}]}
+    rig.speaker.replies.append(completion("Found."))
+    told = orjson.loads(ask(rig, CHAT, more).body)["bylaw"]
+    rig.approvals.decide(told["approval"], Person("eve", ("lead", "approver")), True)
+    reply = ask(rig, CHAT, more, **{"x-bylaw-approval": told["approval"]})
+
+    assert (b"Found." in reply.body, len(rig.speaker.asked)) == (True, 1)
+
+
+PERSON = (
+    "A person reads every answer",
+    '    on: [output]\n    when: principal.id == "local"\n    then: require_approval\n    approvers: [lead]',
+)
+
+
+def test_an_approved_answer_without_a_word_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CLAUSES, "shop.read", PERSON)
+    with rigged(tmp_path, ("shop.read",)) as rig:
+        rig.speaker.replies.append(completion(""))
+        told = orjson.loads(ask(rig, CHAT, {}).body)["bylaw"]
+        rig.approvals.decide(told["approval"], Person("eve", ("lead",)), True)
+        reply = ask(rig, CHAT, {}, **{"x-bylaw-approval": told["approval"]})
+
+    assert (reply.headers["x-bylaw-decision"], orjson.loads(reply.body)["choices"]) == ("allow", completion("")["choices"])
 
 
 def test_a_rule_without_a_condition_and_a_stop_hold_for_an_offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

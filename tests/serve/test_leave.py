@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bylaw.cli import serve
+from bylaw.cli import run, serve
 from bylaw.errors import PolicyError, StoreError
 from bylaw.govern.canary import Terms
 from bylaw.govern.rails.rail import Rail
@@ -434,6 +434,27 @@ def test_an_error_names_all_that_is_missing_and_only_what_helps(scene: Scene) ->
 
     assert "does not count" not in refused.value.what  # what lies there is about another text
     assert unread.value.hint == "An operator may say why not: bylaw policy activate DIR --unsigned REASON."
+
+
+def test_what_the_table_in_force_asks_for_can_be_known_before(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["policy", "signoffs", str(scene.folder), "--in-force", "--data-dir", str(scene.home)]
+    before = run(asked)
+    limit_raised(scene)
+    capsys.readouterr()
+    changed, said = run(asked), capsys.readouterr().out
+    scene.sign("Ann", "money.*")
+    signed = run(asked)
+
+    assert (before, changed, signed) == (0, 1, 0)
+    assert "to take the place of the policy in force:\n  money.limit" in said
+
+
+def test_where_nothing_is_in_force_yet_its_table_is_not_there_to_be_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    database.open(tmp_path / "store.sqlite").close()
+    folder = written(tmp_path / "policy", SAID)
+
+    assert run(["policy", "signoffs", str(folder), "--in-force", "--data-dir", str(tmp_path)]) == 2
+    assert "no policy is in force in this store yet" in capsys.readouterr().err
 
 
 def test_a_policy_that_is_not_there_makes_no_store(tmp_path: Path) -> None:

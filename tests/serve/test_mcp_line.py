@@ -1,10 +1,15 @@
 """One MCP request at a time: what passes, what is asked, what is withheld, and what the server and the ledger see of it."""
 
+import asyncio
+import threading
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bylaw.serve.live import ready
+from bylaw.serve.mcp_line import Line
 from bylaw.serve.mcp_wire import Gone, Rpc
 from tests.figures import stands
 from tests.serve.mcp_rig import AGENT, LENA, NO, OTHER, SHOP, YES, User, lined, policy, text
@@ -120,6 +125,54 @@ def test_an_approval_given_out_of_band_is_found_by_the_same_call_and_used_once(t
     assert other["isError"]
     assert text(after).startswith("pending approval")
     assert [call["arguments"] for call in sent] == [LARGE]
+
+
+class Late:
+    """Approvals whose claim waits until it is told to go on."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+        self.entered, self.go_on, self.ended = threading.Event(), threading.Event(), threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def claim(self, *given: Any) -> Any:
+        self.entered.set()
+        assert self.go_on.wait(60)
+        return self.real.claim(*given)
+
+    def finish(self, *given: Any) -> Any:
+        try:
+            return self.real.finish(*given)
+        finally:
+            self.ended.set()
+
+
+def test_a_call_that_is_given_up_while_its_approval_is_claimed_leaves_nothing_executing(tmp_path: Path) -> None:
+    async def given_up(line: Line, late: Late) -> bool:
+        message = {"jsonrpc": "2.0", "id": 8, "method": "tools/call", "params": {"name": "refund", "arguments": LARGE}}
+        task = asyncio.create_task(line.answer(message, User(modern=False)))
+        assert await asyncio.to_thread(late.entered.wait, 60)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        late.go_on.set()
+        return await asyncio.to_thread(late.ended.wait, 30)
+
+    with lined(tmp_path, keyboard=False) as rig:
+        approval = rig.call("refund", LARGE)["_meta"]["bylaw"]["approval"]
+        rig.approvals.decide(approval, LENA, True)
+        late: Any = Late(rig.approvals)
+        rig.line.gate.approvals = late
+        ended = asyncio.run(given_up(rig.line, late))
+        found = rig.approvals.get(approval)
+        sent = rig.server.calls
+
+    assert ended
+    assert found is not None
+    assert found.state == "failed"
+    assert sent == []
 
 
 def test_an_approval_belongs_to_the_principal_who_asked(tmp_path: Path) -> None:

@@ -1,14 +1,20 @@
 """A tool that says something else of itself than what was accepted is a finding, and stopped until a person accepts it."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from bylaw.cli.entry import run
-from bylaw.store import database
+from bylaw.serve.mcp_pins import Pins
+from bylaw.store import database, mcp_rows
+from bylaw.store.database import Store
 from tests.serve.mcp_rig import Rigged, lined, text
 
 CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -126,3 +132,87 @@ def test_what_is_forgotten_is_taken_as_it_comes(tmp_path: Path) -> None:
         after = listed(rig)
 
     assert "lookup" in after
+
+
+def test_which_tools_want_arguments_in_headers_follows_what_the_server_lists(tmp_path: Path) -> None:
+    region = {"type": "string", "x-mcp-header": "Region"}
+    plain, wants = {"properties": {"region": {"type": "string"}}}, {"properties": {"deep": {"properties": {"region": region}}}}
+    store = database.open(tmp_path / "bylaw.db")
+    pins, seen = Pins(store), []
+    for schema in (wants, plain, wants):
+        asyncio.run(pins.look("shop", [{"name": "refund", "inputSchema": schema}, {"name": "lookup", "inputSchema": plain}]))
+        seen.append(dict(pins.standing("shop").mirrored))
+    pins.only("shop", {"lookup"})
+    store.close()
+
+    assert seen == [{"refund": wants}, {}, {"refund": wants}]
+    assert pins.standing("shop").mirrored == {}
+    assert pins.standing("shop").schemas == {"lookup": plain}
+
+
+NEW = {"name": "t", "description": "new", "inputSchema": {"type": "object"}}
+
+
+def changed(store: Store) -> Pins:
+    """Pins of a server that lists another definition of a tool than the one that is pinned."""
+    pins = Pins(store)
+    for description in ("old", "new"):
+        asyncio.run(pins.look("s", [{**NEW, "description": description}]))
+    return pins
+
+
+def accept(store: Store) -> bool:
+    with store.reading() as connection:
+        found = mcp_rows.pin(connection, "s", "t")
+    return found is not None and mcp_rows.accept(store, found, "kim", 1)
+
+
+def test_two_who_call_a_tool_at_once_that_was_just_accepted_both_may(tmp_path: Path) -> None:
+    async def both(pins: Pins) -> list[bool]:
+        return list(await asyncio.gather(pins.holds("s", "t"), pins.holds("s", "t")))
+
+    with closing(database.open(tmp_path / "store.sqlite")) as store:
+        pins = changed(store)
+        before = asyncio.run(both(pins))
+        accept(store)
+        after = asyncio.run(both(pins))
+
+    assert before == [False, False]
+    assert after == [True, True]
+
+
+def test_a_tool_that_changes_again_while_its_acceptance_is_read_is_not_called(tmp_path: Path) -> None:
+    read, go_on = threading.Event(), threading.Event()
+
+    def slowly(_connection: object, _cursor: object, said: str, *_: object) -> None:
+        if said.startswith("SELECT mcp_pins") and not read.is_set():
+            read.set()
+            go_on.wait(60)
+
+    async def meet(pins: Pins) -> bool:
+        holds = asyncio.create_task(pins.holds("s", "t"))
+        await asyncio.to_thread(read.wait, 60)  # the answer of the store is known, and on its way
+        await pins.look("s", [{**NEW, "description": "newer still"}])
+        go_on.set()
+        return await holds
+
+    with closing(database.open(tmp_path / "store.sqlite")) as store:
+        pins = changed(store)
+        accept(store)
+        event.listen(store.engine, "after_cursor_execute", slowly)
+        held = asyncio.run(meet(pins))
+        still = asyncio.run(pins.holds("s", "t"))
+
+    assert (held, still) == (False, False)
+
+
+def test_what_was_accepted_of_one_server_does_not_let_through_what_another_of_its_name_lists(tmp_path: Path) -> None:
+    with closing(database.open(tmp_path / "store.sqlite")) as store:
+        here = changed(store)
+        there = Pins(store)
+        asyncio.run(there.look("s", [{**NEW, "description": "another"}]))
+        asyncio.run(here.look("s", [NEW]))
+        accept(store)
+        held = [asyncio.run(pins.holds("s", "t")) for pins in (here, there)]
+
+    assert held == [True, False]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bylaw.govern.quorum import Person
 from bylaw.serve import owned
 from bylaw.serve.gate import Who
 from bylaw.serve.owned import Owned
@@ -16,7 +17,7 @@ from bylaw.serve.wire import BadBody
 from bylaw.store import database, secret_rows
 from tests.serve.rig import Open, Reply, Rig, post, rigged
 from tests.serve.test_answer_parts import pieces
-from tests.serve.test_chat import completion
+from tests.serve.test_chat import call, completion
 from tests.serve.test_messages import message as said_by_claude
 from tests.serve.test_messages import streamed as streamed_by_claude
 from tests.serve.test_messages import text, words
@@ -78,6 +79,24 @@ def test_nobody_else_goes_on_with_them(rig: Rig, who: Who) -> None:
     assert [one.status for one in tried] == [400, 400]
     assert b"did not give to you" in tried[0].body
     assert len(rig.speaker.asked) == 1
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_nobody_is_told_what_somebody_else_waits_for(rig: Rig, answered: bool) -> None:
+    rig.speaker.replies.append(completion("", calls=[call("refund", '{"order":1,"amount":250}')]))
+    approval = orjson.loads(ask(rig, CHAT).body)["bylaw"]["approval"]
+    if answered:
+        rig.approvals.decide(approval, Person("eve", ("lead",)), False)
+    DOOR.who = somebody("bob")
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+    reply = post(f"{rig.url}{CHAT}", orjson.dumps(body), headers={"content-type": "application/json", "x-bylaw-approval": approval})
+
+    assert (reply.headers["x-bylaw-decision"], reply.headers["x-bylaw-clauses"], "x-bylaw-approval" in reply.headers) == (
+        "block",
+        "",
+        False,
+    )
+    assert b"This can't be released: there is no such request of yours." in reply.body
 
 
 STRANGE: tuple[dict[str, Any], ...] = (

@@ -12,12 +12,14 @@ from typer.testing import CliRunner
 
 from bylaw.cli.entry import app
 from bylaw.govern.guard import Acting, Guard
-from bylaw.ledger.writer import Ledger, now_us
+from bylaw.ledger.entries import now_us
+from bylaw.ledger.writer import Ledger
 from bylaw.serve.gate import Who
+from bylaw.serve.law import Law
 from bylaw.serve.replay import DELETED, NO_ANSWER, OLD, REVISED, WAS_CUT, replay
 from bylaw.types import Event
 from tests.serve.replaying import kept, rails_of, replayed, said
-from tests.serve.rig import CLAUSE, CLAUSES, STREAMABLE, Open, post, rigged, written
+from tests.serve.rig import CLAUSE, CLAUSES, STREAMABLE, Apart, Open, law, post, rigged, written
 
 LEAD = Who({"id": "ana", "roles": ["lead"], "tenant": "north", "jurisdiction": ""}, key="k1")
 TEXTS = (
@@ -64,6 +66,22 @@ def test_the_same_policy_changes_nothing_and_a_tighter_limit_names_its_clause(tm
     assert dict(tighter.by_clause) == {"money.limit": {"stricter": 2}}  # the second call, and the answer it stands in
     assert {one.after.effect for one in tighter.examples["money.limit", "stricter"]} == {"require_approval"}
     assert dict(looser.by_clause) == {"money.limit": {"looser": 2}, "security.keys": {"looser": 1}}
+
+
+def test_a_request_is_not_cut_because_its_answer_was(tmp_path: Path) -> None:
+    def greeting(folder: Path) -> Law:
+        rule = '    on: input\n    when: text.contains("hello")\n    then: allow'
+        (folder / "more.md").write_text(CLAUSE.format(id="tone.hello", title="Greetings", rule=rule))
+        return law(folder)
+
+    with rigged(tmp_path, apart=Apart(greeting)) as rig:
+        talk(rig, "hello", said("pay with 4111 1111 1111 1111"))
+        talk(rig, "hello, my card is 4111 1111 1111 1111", said("hello"))
+    found = [(entry["surface"], entry["facts"].get("cut")) for entry in rig.book.entries]
+    one = replayed(tmp_path / "data", rig.book.entries, tmp_path / "policy")
+
+    assert found == [("input", None), ("output", True), ("input", True), ("output", True)]
+    assert (one.unchanged, one.unplayable) == (1, {WAS_CUT: 3})
 
 
 def test_what_was_deleted_cut_or_never_kept_is_not_replayable(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from bylaw.cli.entry import app
 from bylaw.errors import BylawError, LedgerError, PolicyError
 from bylaw.ledger import rotation
-from bylaw.ledger.writer import Ledger, now_us
+from bylaw.ledger.entries import now_us
+from bylaw.ledger.writer import Ledger
 from bylaw.policy.parse import load
 from bylaw.serve import bundle, one_writer
 from bylaw.serve.ruling import Ruled, add

@@ -34,6 +34,7 @@ RAILS = (
     Pattern("seen", r"[ab]{3}", 3, "allow"),
     Pattern("key", r"sk-[a-z0-9]{4}", 7, "block"),
     Pattern("smile", "😀😀|é", 2, "redact"),
+    Pattern("phrase", r"(?:foo|[ab])[ \n](?:foo|[ab])", 7, "redact"),
 )
 ALPHABET = ["a", "b", "x", "foo", "1", "2", " ", "-", "sk-", "k1", "😀", "é", "e\u0301", "\u200d", "\n", "ß", "漢"]
 

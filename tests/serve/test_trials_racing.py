@@ -19,7 +19,7 @@ from bylaw.store import trial_rows
 from bylaw.store.database import Store
 from tests.serve import promoting
 from tests.serve.rig import written
-from tests.serve.test_trials import alone, outcome, started
+from tests.serve.test_trials import alone, bad, outcome, started
 
 
 class Failing:
@@ -88,6 +88,28 @@ def test_a_canary_beside_a_policy_that_is_no_longer_in_force_is_not_promoted(tmp
 
     assert latest is not None
     assert latest.digest == other.digest
+
+
+def test_a_canary_that_is_not_started_as_one_runs_leaves_no_record_of_a_start(tmp_path: Path) -> None:
+    entries: list[Any] = []
+    with alone(tmp_path) as (store, ledger, _):
+        first = started(tmp_path, store, ledger, Terms(share=500))
+        with pytest.raises(StoreError, match="is running already"):
+            trials.begin(store, entries.append, bad(tmp_path), trials.new("canary", "kim", Terms(share=500)))
+        early = list(entries)
+        trials.ended(store, ledger.append, first, "stopped", "by kim")
+
+        def record(entry: Any) -> None:
+            if not entries:  # another is faster
+                entries.append(entry)
+                started(tmp_path, store, ledger, Terms(share=500))
+            entries.append(entry)
+
+        with pytest.raises(StoreError, match="is running already"):
+            trials.begin(store, record, bad(tmp_path), trials.new("canary", "kim", Terms(share=500)))
+
+    assert early == []
+    assert [one["facts"]["step"] for one in entries[1:]] == ["canary started", "canary perhaps not started"]
 
 
 def dying(path: Path, at: int) -> int:

@@ -33,21 +33,29 @@ def cluster() -> Iterator[str]:
     if programs is None:
         pytest.skip(missing())
     folder = Path(tempfile.mkdtemp(prefix="bylaw-pg-", dir=MEMORY))  # a short path: a socket's may have 107 bytes
-    user = None
-    if os.geteuid() == 0:  # the server refuses to run as root
-        user = "postgres" if any(one.pw_name == "postgres" for one in pwd.getpwall()) else "nobody"
+    user = _user()
+    if user is not None:
         shutil.chown(folder, user)
-    options = f"-k {folder} -c listen_addresses='' -c unix_socket_permissions=0777 -c max_connections=200 -c fsync=off"
     try:
         _run(user, str(programs / "initdb"), "-D", f"{folder}/d", "-U", "bylaw", "-A", "trust", "-E", "UTF8", "--no-sync")
         folder.chmod(0o755)
-        _run(user, str(programs / "pg_ctl"), "-D", f"{folder}/d", "-l", f"{folder}/log", "-o", options, "-w", "start")
+        _start(str(folder))
         try:
             yield str(folder)
         finally:
-            _run(user, str(programs / "pg_ctl"), "-D", f"{folder}/d", "-m", "immediate", "-w", "stop")
+            _stop(str(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def stopped(folder: str) -> Iterator[None]:
+    """The server of a cluster is gone without a word, and comes back afterwards."""
+    _stop(folder)
+    try:
+        yield
+    finally:
+        _start(folder)
 
 
 def database(folder: str) -> str:
@@ -64,6 +72,22 @@ def database(folder: str) -> str:
 
 def _url(folder: str, name: str) -> str:
     return f"postgresql://bylaw@/{name}?unix_sock={folder}/.s.PGSQL.5432"
+
+
+def _user() -> str | None:
+    """Who runs the server: it refuses to run as root."""
+    if os.geteuid() != 0:
+        return None
+    return "postgres" if any(one.pw_name == "postgres" for one in pwd.getpwall()) else "nobody"
+
+
+def _start(folder: str) -> None:
+    options = f"-k {folder} -c listen_addresses='' -c unix_socket_permissions=0777 -c max_connections=200 -c fsync=off"
+    _run(_user(), f"{_bin()}/pg_ctl", "-D", f"{folder}/d", "-l", f"{folder}/log", "-o", options, "-w", "start")
+
+
+def _stop(folder: str) -> None:
+    _run(_user(), f"{_bin()}/pg_ctl", "-D", f"{folder}/d", "-m", "immediate", "-w", "stop")
 
 
 def _bin() -> Path | None:

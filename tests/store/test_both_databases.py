@@ -1,16 +1,23 @@
 """What holds on SQLite holds on PostgreSQL."""
 
+import concurrent.futures
+import os
+import signal
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, inspect, select, text
+from sqlalchemy import delete, insert, inspect, select, text
 
 from bylaw.errors import StoreError
-from bylaw.store import clock, database, processes, versions
+from bylaw.store import clock, copying, database, processes, versions
 from bylaw.store.clock import Clock
 from bylaw.store.database import Store
 from bylaw.store.process_tables import PROCESSES, VERSIONS
+from tests.store import postgres
 
 
 @pytest.mark.parametrize("way", ["made", "migrated"])
@@ -78,6 +85,23 @@ def test_a_newer_schema_is_refused_on_both(url: str) -> None:
         database.open(url)
 
 
+def test_a_server_that_answers_too_late_is_one_clear_line(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "CONNECT_TIMEOUT_S", 1.5)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.2)
+    store = database.open(url)
+    try:
+        with store.writing() as connection:
+            versions.raised(connection, "stops")
+            with pytest.raises(StoreError, match=r"the store cannot be written: (timed out|database is locked)"), store.writing() as other:
+                versions.raised(other, "stops")
+        with store.writing() as connection:
+            found = versions.raised(connection, "stops")
+    finally:
+        store.close()
+
+    assert found == 2
+
+
 def test_an_insert_that_is_there_already_changes_nothing(store: Store) -> None:
     row = insert(VERSIONS).values(name="mine", version=7)
     first, second = store.inserted(row), store.inserted(row)
@@ -88,20 +112,32 @@ def test_an_insert_that_is_there_already_changes_nothing(store: Store) -> None:
 
 
 def test_a_counter_goes_up_by_one_for_every_change_by_anybody(store: Store) -> None:
-    def change() -> None:
+    def change(_: int) -> None:
         for _ in range(10):
             with store.writing() as connection:
                 versions.raised(connection, "stops")
 
-    threads = [threading.Thread(target=change) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(change, range(4)))
     with store.reading() as connection:
         found = versions.read(connection)
 
     assert found["stops"] == 40
+
+
+def test_two_that_raise_a_counter_for_the_first_time_at_once_both_count(store: Store) -> None:
+    def change() -> int:
+        with store.writing() as connection:
+            return versions.raised(connection, "new")
+
+    with ThreadPoolExecutor(1) as threads:
+        with store.writing() as connection:
+            first = versions.raised(connection, "new")
+            other = threads.submit(change)
+            concurrent.futures.wait([other], timeout=0.2)  # by now it waits for this transaction
+        second = other.result()
+
+    assert (first, second) == (1, 2)
 
 
 def test_time_never_runs_backwards_within_a_process() -> None:
@@ -168,3 +204,139 @@ def test_rows_of_processes_that_died_long_ago_are_dropped(store: Store) -> None:
         left = connection.execute(select(PROCESSES.c.id)).scalars().all()
 
     assert left == ["b" * 32]
+
+
+def test_a_child_of_this_process_does_not_speak_on_its_parents_connections(store: Store) -> None:
+    with store.reading() as connection:
+        versions.read(connection)
+    mine = store.engine.pool
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, b"mine" if store.engine.pool is mine else b"its own")
+        os._exit(0)
+    os.waitpid(child, 0)
+    said = os.read(reader, 100)
+    for one in (reader, writer):
+        os.close(one)
+    with store.writing() as connection:
+        versions.raised(connection, "stops")
+
+    assert said == b"its own"
+    assert store.engine.pool is mine
+
+
+def test_what_a_server_refuses_is_said_in_its_own_words(store: Store) -> None:
+    with pytest.raises(StoreError) as refused, store.reading() as connection:
+        connection.execute(text("SELECT * FROM nowhere"))
+
+    assert refused.value.what.rpartition(": the store cannot be read: ")[2] in (
+        "no such table: nowhere",
+        'relation "nowhere" does not exist',
+    )
+
+
+@pytest.mark.slow
+def test_a_process_that_stands_still_in_the_middle_of_a_write_keeps_nobody_waiting_for_long(
+    cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, found = postgres.database(cluster), list[int]()
+    other = database.open(url)
+    monkeypatch.setattr(database, "IDLE_S", 2.0)
+    still = database.open(url)
+
+    def meet() -> None:
+        with still.writing() as connection:
+            versions.raised(connection, "stops")
+            with other.writing() as second:
+                found.append(versions.raised(second, "stops"))  # waits until the server has ended the first
+
+    try:
+        with pytest.raises(StoreError):
+            meet()
+    finally:
+        still.close()
+        other.close()
+
+    assert found == [1]
+
+
+@pytest.mark.slow
+def test_a_connection_that_has_gone_silent_in_the_pool_is_nobodys_error(cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "CONNECT_TIMEOUT_S", 2.0)
+    store = database.open(postgres.database(cluster))
+    with store.reading() as connection:
+        backend = int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        with store.reading() as connection:
+            found = versions.read(connection)
+    finally:
+        os.kill(backend, signal.SIGCONT)
+        store.close()
+
+    assert found["stops"] == 0
+
+
+def test_a_process_that_others_took_for_dead_and_forgot_is_alive_again_with_its_next_beat(store: Store) -> None:
+    process = processes.Process(store, Clock(), beat_s=60)
+    process.saw({"stops": 3})
+    with store.writing() as connection:
+        connection.execute(delete(PROCESSES))
+    gone = processes.living(store, Clock())
+    process.beat()
+    found = processes.living(store, Clock())
+    process.close()
+
+    assert gone == {}
+    assert found == {process.id: {"stops": 3}}
+
+
+@pytest.mark.slow
+def test_the_log_has_one_line_for_a_connection_that_the_server_has_ended(cluster: str, caplog: pytest.LogCaptureFixture) -> None:
+    def ended() -> None:
+        with store.reading() as connection:
+            mine = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            with store.reading() as other:
+                other.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": mine})
+
+    with closing(database.open(postgres.database(cluster))) as store:
+        with pytest.raises(StoreError, match="network error"):
+            ended()
+        with store.reading() as connection:
+            found = versions.read(connection)
+
+    assert found["stops"] == 0
+    assert len(caplog.records) >= 1
+    assert [one for one in caplog.records if one.exc_info or "\n" in one.getMessage()] == []
+    assert {one.levelname for one in caplog.records} == {"WARNING"}
+
+
+def test_a_copy_that_cannot_be_written_is_no_fault_of_the_store(url: str, tmp_path: Path) -> None:
+    database.open(url).close()
+
+    with pytest.raises(FileNotFoundError) as found:
+        copying.write(url, tmp_path / "nowhere" / "copy.jsonl")
+    assert str(found.value.filename) == str(tmp_path / "nowhere" / "copy.jsonl")
+
+
+@pytest.mark.slow
+def test_a_copy_that_comes_slowly_is_put_back_whole(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "IDLE_S", 0.5)
+    database.open(tmp_path / "store.sqlite").close()
+    rows = copying.write(tmp_path / "store.sqlite", tmp_path / "copy.jsonl")
+    first, *rest = (tmp_path / "copy.jsonl").read_text().splitlines(keepends=True)
+    os.mkfifo(tmp_path / "slow")
+
+    def slowly() -> None:
+        with (tmp_path / "slow").open("w") as file:
+            file.write(first)
+            file.flush()
+            time.sleep(5)
+            file.writelines(rest)
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(slowly)
+        read = copying.read(tmp_path / "slow", postgres.database(cluster))
+
+    assert read == rows

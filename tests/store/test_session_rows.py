@@ -7,6 +7,7 @@ import pytest
 from bylaw.errors import StoreError
 from bylaw.store import session_rows as rows
 from bylaw.store.database import Store
+from tests.store.losing import at_once
 
 KEY = rows.key("kim", "s1")
 
@@ -74,3 +75,13 @@ def test_a_principal_is_forgotten_whatever_characters_its_name_has(store: Store)
     rows.swap(store, KEY, "kim", 0, b"a", 1)
 
     assert (rows.forget(store, odd), rows.count(store)) == (1, 1)
+
+
+def test_who_forgets_a_principal_while_old_sessions_are_forgotten_does_not_wait_for_it_in_a_ring(store: Store) -> None:
+    rows.swap(store, KEY, "kim", 0, b"a", 1)
+    rows.replied(store, "kim", "reply", "s1", 1)
+    at_once(store, lambda: rows.prune(store, rows.KEPT_MS + 2), lambda: rows.forget(store, "kim"))
+    with store.reading() as connection:
+        found = rows.read(connection, KEY), rows.session_of(connection, "kim", "reply")
+
+    assert found == (None, "")

@@ -113,7 +113,7 @@ def approvals_edit(
 
     try:
         changed = json.loads(args)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"--args is no JSON: {error}", 'Write it like --args \'{"order": 81, "amount": 50.0}\'.') from error
     if not isinstance(changed, dict):
         raise StoreError("--args is no JSON object", "Write all arguments of the call.")

@@ -129,6 +129,8 @@ def draft(
         say(f"skipped: {fault}")
     say(f"{len(found.proposals)} proposals for {len(wanted)} clauses, {len(found.faults)} skipped")
     if out:
+        if not found.proposals:
+            raise PolicyError("no proposal can stand", "What was wrong is said above: ask again, or another model. Nothing was written.")
         out.write_text("".join(json.dumps(drafts.row(one), ensure_ascii=False) + "\n" for one in found.proposals), "utf-8")
         say(f"  next: set `accept` to true where you agree, then bylaw policy draft {path} --accept {out}")
         return

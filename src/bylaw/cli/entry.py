@@ -1,9 +1,7 @@
 """The front door of the command line: which commands there are, and what an error looks like."""
 
-import errno
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -37,8 +35,9 @@ from bylaw.cli import (
     stops,
     watch,
 )
-from bylaw.cli.saying import ERROR, FINDINGS, INTERRUPTED, failed, say
-from bylaw.errors import BylawError
+from bylaw.cli.saying import ERROR, INTERRUPTED, failed, say
+from bylaw.cli.staying import Program
+from bylaw.cli.telling import any_letter, ended
 
 app = typer.Typer(
     help="One written policy: trained into the model, enforced at run time, tested by attack, proven by evidence.",
@@ -51,43 +50,24 @@ app = typer.Typer(
 
 def main() -> None:
     """The entry point of the `bylaw` command."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to stop
-    sys.exit(run(sys.argv[1:]))
+    any_letter()
+    sys.exit(run(sys.argv[1:], stays=Program.instead))
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; every expected error becomes two lines on stderr."""
-    try:
-        code = app(list(arguments), prog_name="bylaw", standalone_mode=False)
-        sys.stdout.flush()
-    except BylawError as error:
-        return failed(error.what, error.hint)
-    except typer.TyperException as error:
-        said, where = error.format_message().replace("Value error, ", ""), getattr(error, "ctx", None)
-        return failed(said, f"See `{where.command_path if where else 'bylaw'} --help`.") if said else ERROR
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FINDINGS
-    except OSError as error:
-        return failed(*_system(error))
-    except ModuleNotFoundError as error:
-        return failed(
-            f"this command needs {error.name}, which is not installed", "pip install 'bylaw[align,eval]', or '.[align,eval]' in a clone"
-        )
-    if code == INTERRUPTED:
-        say("interrupted", sys.stderr)
-    return code if isinstance(code, int) else 0
+def run(arguments: Sequence[str], commands: typer.Typer | None = None, stays: Callable[[Program], object] = Program.__call__) -> int:
+    """Run one command line and return its exit code; `stays` does what a command that stays is to do."""
 
+    def work() -> object:
+        try:
+            code = (commands or app)(list(arguments), prog_name="bylaw", standalone_mode=False)
+        except typer.TyperException as error:
+            said, where = error.format_message().replace("Value error, ", ""), getattr(error, "ctx", None)
+            return failed(said, f"See `{where.command_path if where else 'bylaw'} --help`.") if said else ERROR
+        except typer.Abort:
+            return INTERRUPTED
+        return stays(code) if isinstance(code, Program) else code
 
-def _system(error: OSError) -> tuple[str, str]:
-    where = f"{error.filename}: " if error.filename else ""
-    if error.errno == errno.ENOSPC:
-        return f"{where}no space left on the device", "Free some space, or write to another disk."
-    return f"{where}{error.strerror or error}", "Check the path and its permissions."
+    return ended(work)
 
 
 def _version(asked: bool) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bylaw.cli.saying import A_MODEL, FINDINGS, AsJson, Concurrency, JudgeOfTheRest, PolicyOption, Seed, Timeout, say, say_json
+from bylaw.errors import RunError
 
 if TYPE_CHECKING:  # commands import what they need when they run
     from bylaw.recipes.evaluate import Question
@@ -135,6 +136,8 @@ def suite_lint(file: SuitePath, policy: MaybePolicy = None, as_json: AsJson = Fa
 
     read = _policy(policy) if policy else None
     found = suite_files.read(file, read)
+    if not found.lines:
+        raise RunError(f"{file}: there is no case in it", "A suite has one case a line: see `bylaw suite compile`.")
     problems = [*found.problems, *suite_lint.findings(found.suite, read, file.name)]
     if as_json:
         rows = [{"place": str(one.place), "message": one.message, "fix": one.fix} for one in problems]
@@ -157,9 +160,13 @@ def suite_list(
     from bylaw.evals import suite_files, suite_shown  # noqa: PLC0415  # see `cli`
 
     if not files:
-        from bylaw.evals import suite_import  # noqa: PLC0415  # see `cli`
+        from bylaw.evals import report_import, suite_import  # noqa: PLC0415  # see `cli`
 
-        say_json(suite_import.catalogue()) if as_json else say("\n".join(suite_import.told()))
+        if as_json:
+            say_json(suite_import.catalogue())
+            return
+        reports = (f"  {tool:17s} {report_import.LICENCES[tool]}; the report of a run, --from FILE" for tool in report_import.TOOLS)
+        say("\n".join([*suite_import.told(), *reports]))
         return
     read = [suite_files.load(file) for file in files]
     if as_json:
@@ -182,6 +189,9 @@ def suite_import_command(
 ) -> None:
     """Turn a public set into a suite. Its licence is shown and kept in every case."""
     from bylaw.evals import report_import, suite_files, suite_import, suite_shown  # noqa: PLC0415  # see `cli`
+
+    if name in report_import.TOOLS and not source:
+        raise RunError(f"--from is missing: which report of {name}?", f"Name the file that a finished {name} run wrote.")
     from bylaw.recipes.evaluate import less_trained  # noqa: PLC0415  # see `cli`
 
     suite = report_import.load(name, Path(source)) if name in report_import.TOOLS else suite_import.load(name, source, limit)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from bylaw.cli.place import DATA_DIR, DataDir
+from bylaw.cli.place import DATA_DIR, DataDir, full_name
 from bylaw.cli.saying import FINDINGS, AsJson, say, say_json
 from bylaw.errors import LedgerError
 
@@ -164,14 +164,14 @@ def ledger_tail(
 
 @app.command("show")
 def ledger_show(
-    record: Annotated[str, typer.Argument(metavar="LOG#INDEX", help="As in the header x-bylaw-record.", show_default=False)],
+    record: Annotated[str, typer.Argument(metavar="LOG#INDEX", help="As in x-bylaw-record, or as `tail` shows it.", show_default=False)],
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Print one entry: what was decided, by which clauses and rules, and what is left of what was said. Nothing is verified."""
     from bylaw.ledger.reading import named  # noqa: PLC0415  # see `cli`
 
-    found = named([data_dir], record)
+    found = named([data_dir], full_name(record, data_dir))
     if found is None:
         raise LedgerError(f"{data_dir}: there is no record {record[:100]}", "Records are named LOG#INDEX; see `bylaw ledger tail`.")
     said, contents = found
@@ -253,8 +253,8 @@ def ledger_retain(
     as_json: AsJson = False,
 ) -> None:
     """Delete contents older than so many days, and record that. Entries stay. Only while nothing is served."""
+    from bylaw.ledger.entries import now_us  # noqa: PLC0415  # see `cli`
     from bylaw.ledger.retention import retain  # noqa: PLC0415  # see `cli`
-    from bylaw.ledger.writer import now_us  # noqa: PLC0415  # see `cli`
 
     _files(None, data_dir)
     erased = retain(data_dir, max(0, now_us() - days * 86_400_000_000), session)

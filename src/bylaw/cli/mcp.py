@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from typer.core import TyperGroup
 
+from bylaw.cli import serving
 from bylaw.cli.place import DATA_DIR, By, Config, DataDir, StoreUrl, login, store_and_ledger, store_of, when
 from bylaw.cli.saying import FINDINGS, AsJson, say, say_json
+from bylaw.cli.staying import Program
 
 if TYPE_CHECKING:  # commands import what they need when they run
     from bylaw.store.mcp_rows import Pin
@@ -48,15 +50,12 @@ def run(
     config: Config = None,
     store: StoreUrl = "",
     data_dir: DataDir = DATA_DIR,
-) -> None:
+) -> Program:
     """Stand between an agent and an MCP server that is started here: on standard input and output, until the agent ends."""
-    from bylaw.serve import mcp_start, wiring  # noqa: PLC0415  # see `cli`
-    from bylaw.serve.gate import Ways  # noqa: PLC0415  # see `cli`
-
-    wired = wiring.found(data_dir, config)
-    mcp_start.run(
-        mcp_start.Setting(tuple(command), policy, name, prefix, place, key_env, session, store, data_dir, Ways(media=media), wired)
-    )
+    _piped()
+    given = {"command": tuple(command), "policy": policy, "name": name, "prefix": prefix, "place": place, "key_env": key_env}
+    given |= {"session": session, "media": media, "config": config, "store": store, "data_dir": data_dir}
+    return Program(serving.mcp, given)
 
 
 @pins.command("list")
@@ -135,6 +134,24 @@ def pins_forget(
         facts = {"step": "pin-forgotten", "server": server}
         ledger.append({"kind": "mcp", "principal": by or login(), "tool": tool[:200], "facts": facts})
         say(f"forgotten: {mcp_rows.forget(opened, server, tool)}")
+
+
+def _piped() -> None:
+    """Raises BylawError where an agent is not at the other end: what is neither pipe, socket nor terminal would end the process unheard."""
+    import io  # noqa: PLC0415  # see `cli`
+    import os  # noqa: PLC0415  # see `cli`
+    import stat  # noqa: PLC0415  # see `cli`
+    import sys  # noqa: PLC0415  # see `cli`
+
+    from bylaw.errors import BylawError  # noqa: PLC0415  # see `cli`
+
+    for stream, name in ((sys.stdin, "standard input"), (sys.stdout, "standard output")):
+        try:
+            mode = os.fstat(stream.fileno()).st_mode if stream is not None else 0
+        except io.UnsupportedOperation:  # no stream of the system's: whoever put it there knows better
+            continue
+        if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or (mode and stream.isatty())):
+            raise BylawError(f"{name} is no pipe", "An agent starts this command and talks with it over pipes; a file is not taken.")
 
 
 def _found(server: str, tool: str, store: str, data_dir: Path) -> "Pin":

@@ -49,8 +49,29 @@ def there(url: str, data_dir: Path) -> None:
 
     name = url.removeprefix("sqlite:///")
     file = Path(name) if name else data_dir / database.DEFAULT.name
-    if "://" not in name and not file.exists():
+    if "://" not in name and (not file.exists() or (file.is_file() and not file.stat().st_size)):
         raise StoreError(f"{file}: no store there", "Name the gateway's data directory with --data-dir, or its store with --store.")
+
+
+def full_name(record: str, data_dir: Path) -> str:
+    """A record's name with all of its log's, where only the log's own part is given, as `bylaw ledger tail` shows it.
+
+    Raises LedgerError where no ledger is.
+    """
+    from bylaw.errors import LedgerError  # noqa: PLC0415  # see `cli`
+    from bylaw.ledger import place  # noqa: PLC0415  # see `cli`
+    from bylaw.ledger.reading import stored  # noqa: PLC0415  # see `cli`
+
+    logs = [*place.files(data_dir), *place.sealed(data_dir)]
+    if not logs:
+        raise LedgerError(f"{data_dir}: no ledger there", "Name the data directory with --data-dir.")
+    log, mark, index = record.rpartition("#")
+    if not mark or "/" in log:
+        return record
+    for path in (path for path in logs if path.stem == log):
+        with stored(path) as found:
+            return f"{found.origin}#{index}"
+    return record
 
 
 def login() -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_of
 from bylaw.cli.saying import FINDINGS, ISO, AsJson, PolicyPath, say, say_json
 
 Jurisdictions = Annotated[list[str] | None, typer.Option("--jurisdiction", help="Holds there; repeat for several.", show_default=False)]
@@ -60,13 +61,20 @@ def policy_effective(
 
 
 def policy_signoffs(
+    ctx: typer.Context,
     path: PolicyPath,
     instead_of: Annotated[
         Path | None, typer.Option(metavar="OLD", help="And what the table of this one, in force now, asks for.", show_default=False)
     ] = None,
+    in_force: Annotated[
+        bool, typer.Option("--in-force", help="And what the table in force in the store asks for; so with --store, --data-dir.")
+    ] = False,
+    data_dir: DataDir = DATA_DIR,
+    store_url: StoreUrl = "",
     as_json: AsJson = False,
 ) -> None:
     """Who must sign each clause, who has, and what is missing. Exit 1: something is missing, or a record does not count."""
+    from bylaw.errors import PolicyError  # noqa: PLC0415  # see `cli`
     from bylaw.policy import signoffs, succession  # noqa: PLC0415  # see `cli`
     from bylaw.policy.parse import load  # noqa: PLC0415  # see `cli`
     from bylaw.policy.reviews import reviewed  # noqa: PLC0415  # see `cli`
@@ -74,15 +82,31 @@ def policy_signoffs(
     policy = load(path)
     found = reviewed(path, policy)
     rows = signoffs.status(policy, found.reviews)
-    missing = succession.missing_in(path, policy, instead_of, load(instead_of)) if instead_of else ()
+    missing: tuple[str, ...] = ()
+    # whoever names a store here asks about it; BYLAW_STORE is set for every command, and asks nothing
+    in_force = in_force or any(getattr(ctx.get_parameter_source(one), "name", "") == "COMMANDLINE" for one in ("store_url", "data_dir"))
+    if instead_of and in_force:
+        raise PolicyError("--instead-of and --in-force (or --store, --data-dir) both name what is in force", "Give one of them.")
+    if instead_of:
+        missing = succession.missing_in(path, policy, instead_of, load(instead_of))
+    elif in_force:
+        from bylaw.serve import leave, live  # noqa: PLC0415  # only where a store is asked
+
+        with store_of(store_url, data_dir) as store:
+            if live.latest(store) is None:
+                raise PolicyError(
+                    "no policy is in force in this store yet", "The first one needs what its own table asks for: leave out --in-force."
+                )
+            missing = leave.under_table(store, policy, path)
+    before = str(instead_of or "the policy in force")
     if as_json:
         broken = [{"file": one.place.file, "message": one.message} for one in found.findings]
         said = {"policy": policy.id, "digest": policy.digest, "clauses": [signoffs.to_json(row) for row in rows], "broken": broken}
-        say_json({**said, **({"instead_of": list(missing)} if instead_of else {})})
+        say_json({**said, **({"instead_of": list(missing)} if instead_of or in_force else {})})
     else:
         say(signoffs.printed(rows, found.findings))
-        if instead_of:
-            say("\n".join([f"to take the place of {instead_of}:", *(f"  {one}" for one in missing or ["nothing is missing"])]))
+        if instead_of or in_force:
+            say("\n".join([f"to take the place of {before}:", *(f"  {one}" for one in missing or ["nothing is missing"])]))
     if found.findings or missing or any(row.missing for row in rows):
         raise typer.Exit(FINDINGS)
 
@@ -120,10 +144,17 @@ def policy_sign(
     if frame and (clauses != "*" or overlay):
         raise PolicyError("--frame is signed for itself", "Leave out --clauses and --overlay, and sign those apart.")
     asked = reviews.Asked(reviewer, role, FRAME if frame else clauses, overlay, "reject" if reject else "approve", note)
-    signed = reviews.review(policy, asked, reviews.read_key(key), datetime.now(UTC))
+    private = reviews.read_key(key)
+    signed = reviews.review(policy, asked, private, datetime.now(UTC))
     file = reviews.keep(path, signed)
+    known = any(one.name == reviewer and role in one.roles and one.key == reviews.public_half(private) for one in policy.reviewers)
     if as_json:
-        say_json({**signed.to_json(), "file": str(file)})
+        say_json({**signed.to_json(), "file": str(file), "reviewer_known_here": known})
     else:
         what = "the frame" if frame else f"{len(signed.clauses)} clause{'s' * (len(signed.clauses) != 1)}"
         say(f"{reviewer} ({role}) {'rejects' if reject else 'approves'} {what} of {policy.id} {policy.version}: {file}")
+        if not known:
+            say(
+                f"policy.yaml names no {reviewer!r} in the role {role!r} with this key: it counts only if the policy in force does; "
+                "`bylaw policy signoffs PATH --in-force` tells"
+            )

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from bylaw.cli.place import DATA_DIR, DataDir
+from bylaw.cli.place import DATA_DIR, DataDir, full_name
 from bylaw.cli.saying import FINDINGS, ISO, AsJson, PolicyOption, PolicyPath, say, say_json
 from bylaw.errors import PolicyError
 
@@ -47,10 +47,12 @@ def ruling_add(
     from bylaw.serve import one_writer, ruling, wiring  # noqa: PLC0415  # see `cli`
     from bylaw.types import Ruling  # noqa: PLC0415  # see `cli`
 
-    made = Ruling(by, datetime.now(UTC).date().isoformat(), says)
-    text, rails_of = case.read_text("utf-8") if case else "", wiring.rails_in(data_dir, config)
+    made, record = Ruling(by, datetime.now(UTC).date().isoformat(), says), full_name(decision, data_dir)
+    text, rails_of = _words(case) if case else "", wiring.rails_in(data_dir, config)
+    if case and not text.strip():
+        raise PolicyError(f"{case}: this case is empty", "Write the case in your own words, or leave --case out to copy what was said.")
     with Ledger(data_dir) as ledger, one_writer.alone(policy):
-        done = ruling.add(policy, [data_dir], ledger.append, ruling.Ruled(decision, side, made, clause, split, text), rails_of)
+        done = ruling.add(policy, [data_dir], ledger.append, ruling.Ruled(record, side, made, clause, split, text), rails_of)
     if as_json:
         say_json({"clause": done.clause, "file": done.place.file, "line": done.place.line, "trouble": done.trouble})
     else:
@@ -79,12 +81,22 @@ def policy_rule(
     from bylaw.serve import one_writer  # noqa: PLC0415  # see `cli`
     from bylaw.types import Ruling  # noqa: PLC0415  # see `cli`
 
-    try:
-        text = file.read_text("utf-8") if file else sys.stdin.read(rulings.MAX_CASE_CHARS + 1)
-    except UnicodeDecodeError as error:
-        raise PolicyError(f"{file or 'stdin'}: not UTF-8 text", "Save the case as UTF-8.") from error
+    text = _words(file)
     day = on.date() if on else datetime.now(UTC).date()
     with one_writer.alone(path):
         place = rulings.rule(path, clause, rulings.case(side, split, Ruling(by, day.isoformat(), why), text))
     say(f"{place}: a {side} ruling on {clause}")
     say(CHANGED)
+
+
+def _words(file: Path | None) -> str:
+    """A case in somebody's own words, from a file or standard input, and no more of it than a character over the limit."""
+    from bylaw.policy.rulings import MAX_CASE_CHARS  # noqa: PLC0415  # see `cli`
+
+    try:
+        if file is None:
+            return sys.stdin.read(MAX_CASE_CHARS + 1)
+        with file.open(encoding="utf-8") as opened:
+            return opened.read(MAX_CASE_CHARS + 1)
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"{file or 'stdin'}: not UTF-8 text", "Save the case as UTF-8.") from error

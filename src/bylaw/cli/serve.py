@@ -1,20 +1,18 @@
 """`bylaw serve`, and which policy is in force: `bylaw policy activate` and `bylaw policy rollback`."""
 
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bylaw.cli import serving
 from bylaw.cli.place import DATA_DIR, By, Config, DataDir, StoreUrl, login, store_and_ledger
 from bylaw.cli.saying import A_MODEL, AsJson, PolicyOption, say, say_json
+from bylaw.cli.staying import Program
 
 if TYPE_CHECKING:  # commands import what they need when they run
-    from collections.abc import Sequence
-
     from bylaw.serve.live import InForce
-    from bylaw.serve.regions import Region
 
 
 def serve(
@@ -25,7 +23,7 @@ def serve(
     model: Annotated[str, typer.Option(metavar="RUN", help=f"Or a model to run here: {A_MODEL}.", show_default=False)] = "",
     upstream_key_env: Annotated[str, typer.Option(metavar="NAME", help="The variable with the upstream's key.", show_default=False)] = "",
     host: Annotated[str, typer.Option(help="Where to listen; beyond this machine only with keys.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535)] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where to listen; 0 takes a free one.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes.")] = 1,
     media: Annotated[Literal["allow", "block"], typer.Option(help="Images and sound, which no rail can read.")] = "allow",
     config: Config = None,
@@ -38,73 +36,25 @@ def serve(
     ] = False,
     store: StoreUrl = "",
     data_dir: DataDir = DATA_DIR,
-) -> None:
+) -> Program:
     """Stand between clients and a model: any OpenAI or Anthropic client works by changing its base URL."""
-    from bylaw.serve import local_model, start, wiring  # noqa: PLC0415  # see `cli`
-    from bylaw.serve import regions as regional  # noqa: PLC0415  # see `cli`
-    from bylaw.serve.gate import Ways  # noqa: PLC0415  # see `cli`
-
-    placed = regional.read(regions, data_dir) if regions else ()
-    upstream = upstream or (placed[0].upstream if placed and not model else "")
-    watched, wired = policy if unsafe_watch else None, wiring.found(data_dir, config)
-    wired = replace(wired, run=run) if run else wired
-    setting = start.Setting(
-        upstream,
-        upstream_key_env,
-        host,
-        port,
-        workers,
-        store,
-        data_dir,
-        Ways(media=media),
-        wiring=wired,
-        regions=placed,
-        unsafe_watch=watched,
-    )
-    with local_model.behind(setting, model) as behind:
-        _can_listen(host, port, upstream)
-        _folder(policy)
-        made = start.prepare(behind.setting, policy, login(), say)
-        _tell(made, placed)
-        if unsafe_watch:
-            say("UNSAFE: whatever is written into the policy's folder is in force at once, and nobody has reviewed it (--unsafe-watch)")
-        start.serve(behind.ready(made.digest, say), say)
-
-
-def _tell(made: "InForce", placed: "Sequence[Region]") -> None:
-    """What is in force, where it is enforced, and where it is not signed off."""
-    say(f"policy {made.places.policy.id} {made.places.policy.version} {made.digest}")
-    for clause, where in made.places.book({}).standing().items():
-        say(f"  {clause}: {where}")
-    for one in placed:
-        say(f"  region {one.name}: {one.upstream}, kept in {one.data_dir}" + (f" for {one.keep_days} days" if one.keep_days else ""))
-    for missing in made.unsigned:
-        say(f"  not signed off: {missing}")
-
-
-def _folder(policy: Path) -> None:
-    """Raises PolicyError where no folder is: what is put in force is a folder's files."""
-    from bylaw.errors import PolicyError  # noqa: PLC0415  # see `cli`
-
-    if not policy.is_dir():
-        what = "a single file is not put in force" if policy.exists() else "no such policy"
-        raise PolicyError(f"{policy}: {what}", "Give a policy folder with a policy.yaml.")
-
-
-def _can_listen(host: str, port: int, upstream: str) -> None:
-    """Raises StoreError where it could not, before the policy is put in force on every gateway of the store."""
-    import socket  # noqa: PLC0415  # see `cli`
-
-    from bylaw.errors import StoreError  # noqa: PLC0415  # see `cli`
-
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((host, port))
-        except OSError as error:
-            raise StoreError(f"cannot listen on {host}:{port}: {error.strerror}", "Name another --port or --host.") from error
-    if port and upstream.partition("://")[2].partition("/")[0] in (f"{host}:{port}", f"127.0.0.1:{port}", f"localhost:{port}"):
-        raise StoreError(f"the upstream {upstream} is this gateway's own address", "Name another --port, or the model's server.")
+    given = {
+        "policy": policy,
+        "upstream": upstream,
+        "model": model,
+        "upstream_key_env": upstream_key_env,
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "media": media,
+        "config": config,
+        "regions": regions,
+        "run": run,
+        "unsafe_watch": unsafe_watch,
+        "store": store,
+        "data_dir": data_dir,
+    }
+    return Program(serving.serve, {**given, "by": login()})
 
 
 def activate(
@@ -123,7 +73,7 @@ def activate(
     from bylaw.serve import live, wiring  # noqa: PLC0415  # see `cli`
 
     if (there := Path(what)).exists():
-        _folder(there)
+        serving.folder(there)
     with store_and_ledger(store, data_dir, make=there.exists()) as (opened, ledger):  # an earlier digest is in a store that there is
         live.take_over(data_dir, opened)
         with nullcontext(there) if there.exists() else live.kept(opened, what) as folder:

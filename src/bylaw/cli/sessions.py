@@ -6,6 +6,7 @@ import typer
 
 from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_and_ledger
 from bylaw.cli.saying import AsJson, say, say_json
+from bylaw.errors import StoreError
 
 app = typer.Typer(help="Forget what sessions have done.", no_args_is_help=True)
 
@@ -24,6 +25,8 @@ def sessions_forget(
     as_json: AsJson = False,
 ) -> None:
     """Erase a principal's sessions from the store: their sums begin anew. What a running gateway holds in memory stays until it ends."""
+    if not principal.strip():
+        raise StoreError("nobody is named", "Give --principal the id whose sessions are to be forgotten.")
     from bylaw.govern.session import owner  # noqa: PLC0415  # see `cli`
     from bylaw.store import session_rows  # noqa: PLC0415  # see `cli`
 

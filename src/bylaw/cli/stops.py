@@ -1,13 +1,15 @@
 """`bylaw stop` and `bylaw resume`: the emergency stop, and the drill that measures it."""
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bylaw.cli.place import DATA_DIR, By, DataDir, StoreUrl, login, store_and_ledger, store_of, when
 from bylaw.cli.saying import FINDINGS, AsJson, say, say_json
-from bylaw.errors import StoreError
+from bylaw.errors import LedgerError, StoreError
 
 if TYPE_CHECKING:  # commands import what they need when they run
     from bylaw.govern.stops import Stop
@@ -31,6 +33,9 @@ def stop(
     from bylaw.store import processes  # noqa: PLC0415  # see `cli`
     from bylaw.store.clock import Clock  # noqa: PLC0415  # see `cli`
 
+    if (drill and listed) or ((drill or listed) and (scope != "global" or reason)):
+        what = "--drill and --list stop nobody, and look at everything: neither goes with the other, with --scope or with --reason"
+        raise StoreError(what, "Leave one of them out.")
     if listed:
         with store_of(store, data_dir) as opened:
             found = stops.active(opened)
@@ -41,8 +46,8 @@ def stop(
     elif drill:
         _drill(store, data_dir, by or login(), as_json)
     else:
-        with store_and_ledger(store, data_dir) as (opened, ledger):
-            made, _ = stops.stop(opened, ledger.append, scope, by or login(), reason)
+        with store_of(store, data_dir) as opened:
+            made, _ = stops.stop(opened, partial(_record, data_dir), scope, by or login(), reason)
             alone = not processes.living(opened, Clock())
         if as_json:
             say_json(stops.to_json(made))
@@ -67,6 +72,17 @@ def resume(
         say_json({"lifted": [stops.to_json(one) for one in lifted], "left": [stops.to_json(one) for one in left]})
     else:
         say(f"lifted: {scope}" + "".join(f"\nstill in force: {_line(one)}" for one in left))
+
+
+def _record(data_dir: Path, entry: Mapping[str, Any]) -> None:
+    """Record a stop that holds already: a ledger that cannot even be opened must not keep anybody from stopping."""
+    from bylaw.ledger.writer import Ledger  # noqa: PLC0415  # see `cli`
+
+    try:
+        with Ledger(data_dir) as ledger:
+            ledger.append(entry)
+    except OSError as error:
+        raise LedgerError(f"the ledger in {data_dir} cannot be opened: {error}", "Check the disk and its permissions.") from error
 
 
 def _drill(store: str, data_dir: Path, by: str, as_json: bool) -> None:

@@ -109,7 +109,7 @@ def watch_seed(
 def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"the arguments are not JSON: {error}", """Write '{"amount": 9000}'.""") from error
     if not isinstance(value, dict):
         raise StoreError("the arguments are no JSON object", """Write '{"amount": 9000}'.""")

@@ -1,5 +1,6 @@
 """One step of an approval, planned: what may happen to a row, what changes, and what the ledger is told. Pure: nothing here acts."""
 
+import hmac
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -143,6 +144,14 @@ def unready(row: Approval, route: Route, bound: Mapping[str, str], policy: str, 
     if row.policy != policy:
         return Refused("other_policy", "the policy has changed since this was approved", row.id)
     return expired(row, now) if now >= row.expires_at else None
+
+
+def ended(row: Approval, claim: str, state: str, result: str, now: int, said: str = "") -> Step | None:
+    """An execution ends, as whoever holds the claim with this digest says; None where that claim does not hold."""
+    if row.state not in ("executing", "unknown") or not hmac.compare_digest(row.claim, claim):
+        return None
+    change = {"state": state, "result": result, "ended_at": now, "ended_by": row.requester, "live_call": None}
+    return Step(state, change | ({"said": said} if said else {}), row.requester)
 
 
 def rejudged(row: Approval, rejudge: Callable[[], Decision], now: int) -> Refused | None:

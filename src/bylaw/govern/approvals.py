@@ -10,7 +10,8 @@
    nothing happens. The record may tell of a step that then did not happen (the process died in between, or another step was faster: then
    `withdrawn` follows); no step happens without its record.
 3. Right before use the event is judged again under the current policy; stops and the time are looked at last of all.
-4. At most once. What a process that died was executing is `unknown`: never run again, for a person to settle.
+4. At most once. What a process that died was executing is `unknown`: never run again, for a person to settle. A claim whose answer the
+   store lost was given to nobody: it ends as failed. How a call ended is told again where the store or the ledger could not be told.
 5. No time-out ever approves, and time never runs backwards (`store.clock`). A request waits, and an approval holds, until the shortest ttl
    of its needs has passed since it was asked for.
 6. To edit is to ask anew: another digest, new answers, and every editor counts as one who asked.
@@ -18,7 +19,6 @@
 No connection is held while anybody waits. What a step may be is in `approval_steps`, who may answer in `quorum`.
 """
 
-import hmac
 import logging
 import os
 import secrets
@@ -29,7 +29,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from bylaw.canonical import digest_bytes
-from bylaw.errors import StoreError
+from bylaw.errors import LedgerError, StoreError
 from bylaw.govern import approval_steps as steps
 from bylaw.govern import quorum
 from bylaw.govern.approval_steps import Step
@@ -48,6 +48,9 @@ Plan = Callable[[Approval, int], Step | Refused | None]  # None: there is nothin
 
 MAX_WAITING: Final = 100  # requests of one principal that nobody has answered
 TRIES: Final = 32  # steps by others that may come before ours
+MAX_UNTOLD: Final = 100  # claims whose answers were lost, of which this process keeps in mind that they are to end
+UNGIVEN: Final = "not run: the answer to its claim was lost"
+SILENT_MS: Final = 10 * 60 * 1000  # after which nobody is still trying to ring for a request
 POLL_S: Final = 0.2  # how often a wait looks again
 LOG: Final = logging.getLogger(__name__)
 
@@ -78,6 +81,7 @@ class Approvals:
         self._ring = ring
         self._process: processes.Process | None = None
         self._lock = threading.Lock()
+        self._untold: dict[str, tuple[str, str, str, str]] = {}  # by a claim's digest: the request, how it ended, the result, why
         self._now()  # from here on, time goes on from what the store has seen
         if recover:  # not for who only reads
             self.recover()
@@ -89,6 +93,7 @@ class Approvals:
     ) -> Approval | Refused:
         """The request for exactly this call: the one that exists, or a new one. Ask again with the same call to find the answer."""
         subject, bound = steps.subject_of(what), steps.principal_of(principal)
+        self._tell()
         for _ in range(TRIES):
             now = self._now()
             new = steps.new(subject, bound, decision, route, now)
@@ -99,6 +104,9 @@ class Approvals:
                 if found.state == "executing" and found.id in self.recover():
                     continue
                 if found.state in ("executing", "unknown") or now < found.expires_at:
+                    silent = found.state == "pending" and not found.notice and now - found.requested_at > SILENT_MS
+                    if silent and self._ring and rows.taken(self._store, found.id):  # whoever asked first died, or lost the store's answer
+                        self._rung(found)
                     return found
                 self._retire(found)
             elif waiting >= MAX_WAITING:
@@ -132,6 +140,7 @@ class Approvals:
     ) -> Claim | Refused:
         """The right to run this call now, given at most once. `what` is what will run."""
         subject, bound, token = steps.subject_of(what), steps.principal_of(principal), secrets.token_urlsafe(32)
+        mine = digest_bytes(token.encode())
 
         def plan(row: Approval, now: int) -> Step | Refused:
             why = steps.unready(row, "run", bound, policy, now)
@@ -140,7 +149,7 @@ class Approvals:
             why = why or steps.rejudged(row, rejudge, now)
             if why is not None:
                 return why
-            change = {"state": "executing", "claim": digest_bytes(token.encode()), "process": self._alive()}
+            change = {"state": "executing", "claim": mine, "process": self._alive()}
             return Step("claimed", change, bound["id"], contents={"subject": subject}, last_look=steps.last_look(row, stops))
 
         moved = self._step(approval, plan, bound["id"])
@@ -149,13 +158,17 @@ class Approvals:
     def finish(self, claim: Claim, ended: Literal["done", "failed"], result: str = "") -> Approval | Refused:
         """Say how an execution ended; `result` is a digest of what it gave. This also settles an `unknown` that no person has settled."""
 
-        def plan(row: Approval, now: int) -> Step | Refused:
-            if row.state not in ("executing", "unknown") or not hmac.compare_digest(row.claim, digest_bytes(claim.token.encode())):
-                return Refused("no_claim", f"this claim does not hold: the request is {row.state}", row.id)
-            change = {"state": ended, "result": result, "ended_at": now, "ended_by": row.requester, "live_call": None}
-            return Step(ended, change, row.requester)
+        mine, one = digest_bytes(claim.token.encode()), claim.approval
 
-        return self._step(claim.approval.id, plan, claim.approval.requester)
+        def plan(row: Approval, now: int) -> Step | Refused:
+            no = Refused("no_claim", f"this claim does not hold: the request is {row.state}", row.id)
+            return steps.ended(row, mine, ended, result, now) or no
+
+        try:
+            return self._step(one.id, plan, one.requester)
+        except (StoreError, LedgerError):
+            self._untold[mine] = (one.id, ended, result, "")
+            raise
 
     def release(
         self,
@@ -255,6 +268,7 @@ class Approvals:
 
     def recover(self) -> list[str]:
         """What dead processes were executing becomes `unknown`; which. Done on opening, and as often as one likes."""
+        self._tell()
         with self._store.reading() as connection:
             claimed = rows.executing(connection)
         alive = processes.living(self._store, self._clock) if claimed else {}
@@ -266,13 +280,22 @@ class Approvals:
 
         return [one for one in doubtful if isinstance(found := self._step(one, plan, ""), Approval) and found.state == "unknown"]
 
+    def over(self, before_ms: int) -> list[str]:
+        """Requests that were over before that time and whose subject is still kept: some of them, however many there are."""
+        now = self._now()
+        with self._store.reading() as connection:
+            return rows.over(connection, before_ms, min(before_ms, now))
+
     def forget(self, approval: str, by: str) -> Approval | Refused:
         """Erase what was asked for; that it was asked, and how it ended, stays."""
 
-        def plan(row: Approval, _now: int) -> Step | Refused:
-            if row.state in (*steps.OPEN, "executing", "unknown"):
-                return Refused("not_pending", f"the request is {row.state}; what it is about is still needed", row.id)
-            return Step("forgotten", {"subject": None, "said": "", "live_call": None}, by)
+        def plan(row: Approval, now: int) -> Step | Refused | None:
+            state = steps.at(row, now).state
+            if state in (*steps.OPEN, "executing", "unknown"):
+                return Refused("not_pending", f"the request is {state}; what it is about is still needed", row.id)
+            if row.subject is None:
+                return None
+            return Step("forgotten", {"state": state, "subject": None, "said": "", "live_call": None}, by)
 
         return self._step(approval, plan, by)
 
@@ -287,6 +310,13 @@ class Approvals:
             if self._process is not None:
                 self._process.close()
                 self._process = None
+
+    def _tell(self) -> None:
+        """Say how those claims ended that could not be told of when they did; raises StoreError, LedgerError."""
+        for mine, (one, ended, result, why) in list(self._untold.items()):
+            row = self._step(one, lambda row, now: steps.ended(row, mine, ended, result, now, why), "")  # noqa: B023  # used at once
+            if not (isinstance(row, Approval) and steps.at(row, self._now()).state == "approved"):  # there, it may still come to stand
+                self._untold.pop(mine, None)
 
     # ---- How a step is taken -----------------------------------------------------------------------------------------
 
@@ -305,9 +335,14 @@ class Approvals:
             late = step.last_look(self._now())
             if late is not None:
                 return self._refuse(row, late, by)
-            with self._store.writing() as connection:
-                won = rows.move(connection, row, step.change, step.answer)
-                connection.execute(clocks.kept(now))
+            try:
+                with self._store.writing() as connection:
+                    won = rows.move(connection, row, step.change, step.answer)
+                    connection.execute(clocks.kept(now))
+            except StoreError:
+                if "claim" in step.change and len(self._untold) < MAX_UNTOLD:  # it may stand, and nobody has its token
+                    self._untold[step.change["claim"]] = (row.id, "failed", "", UNGIVEN)
+                raise
             if won:
                 after = steps.moved(row, step)
                 return self._refuse(after, step.then, by) if step.then else after
@@ -319,12 +354,15 @@ class Approvals:
         if not rows.put(self._store, new):
             self._record(steps.entry(new, "withdrawn", new.requested_at, by))
             return False
+        self._rung(new)
+        return True
+
+    def _rung(self, one: Approval) -> None:
         if self._ring is not None:
             try:
-                self._ring(new)
+                self._ring(one)
             except Exception as error:  # noqa: BLE001  # ringing decides nothing: the request waits, and can be listed
-                LOG.warning("ringing for approval %s failed: %s", new.id, error)
-        return True
+                LOG.warning("ringing for approval %s failed: %s", one.id, error)
 
     def _retire(self, found: Approval) -> None:
         if found.state in steps.OPEN:

@@ -12,9 +12,7 @@ from typing import Any, Final
 
 from bylaw.govern.reading import NAMES, WORDS, activation, compiled
 
-CHUNK: Final = 32  # conditions in one evaluation
-
-
+CHUNK: Final = 62  # conditions in one evaluation: bits of a CEL number, its sign apart
 Program = tuple[int, Any]  # the number of its first condition, and the sum
 
 
@@ -48,22 +46,31 @@ class AtOnce:
                 self._programs += tuple((start + at, program) for at, program in programs)
                 start += len(group)
 
-    def facts(self, values: Mapping[str, Any]) -> Any | None:
-        """An activation with what the conditions name of an event; None where CEL does not take it."""
-        facts = {}
+    def facts(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What the conditions name of an event."""
+        facts: dict[str, Any] = {}
         for name, part in self._names:
             value = values[name]
-            facts[name] = value if part is None else {key: value[key] for key in part if key in value}
-        return activation(facts)
+            if part is None:
+                facts[name] = value
+                continue
+            named = facts[name] = {}
+            for key in part:
+                if key in value:
+                    named[key] = value[key]
+        return facts
 
-    def ask(self, facts: Any) -> int | None:
+    def ask(self, facts: dict[str, Any]) -> int | None:
         """Bit n is set where condition n holds; None where they must be asked one by one."""
         if not self._programs:
             return None
         bits = 0
         try:
+            given = (None, facts) if len(self._programs) == 1 else (activation(facts),)  # made once, unless only one needs it
+            if given == (None,):  # CEL does not take it, but would answer from nothing
+                return None
             for start, program in self._programs:
-                found = program.eval(facts).value()
+                found = program.eval(*given).value()
                 if type(found) is not int:
                     return None
                 bits |= found << start
@@ -104,8 +111,12 @@ def _programs(sources: Sequence[str], start: int) -> Iterator[Program]:
 
 
 def _sum(sources: Sequence[str], bit: int) -> str:
-    """A sum as flat as it can be, since CEL bounds how deep one nests."""
+    """A sum as flat as it can be, since CEL bounds how deep one nests; what two come to is written out, which is quicker."""
+    one = 1 << bit
     if len(sources) == 1:
-        return f"(({sources[0]}) ? {1 << bit} : 0)"
-    half = len(sources) // 2
+        return f"(({sources[0]}) ? {one} : 0)"
+    if len(sources) == 2:
+        first, second = sources
+        return f"(({first}) ? (({second}) ? {3 * one} : {one}) : (({second}) ? {2 * one} : 0))"
+    half = len(sources) // 4 * 2 or 2
     return f"({_sum(sources[:half], bit)} + {_sum(sources[half:], bit + half)})"

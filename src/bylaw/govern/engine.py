@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from bylaw.govern.reading import Unreadable, read
+from bylaw.govern.reading import Unreadable, activation, read
 from bylaw.govern.ready import MAX_ANSWERS, Book, ReadyRule, Slot
 from bylaw.policy.strictest import ORDER
 from bylaw.types import EMPTY, Decision, Event, Hit
@@ -55,11 +55,14 @@ def decide(
 
 
 class _Asked(NamedTuple):
-    """What the conditions of a slot are evaluated on, and their answers as bits where all are yes or no."""
+    """The answers of a slot's conditions as bits; where one of them is no yes or no, what each is to be evaluated on."""
 
     trouble: str = ""  # what of the event cannot be read
     facts: Any = None
     bits: int | None = None
+
+
+_NONE_ASKED: Final = _Asked(bits=0)
 
 
 def _asked(event: Event, slot: Slot) -> _Asked:
@@ -68,9 +71,13 @@ def _asked(event: Event, slot: Slot) -> _Asked:
     except Unreadable as error:
         return _Asked(error.where or EVENT)
     if slot.conditions is None:
-        return _Asked()
+        return _NONE_ASKED
     facts = slot.conditions.facts(values)
-    return _Asked(EVENT) if facts is None else _Asked("", facts, slot.conditions.ask(facts))
+    bits = slot.conditions.ask(facts)
+    if bits is not None:
+        return _Asked("", None, bits)
+    one_by_one = activation(facts)
+    return _Asked(EVENT) if one_by_one is None else _Asked("", one_by_one)
 
 
 def _judged(event: Event, slot: Slot, book: Book, asked: _Asked, found: Mapping[str, Sequence[Hit]], failed: Collection[str]) -> Decision:
@@ -124,7 +131,7 @@ def _seen(rule: ReadyRule, event: Event, found: Mapping[str, Sequence[Hit]], fai
 
 def _sound(hit: Hit, event: Event) -> bool:
     """Whether a hit says where it is. Its span may lie in an argument, where an event has some; then only its order can be checked."""
-    if type(hit) is not Hit or type(hit.start) is not int or type(hit.end) is not int:
+    if type(hit) is not Hit or type(hit.start) is not int or type(hit.end) is not int or type(event.text) is not str:
         return False
     return 0 <= hit.start <= hit.end and (hit.end <= len(event.text) or bool(event.args))
 

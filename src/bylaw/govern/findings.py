@@ -3,7 +3,8 @@
     new -> triaged | rejected | duplicate           triaged -> accepted | rejected | duplicate
     accepted -> fixed | rejected                    fixed, rejected, duplicate -> triaged: it is looked at again
 
-Every step is recorded before it takes effect; what people wrote is deletable content, in the ledger and here. A finding decides nothing.
+Every step is recorded before it takes effect; where somebody else was faster, and it does not, `withdrawn` follows. What people wrote is
+deletable content, in the ledger and here. A finding decides nothing.
 It can leave as a `candidate` case of the evals' format, for a person to look at and take into a suite.
 """
 
@@ -207,7 +208,10 @@ class Findings:
             taken = rows.swap(connection, found, after, by, note)
             if taken and step == FORGOTTEN:
                 rows.forget_notes(connection, found.id)
-        return after if taken else NotTaken("changed", "somebody else has just changed it; look again")
+        if taken:
+            return after
+        self._record(entry(found, "withdrawn", by, {"step": step}, {}))
+        return NotTaken("changed", "somebody else has just changed it; look again")
 
 
 def reviews(person: Person, found: Found) -> bool:

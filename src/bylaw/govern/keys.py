@@ -112,6 +112,10 @@ class KeyRing:
             return None
         return _holder(self._keys, secret, self._clock.now_ms())
 
+    def known(self) -> bool:
+        """Whether the keys are known at all now: where the store is away, a good key is found no more than a wrong one."""
+        return self._watch.fresh()
+
     def named(self, key_id: str) -> Key | None:
         """The key with this id, if it is good now: of somebody who has shown it before."""
         found = self._keys.get(key_id) if self._watch.fresh() else None
@@ -162,9 +166,9 @@ def rotate(store: Store, record: Record, key_id: str, grace_ms: int, clock: Cloc
     record(_entry("rotated", key, now, {"old": old.id, "ends": ends}))
     used = select(literal(new_id), USAGE.c.day, USAGE.c.tokens_in, USAGE.c.tokens_out, USAGE.c.micros).where(USAGE.c.key == old.id)
     with store.writing() as connection:
-        good = KEYS.c.revoked_at.is_(None)
-        if not connection.execute(update(KEYS).where(KEYS.c.id == old.id, good).values(expires_at=ends)).rowcount:
-            raise StoreError(f"{old.prefix} was revoked meanwhile", "Make a new key: bylaw keys create.")
+        same = KEYS.c.revoked_at.is_(None) & KEYS.c.expires_at.is_not_distinct_from(old.grant.expires_at)
+        if not connection.execute(update(KEYS).where(KEYS.c.id == old.id, same).values(expires_at=ends)).rowcount:
+            raise StoreError(f"{old.prefix} was changed or revoked meanwhile", "No key was made. See `bylaw keys list`.")
         connection.execute(insert(KEYS).values(**_row(key, secret)))
         connection.execute(insert(USAGE).from_select([one.name for one in USAGE.columns], used))
         versions.raised(connection, NAME)

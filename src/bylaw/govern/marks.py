@@ -28,7 +28,7 @@ WORDS: Final = _named(
 )
 NAMES: Final = _named(
     "id model system_fingerprint call_id item_id tool_use_id response_id previous_response_id expires_at provider request_id",
-    "tool_call_id file_id media_type conversation include voice format ttl",
+    "tool_call_id file_id container_id media_type conversation include voice format ttl",
 )
 SEALED: Final = _named("signature encrypted_content encrypted_index")
 KEYS: Final = (  # names of fields, which say nothing themselves
@@ -47,7 +47,7 @@ KEYS: Final = (  # names of fields, which say nothing themselves
         "obfuscation frequency_penalty presence_penalty moderation stop_sequence index input name data max_tokens stream n seed stop",
         "max_completion_tokens stream_options include_usage logit_bias parallel_tool_calls top_k stop_sequences system thinking",
         "budget_tokens cache_control image_url file file_data filename input_audio source is_error enabled summary_index user_id",
-        "custom prediction functions response_format json_schema schema description image",
+        "custom prediction functions response_format json_schema schema description image outputs results logs",
     )
 )
 
@@ -75,6 +75,8 @@ def _place(found: Placed, value: Any, path: tuple[str | int, ...], how: tuple[st
         for name, one in value.items():
             if unknown := name not in KEYS:
                 found.loose.append(name)
+            if one is None or (isinstance(one, str) and is_mark(name, one)):
+                continue
             _place(found, one, (*path, name), (name, unknown, encoded))
     elif isinstance(value, list):
         for at, one in enumerate(value):
@@ -99,9 +101,10 @@ def _walk(value: Any, key: str, strange: bool, found: list[str]) -> None:
             found.append(value)
     elif isinstance(value, dict):
         for name, one in value.items():
-            unknown = name not in KEYS
-            if unknown:
+            if unknown := name not in KEYS:
                 found.append(name)
+            elif one is None or isinstance(one, int | float) or (isinstance(one, str) and is_mark(name, one)):
+                continue
             _walk(one, name, unknown, found)
     elif isinstance(value, list):
         for one in value:

@@ -4,7 +4,7 @@ What the model asks of such a tool has been done when its reply comes. So a requ
 a clause names the tool, no stop holds for it, and no rule says otherwise; else it waits for a person, or is refused. A rule that looks at a
 call (a condition, a rail) cannot be decided before there is one, hence blocks the offer: unless `x-hosted` in `policy.yaml` names the tool.
 Then the rule is decided when the reply comes, on what has been done. A tool that is not known here counts as one of these; which ones the
-client runs is known by their kinds.
+client runs is known by their kinds. A prompt that the upstream keeps is one too, called `prompt`: it may bring tools that no request shows.
 """
 
 import re
@@ -35,6 +35,8 @@ def _offered(body: Mapping[str, Any]) -> Iterator[str]:
         kind = tool.get("type") if isinstance(tool, dict) else None
         if kind is None and (not isinstance(tool, dict) or isinstance(tool.get("name"), str) or "function" in tool):
             continue  # Anthropic's form of a client's tool, or what no server takes for a tool
+        if isinstance(kind, str) and kind in CLIENTS:
+            continue
         name = _VERSION.sub("", kind, count=1) if isinstance(kind, str) else ""
         place = tool.get("environment")
         here = name == "shell" and isinstance(place, dict) and place.get("type") == "local"
@@ -44,6 +46,8 @@ def _offered(body: Mapping[str, Any]) -> Iterator[str]:
         yield "mcp"
     if body.get("web_search_options") is not None:
         yield "web_search"
+    if isinstance(body.get("prompt"), dict):
+        yield "prompt"
 
 
 def decided(body: Mapping[str, Any], book: Rulebook, stopped: Callable[[str], Collection[str]]) -> list[Decision]:

@@ -6,7 +6,7 @@ required field is there, and a field that the schema does not know is refused un
 read such a field, and the tool might.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -24,6 +24,8 @@ WORDS: Final = ("surface", "tool", "text")  # what conditions can name: these ar
 NAMES: Final = (*WORDS, "args", "principal", "session", "env")
 SHOWN_CHARS: Final = 60
 _KINDS: Final = ("string", "number", "integer", "boolean", "array", "object", "null")
+_USUAL: Final = {"": str, "string": str, "number": float, "integer": int, "boolean": bool, "array": list}  # what stays as it is
+_LOW: Final = -MAX_INT
 
 
 class Unreadable(Exception):  # noqa: N818  # never leaves the engine
@@ -49,10 +51,14 @@ class Shape:
     items: "Shape | None" = None
     required: tuple[str, ...] = ()
     closed: bool = False  # a field that is not listed is refused
-    texts: frozenset[str] = frozenset()  # the fields that may hold text
+    usual: Mapping[str, type] = field(default_factory=dict)  # what the fields that are no maps usually hold; of lists, those of text
 
 
 ANY: Final = Shape()
+
+
+def _text(one: Shape) -> bool:
+    return one.kind in ("string", "")
 
 
 def shape(schema: Any, strict: bool = False, depth: int = MAX_DEPTH) -> Shape:
@@ -69,7 +75,7 @@ def shape(schema: Any, strict: bool = False, depth: int = MAX_DEPTH) -> Shape:
         shape(schema.get("items"), strict, depth - 1),
         tuple(name for name in needed if isinstance(name, str)) if strict and isinstance(needed, list | tuple) else (),
         strict and (others is False or (bool(fields) and others is None)),
-        frozenset(name for name, one in inside.items() if one.kind in ("string", "")),
+        {name: _USUAL[one.kind] for name, one in inside.items() if one.kind in _USUAL and _text(one.items or ANY)},
     )
 
 
@@ -82,15 +88,19 @@ def read(event: Event, args: Shape) -> dict[str, Any]:
     text, tool, budget = event.text, event.tool, [MAX_VALUES]
     if type(text) is not str or type(tool) is not str:
         raise Unreadable("tool" if type(text) is str else "text")
-    return {
-        "surface": event.surface,
-        "tool": tool,
-        "text": text,
-        "args": _part("args", event.args, args, budget),
-        "principal": _part("principal", event.principal, _PRINCIPAL, budget),
-        "session": _part("session", event.session, _SESSION, budget),
-        "env": _part("env", event.env, _ENV, budget),
-    }
+    name = ""
+    try:
+        return {
+            "surface": event.surface,
+            "tool": tool,
+            "text": text,
+            (name := "args"): _map(event.args, args, 0, budget),
+            (name := "principal"): _map(event.principal, _PRINCIPAL, 0, budget),
+            (name := "session"): _map(event.session, _SESSION, 0, budget),
+            (name := "env"): _map(event.env, _ENV, 0, budget),
+        }
+    except Unreadable as error:
+        raise error.within(name) from None
 
 
 def compiled(source: str) -> Any:
@@ -106,13 +116,6 @@ def activation(values: Mapping[str, Any]) -> Any | None:
         return None
 
 
-def _part(name: str, value: Any, due: Shape, budget: list[int]) -> dict[str, Any]:
-    try:
-        return _map(value, due, 0, budget)
-    except Unreadable as error:
-        raise error.within(name) from None
-
-
 def _map(given: Any, due: Shape, depth: int, budget: list[int]) -> dict[str, Any]:
     if type(given) is not dict and type(given) is not MappingProxyType:
         raise Unreadable
@@ -125,9 +128,10 @@ def _map(given: Any, due: Shape, depth: int, budget: list[int]) -> dict[str, Any
     budget[0] -= len(value)
     if depth > MAX_DEPTH or budget[0] < 0:
         raise Unreadable
-    texts, fields, changed = due.texts, due.fields, None
+    usual, fields, changed = due.usual, due.fields, None
     for key, item in value.items():
-        if type(item) is str and key in texts:  # the usual case, first
+        kind = type(item)
+        if usual.get(key) is kind and (kind is str or (_texts(item, budget) if kind is list else _LOW <= item <= MAX_INT)):
             continue
         known = fields.get(key)
         if type(key) is not str or (known is None and due.closed):
@@ -142,26 +146,35 @@ def _map(given: Any, due: Shape, depth: int, budget: list[int]) -> dict[str, Any
     return value if changed is None else changed
 
 
+def _texts(items: Sequence[Any], budget: list[int]) -> bool:
+    """Whether these are all text, and not too many; then they are counted."""
+    for item in items:
+        if type(item) is not str:
+            return False
+    if len(items) > budget[0]:
+        return False
+    budget[0] -= len(items)
+    return True
+
+
 def _list(value: Any, due: Shape, depth: int, budget: list[int]) -> list[Any]:
     if not value:
-        return []
-    budget[0] -= len(value)
-    if depth > MAX_DEPTH or budget[0] < 0:
+        return value if type(value) is list else []
+    if depth > MAX_DEPTH:
         raise Unreadable
     wanted = due.items or ANY
-    if wanted.kind in ("string", ""):
-        for item in value:
-            if type(item) is not str:
-                break
-        else:
-            return value if type(value) is list else list(value)
+    if _text(wanted) and _texts(value, budget):
+        return value if type(value) is list else list(value)
+    budget[0] -= len(value)
+    if budget[0] < 0:
+        raise Unreadable
     return [_value(item, wanted, depth + 1, budget) for item in value]
 
 
 def _value(value: Any, due: Shape, depth: int, budget: list[int]) -> Any:
     kind, wanted = type(value), due.kind
     if kind is float or kind is int:
-        if not -MAX_INT <= value <= MAX_INT:  # NaN fails both comparisons
+        if not _LOW <= value <= MAX_INT:  # NaN fails both comparisons
             raise Unreadable
         if wanted == "number":
             return value if kind is float else float(value)

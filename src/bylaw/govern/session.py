@@ -107,7 +107,8 @@ class History:
         sums = dict(self.sums)
         for name, amount in (amounts or {}).items():
             sums[name] = sums.get(name, 0.0) + amount
-        return replace(self, calls=(*self.calls, tool), sums=sums, full=self.full or amounts is None)._bounded()
+        full = self.full or amounts is None
+        return History(self.id, (*self.calls, tool), sums, self.taint, self.held, full)._bounded()  # `replace` costs more than all the rest
 
     def _holding(self, ref: str, event: Event) -> "History":
         amounts = _amounts(event)
@@ -115,8 +116,8 @@ class History:
         return replace(self, held=held, full=self.full or amounts is None)._bounded()
 
     def _bounded(self) -> "History":
-        sizes = ((self.calls, MAX_CALLS), (self.sums, MAX_SUMS), (self.taint, MAX_TAINT), (self.held, MAX_HELD))
-        return replace(self, full=True) if not self.full and any(len(part) > most for part, most in sizes) else self
+        small = len(self.calls) <= MAX_CALLS and len(self.sums) <= MAX_SUMS and len(self.taint) <= MAX_TAINT and len(self.held) <= MAX_HELD
+        return self if small or self.full else replace(self, full=True)
 
 
 def owner(principal: Mapping[str, Any]) -> str:
@@ -164,15 +165,17 @@ def _amounts(event: Event) -> dict[str, float] | None:
     waiting: list[tuple[str, Any, int]] = [(event.tool, event.args, 0)]
     while waiting:
         name, value, depth = waiting.pop()
-        if isinstance(value, Mapping | list | tuple):
-            if depth > MAX_DEPTH:
-                return None
-            inner = value.items() if isinstance(value, Mapping) else ((None, item) for item in value)
-            waiting += [(name if key is None else f"{name}.{key}", item, depth + 1) for key, item in inner]
-        elif isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, str | bool):
+            continue
+        if isinstance(value, int | float):
             if not abs(value) <= LARGEST:  # a whole number may be too large for a float; NaN is neither
                 return None
             found[name] = found.get(name, 0.0) + max(0.0, float(value))
+        elif isinstance(value, dict | list | tuple | Mapping):  # the abstract one last: it is asked in Python
+            if depth > MAX_DEPTH:
+                return None
+            inner = ((None, item) for item in value) if isinstance(value, list | tuple) else value.items()
+            waiting += [(name if key is None else f"{name}.{key}", item, depth + 1) for key, item in inner]
     return found
 
 

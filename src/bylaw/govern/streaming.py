@@ -11,12 +11,14 @@ from it than `CONTEXT` code points, and no match is longer than the rail states 
   window is cut anyway: then more may be taken out than the filter of the whole text would take out, never less.
 - Matches that overlap are judged together, as one group.
 - An answer may come in parts that a client reads one after the other (`border`). Each part is searched by itself, and all of them as one
-  text: a match that reaches over a border leaves a mark in the later part. So the end of a part waits for the beginning of the next.
+  text, with nothing between them and with a blank where words meet: a match that reaches over a border leaves a mark in the later part. So
+  the end of a part waits for the beginning of the next.
 
 A rail without a bound has no place here: then the whole answer waits. Text that left before a match was found stays outside:
 the promise is about the span that a clause forbids, not about the sentences in front of it.
 """
 
+from bisect import bisect, bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -94,6 +96,22 @@ def _shown(span: str, group: Group, decision: Decision) -> str:
         return span
     moved = [Hit(hit.rail, hit.start - group.start, hit.end - group.start, hit.confidence, hit.view) for hit in decision.hits]
     return redacted(span, moved)
+
+
+def words_meet(before: str, after: str) -> bool:
+    """Whether a text that ends in a word stands before one that begins with one: some clients put a blank between such parts."""
+    return before[-1:].isalnum() and after[:1].isalnum()
+
+
+def spaced(texts: Sequence[str]) -> str:
+    """Texts one after the other, with a blank where one ends in a word and the next begins with one."""
+    out: list[str] = []
+    for text in texts:
+        if out and words_meet(out[-1], text):
+            out.append(" ")
+        if text:
+            out.append(text)
+    return "".join(out)
 
 
 def joined(text: str) -> str:
@@ -189,7 +207,18 @@ class HoldBack:
             if end <= self._left:
                 continue
             found += [replace(hit, start=hit.start + start, end=hit.end + start) for hit in self.look(self._text[start:end])]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys((*found, *self._found_apart())))
+
+    def _found_apart(self) -> list[Hit]:
+        """What reaches over a border where words meet, if there is a blank between them."""
+        text = self._text
+        meet = [at for at in dict.fromkeys(self._borders) if words_meet(text[at - 1 : at], text[at : at + 1])]
+        if not meet:
+            return []
+        blanks = [at + before for before, at in enumerate(meet)]
+        hits = self.look(" ".join(text[start:end] for start, end in pairwise((0, *meet, len(text)))))
+        over = [hit for hit in hits if bisect(blanks, hit.start) < bisect_left(blanks, hit.end - 1)]
+        return [replace(hit, start=hit.start - bisect_left(blanks, hit.start), end=hit.end - bisect(blanks, hit.end - 1)) for hit in over]
 
     def _clip(self, hit: Hit) -> Hit:
         return hit if hit.start >= self._left else Hit(hit.rail, self._left, hit.end, hit.confidence, hit.view)

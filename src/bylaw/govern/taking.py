@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from bylaw.govern import marks
 from bylaw.govern.marks import said_beside, without
+from bylaw.govern.streaming import spaced
 from bylaw.govern.thinking import parted
 from bylaw.types import EMPTY, Surface
 
@@ -21,7 +22,8 @@ TOOL_ROLES: Final = ("tool", "function")
 TEXTS: Final = ("text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text")  # parts that are text
 PLAIN: Final = ("role", "content", "refusal", "tool_call_id", "type", "id", "status", "call_id", "phase")
 MEDIA: Final = ("image_url", "input_audio", "file", "input_image", "input_file", "audio", "output_audio", "output_image")
-THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
+CALLS: Final = {"function": "arguments", "custom": "input"}  # kinds of calls of a chat, and where their arguments stand
 SEALED: Final = ("encrypted_content", "id", "status", "type", "call_id")
 MARKED: Final = frozenset({"role", "tool_call_id", "type", "id", "status", "call_id", "phase", "encrypted_content"})  # fields of marks
 OPTIONS: Final = ("extra_headers", "timeout")  # what a client is told with a request, and the model is not
@@ -113,8 +115,15 @@ class Taken:
         self.loose += found.loose
 
     def as_one(self) -> list[Piece]:
-        """Texts that are made of several pieces, as these stand now: for what begins in one and ends in the next."""
-        return [one[0]._replace(holder=["".join(piece.text for piece in one)], key=0) for one in self.several]
+        """Texts that are made of several pieces, as these stand now: for what begins in one and ends in the next.
+
+        With nothing between them, and with a blank where words meet: models and clients read them in either way.
+        """
+        found = []
+        for one in self.several:
+            texts = [piece.text for piece in one]
+            found += [one[0]._replace(holder=[whole], key=0) for whole in dict.fromkeys(("".join(texts), spaced(texts)))]
+        return found
 
     def answered(self) -> "Taken":
         """This answer, whose texts a client puts together: those of each kind."""
@@ -205,18 +214,23 @@ class _Chat:
                 self.cut(body, at)
         around = [without(choice, "message", "logprobs"), without(body, "choices") if at == 0 else None]
         for call in [*(message.get("tool_calls") or []), *([message["function_call"]] if message.get("function_call") else [])]:
-            kind = str(call.get("type") or "function")
-            inner = call.get(kind) if isinstance(call.get(kind), dict) else call
-            around += [without(call, kind), without(inner, "name", "arguments", "input")]
-            if kind == "custom":
-                taken.calls.append(Wanted(str(inner.get("name", "")), {"input": inner.get("input")}))
-            else:
+            kind, forms = str(call.get("type") or "function"), [form for form in CALLS if isinstance(call.get(form), dict)]
+            around.append(without(call, kind, *forms))
+            for form in forms:  # one that is written in two ways is two: programs differ in which they read
+                inner = call[form]
+                around.append(without(inner, "name", CALLS[form]))
+                args = {"input": inner.get("input")} if form == "custom" else _args(inner.get("arguments"))
+                taken.calls.append(Wanted(str(inner.get("name") or form), args))
+            if kind not in forms:
+                inner = call.get(kind) if isinstance(call.get(kind), dict) else call
+                around.append(without(inner, "name", "arguments", "input"))
                 taken.calls.append(Wanted(str(inner.get("name") or kind), _args(inner.get("arguments"))))
         taken.loose += said_beside(around, sent)
         return taken.answered()
 
     def cut(self, body: Body, at: int) -> None:
         body["choices"][at]["logprobs"] = None
+        body["choices"][at].pop("token_ids", None)  # as some servers spell it
 
     def again(self, asked: Body, said: str, critique: str) -> Body:
         return {

@@ -36,6 +36,11 @@ class Parting:
     _held: str = ""
     _blank: list[str] = field(default_factory=list)  # pieces before all else that are blank
 
+    @property
+    def over(self) -> bool:
+        """Whether the answer has begun: from here on, pieces come out as they are."""
+        return self._state == "answer"
+
     def feed(self, piece: str) -> str:
         """Take a piece in; returns what it adds to the answer."""
         if self._state == "answer":

@@ -52,7 +52,8 @@ class Disk:
             self.close()
             raise
         self._frontier, self._note, self.last_us = end.frontier, end.note, end.last_us
-        self._unsaved = end.sessions  # the last numbers on the disk that stand in entries alone
+        self._published = ""  # the head that is to be published
+        self._unsaved = end.sessions  # the last numbers, on the disk or on their way to it, that stand in entries alone
         self.unpublished = end.frontier.size - end.published
         self.published_at = time.monotonic()
         self.groups = self._narrow = 0  # commits, in all and since the write-ahead log was as short as it is
@@ -68,7 +69,7 @@ class Disk:
         return self._narrow >= CRAMPED
 
     def last_of(self, session: str) -> int:
-        """The last number on the disk of a session, 0 where it has none; raises LedgerError. Safe beside a commit."""
+        """The last number of a session that has gone to the disk, 0 where it has none; raises LedgerError. Safe beside a commit."""
         known = self._unsaved.get(session)
         if known is not None:
             return known
@@ -85,6 +86,8 @@ class Disk:
         Raises Locked where somebody else is writing and this is not to `wait`; else whatever went wrong.
         """
         db, erased = self.db, []
+        if group and group[-1].index != self._frontier.size + len(group) - 1:  # after it the log would verify nowhere
+            raise LedgerError("an entry was lost on its way here: its caller was interrupted", STOP)
         self._begin(wait)
         if group:
             rows.insert(db, "ledger_leaves", [(self.log, one.index, one.leaf) for one in group])
@@ -98,32 +101,32 @@ class Disk:
                 hashed = leaf_hash(one.leaf)
                 self._frontier.add(hashed)
                 one.receipt = Receipt(self.log, one.index, one.seq, hashed)
+                self._unsaved[one.session] = one.seq
             self.unpublished += len(group)
             size = self._frontier.size
             self._note = self._sign(Checkpoint(self.log, size, self._frontier.root()))
             db.execute("INSERT OR REPLACE INTO ledger_heads VALUES (?,?,?,?)", [self.log, size, self._note, bytes(self._frontier)])
         if publish:
-            unsaved = self._unsaved | {one.session: one.seq for one in group}
-            db.executemany("INSERT OR REPLACE INTO ledger_sessions VALUES (?,?,?)", [(self.log, *pair) for pair in unsaved.items()])
+            db.executemany("INSERT OR REPLACE INTO ledger_sessions VALUES (?,?,?)", [(self.log, *pair) for pair in self._unsaved.items()])
             db.execute("INSERT INTO ledger_checkpoints VALUES (?,?,?)", [self.log, self._frontier.size, self._note])
         db.execute("COMMIT")
         self._still_there()
         if publish:
-            self._unsaved = {}
-        else:
-            for one in group:
-                self._unsaved[one.session] = one.seq
+            self._unsaved, self._published = {}, self._note
+            self.unpublished, self.published_at = 0, time.monotonic()
         self.groups += 1
         self._narrow += self._narrow >= 0
         if erased or (publish and self._scrub):
             self._scrub, self._narrow = rows.unscrubbed(db), 0
 
     def publish(self) -> None:
-        """Put the signed head where others may take it from. Only after its commit: it must never say more than the log holds."""
-        self.unpublished, self.published_at = 0, time.monotonic()
+        """Put the head of the last commit that was to be published where others may take it from; safe beside a commit.
+
+        Only after its own commit: it must never say more than the log holds.
+        """
         new = self._beside.with_suffix(".checkpoint-new")
         with new.open("w", encoding="utf-8") as file:
-            file.write(self._note)
+            file.write(self._published)
             file.flush()
             os.fsync(file.fileno())  # an empty file after a power cut would keep the log from opening
         new.replace(self._beside)

@@ -18,6 +18,7 @@ The envelope has no floats, and ASCII keys: so `orjson` with sorted keys gives t
 import hashlib
 import os
 import re
+import time
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -51,23 +52,28 @@ _COMMITMENT: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _HINT: Final = "Nothing was recorded; the caller must not go on as if it were."
 
 
-_EMPTY: Final[dict[str, Any]] = {**dict.fromkeys(TEXTS, ""), **dict.fromkeys(LISTS, ()), "facts": {}}
+_TEXTS: Final = tuple(TEXTS.items())
+_MANY: Final = (list, tuple)  # asked of every entry: `list | tuple` would be made anew each time
+_PLAIN: Final = (str, bool, type(None))
+_UNSAID: Final[dict[str, Any]] = dict.fromkeys(KEYS, "") | dict.fromkeys(LISTS, ()) | {"facts": {}, "v": VERSION}
+_EMPTY: Final = dict(sorted(_UNSAID.items()))  # with every key of a leaf, and in their order there
 
 
 def checked(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The caller's part of a leaf, complete and sound but for time, seq and contents; raises LedgerError on anything a leaf cannot say."""
-    if extra := entry.keys() - GIVEN:
-        raise LedgerError(f"an entry has no {sorted(map(str, extra))[0]!r}", f"An entry has: {', '.join(sorted(GIVEN))}.")
-    said: dict[str, Any] = {**_EMPTY, **entry}
-    for key, longest in TEXTS.items():
+    if not GIVEN.issuperset(entry):
+        raise LedgerError(f"an entry has no {sorted(map(str, entry.keys() - GIVEN))[0]!r}", f"An entry has: {', '.join(sorted(GIVEN))}.")
+    said = _EMPTY.copy()
+    said.update(entry)
+    for key, longest in _TEXTS:
         value = said[key]
         if not isinstance(value, str) or len(value) > longest:
             raise LedgerError(f"an entry's {key} must be text of at most {longest} characters", _HINT)
-    if not _KIND.fullmatch(said["kind"]):
+    if not _is_kind(said["kind"]):
         raise LedgerError("an entry needs a kind in small letters, such as `decision`", _HINT)
     for key in LISTS:
         ids = said[key]
-        if not isinstance(ids, list | tuple) or len(ids) > MAX_IDS:
+        if not isinstance(ids, _MANY) or len(ids) > MAX_IDS:
             raise LedgerError(f"an entry's {key} must be a list of at most {MAX_IDS} ids", _HINT)
         for one in ids:
             if not isinstance(one, str):
@@ -82,9 +88,14 @@ def checked(entry: Mapping[str, Any]) -> dict[str, Any]:
     return said
 
 
+@lru_cache(maxsize=64)
+def _is_kind(text: str) -> bool:
+    return _KIND.fullmatch(text) is not None
+
+
 def _check_json(value: Any, depth: int) -> None:
     """Strings, whole numbers, booleans, null, lists and maps; nothing that two JSON writers could print in two ways."""
-    if value is None or isinstance(value, str | bool):
+    if isinstance(value, _PLAIN):
         return
     if isinstance(value, int):
         if abs(value) > MAX_INT:
@@ -97,7 +108,7 @@ def _check_json(value: Any, depth: int) -> None:
             raise LedgerError("the keys of facts must be ASCII text", _HINT)
         for one in value.values():
             _check_json(one, depth - 1)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, _MANY):
         for one in value:
             _check_json(one, depth - 1)
     else:
@@ -145,6 +156,11 @@ class Salts:
 def commitment(salt: bytes, content: bytes) -> str:
     """What a leaf says of a content: SHA-256 over the salt and the content."""
     return "sha256:" + hashlib.sha256(salt + content).hexdigest()
+
+
+def now_us() -> int:
+    """The clock of a machine: microseconds since 1970, UTC."""
+    return time.time_ns() // 1_000
 
 
 def timestamp(time_us: int) -> str:

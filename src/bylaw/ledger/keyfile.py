@@ -18,14 +18,18 @@ MAX_KEY_BYTES: Final = 10_000
 
 
 def signing_key(data_dir: Path) -> SigningKey:
-    """The data directory's signing key, made where there is none; raises LedgerError where others can read it."""
+    """The data directory's signing key, made where there was none; raises LedgerError where it is lost, or others can read it."""
     folder = data_dir / FOLDER
-    path = folder / "ledger.key"
+    path, public = folder / "ledger.key", folder / "ledger.pub"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists() and not path.is_symlink():
+        if public.exists() and not path.exists():  # another process, which made both meanwhile, makes the private one first
+            hint = (
+                "Put it back from a backup, or move the data directory away: a new key would sign what nobody can hold against the old one."
+            )
+            raise LedgerError(f"{path} is missing, and its public half is there", hint)
         _create(path, new_key().text() + "\n")
     key = read_private(path)
-    public = folder / "ledger.pub"
     if not public.exists():
         _create(public, f"{key.public}\n", mode=0o644)
     return key

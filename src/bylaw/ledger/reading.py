@@ -93,8 +93,8 @@ class StoredLog:
 
     def size(self) -> int:
         """How many entries there are, by the highest index."""
-        (last,) = self.db.execute("SELECT max(at) FROM ledger_leaves WHERE log=?", [self.origin]).fetchone()
-        return 0 if last is None else int(last) + 1
+        last = self.db.execute("SELECT at FROM ledger_leaves WHERE log=? ORDER BY at DESC LIMIT 1", [self.origin]).fetchone()
+        return 0 if last is None else int(last[0]) + 1
 
     def down(self, below: int, floor: int, having: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
         """The entries from below one index down to another whose leaves hold all of these bytes, newest first."""
@@ -121,11 +121,7 @@ def stored(path: Path) -> Iterator[StoredLog]:
     db = place.connect_to_read(path)
     try:
         db.execute("BEGIN")
-        found = [
-            db.execute(f"SELECT log FROM {one} LIMIT 1").fetchone()
-            for one in ("ledger_heads", "ledger_leaves ORDER BY log", "ledger_leaves ORDER BY log DESC")
-        ]
-        origins = {str(row[0]) for row in found if row}
+        origins = origins_of(db)
         if len(origins) > 1:
             raise LedgerError(f"{path} holds the entries of several logs", "One of them was put there by somebody else.")
         yield StoredLog(str(path), origins.pop() if origins else "", db)
@@ -133,6 +129,15 @@ def stored(path: Path) -> Iterator[StoredLog]:
         raise LedgerError(f"{path} cannot be read: {error}", "It is damaged: copy it away, and look at the copy.") from error
     finally:
         db.close()
+
+
+def origins_of(db: sqlite3.Connection) -> set[str]:
+    """Which logs a database names where a look costs nothing: in its head, and at both ends of its entries."""
+    keyed = db.execute("SELECT 1 FROM pragma_table_info('ledger_leaves') WHERE name='log' AND pk>0").fetchone()
+    by = "log" if keyed else "at"  # an earlier bylaw's logs have no index by `at` alone
+    tables = ("ledger_heads", f"ledger_leaves ORDER BY {by}", f"ledger_leaves ORDER BY {by} DESC")
+    found = [db.execute(f"SELECT log FROM {one} LIMIT 1").fetchone() for one in tables]
+    return {str(row[0]) for row in found if row}
 
 
 def entry(path: Path, leaf: bytes) -> dict[str, Any]:
@@ -148,7 +153,7 @@ def named(data_dirs: Iterable[Path], record: str) -> tuple[dict[str, Any], dict[
     log, mark, index = record.rpartition("#")
     if len(record) > MAX_NAME or not mark or not (index.isascii() and index.isdigit()) or len(index) > MAX_DIGITS:
         return None
-    for path in (path for folder in dict.fromkeys(data_dirs) for path in place.all_logs(folder)):
+    for path in (path for folder in dict.fromkeys(data_dirs) for path in (*place.files(folder), *place.sealed(folder))):
         with stored(path) as found:
             rows = found.after(int(index) - 1, 1) if found.origin == log else []
             if rows and rows[0][0] == int(index):

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bylaw.ledger import place, sealed
-from bylaw.ledger.writer import Ledger, now_us
+from bylaw.ledger.entries import now_us
+from bylaw.ledger.writer import Ledger
 
 
 def retain(data_dir: Path, before_us: int, session: str = "", clock: Callable[[], int] = now_us) -> dict[str, int]:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from bylaw.errors import LedgerError
 from bylaw.ledger import place
+from bylaw.ledger.entries import now_us
 from bylaw.ledger.keyfile import signing_key
 from bylaw.ledger.notes import read_checkpoint
 from bylaw.ledger.reading import stored
 from bylaw.ledger.waiting import Receipt
-from bylaw.ledger.writer import Ledger, now_us
+from bylaw.ledger.writer import Ledger
 
 
 def join(data_dir: Path, clock: Callable[[], int] = now_us) -> Receipt | None:

@@ -37,10 +37,10 @@ class Places:
         seq = entry.get("seq", 0)
         if type(seq) is not int or not 0 <= seq <= entries.MAX_INT:
             raise LedgerError("an entry's seq must be a whole number from 1", "Leave it out, and the ledger counts.")
-        contents = []
+        contents, said["contents"] = [], {}
         if given := entry.get("contents"):
             contents = [(name, self._salts.next(), content) for name, content in entries.check_contents(given).items()]
-        said["contents"] = {name: entries.commitment(salt, content) for name, salt, content in contents}
+            said["contents"] = {name: entries.commitment(salt, content) for name, salt, content in contents}
         return Prepared(said, time_us, seq, contents)
 
     def settled(self, prepared: Prepared) -> Waiting:
@@ -49,15 +49,11 @@ class Places:
         session = said["session"]
         seq = seq or self._last(session) + 1
         back = self._last_us - time_us
-        said |= {
-            "v": entries.VERSION,
-            "log": self._disk.log,
-            "index": self._next,
-            "time": entries.timestamp(time_us),
-            "clock_back_us": back if back > entries.SLACK_US else 0,
-            "seq": seq,
-        }
-        waiting = Waiting(self._next, seq, session, time_us, entries.encoded(said), contents)
+        said["log"], said["index"], said["seq"] = self._disk.log, self._next, seq
+        said["time"], said["clock_back_us"] = entries.timestamp(time_us), back if back > entries.SLACK_US else 0
+        leaf = entries.encoded(said)
+        weight = len(leaf) + sum(len(content) for _, _, content in contents) if contents else len(leaf)
+        waiting = Waiting(self._next, seq, session, time_us, leaf, contents, weight)
         self._next += 1
         self._last_us = time_us
         self.sessions[session] = seq

@@ -3,9 +3,9 @@
 `append` waits in a thread, `record` in asyncio; both return after the commit of the group that holds the entry. While one group is being
 written the next gathers, so the disk is asked as seldom as it can be and nobody waits for more than two writes.
 
-Groups are written by a thread. Where that is wanted (`Settings.here_s`), an entry that comes alone while the disk is quick is written by
-its caller: to hand it over and back costs as much as a quick disk. Then a loop stands still for the time of one commit, and where the disk
-hangs at that very moment, for as long. It is for a process with one client: of many, fewer entries would share a commit.
+Groups are written by a thread. To hand one over and back costs as much as a quick disk: so while it is quick, a loop that has nothing else
+to do meanwhile (`waiting.Watch` knows) writes its groups itself, and where that is wanted (`Settings.here_s`: one client; of many, fewer
+would share a commit) an entry that comes alone. The loop then stands still for one commit, and where the disk hangs just then, for as long.
 
 An entry's place, sequence number and bytes are settled when it is handed in; the writer hashes, signs the tree's
 new head and commits all of it at once: no entry is ever without a signature. Every so many entries or seconds, and at the close, the
@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from bylaw.errors import LedgerError
 from bylaw.ledger import entries, place
@@ -38,14 +37,9 @@ from bylaw.ledger.waiting import STOP, Receipt, Waiting, Watch, resolve
 MAX_GROUP: Final = 1_024  # entries in one commit
 FEW: Final = 4  # entries that their callers' own thread writes
 LATER: Final = 64  # the same, where but one of them has somebody who waits
-ALONE_S: Final = 0.000_5  # since a loop's last commit, for an entry to be alone
+ALONE_S: Final = 0.000_5  # since a caller's own commit, for an entry to be alone: more may be on their way, as the loop stood still
 FEW_BYTES: Final = 1 << 16
 PACES: Final = 4  # commits of which the quickest says how quick the disk is: others may have waited for a processor
-
-
-def now_us() -> int:
-    """The clock of a machine: microseconds since 1970, UTC."""
-    return time.time_ns() // 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +53,7 @@ class Settings:
     timeout_s: float = 30.0  # how long one call waits at most
     busy_s: float = 5.0  # how long a commit waits for whoever has locked the database
     here_s: float = 0.0  # a lone entry is written by its caller while commits take less than this; 0: never
+    idle_s: float = 0.002  # the same of any group, where its callers' loop has nothing else to do; 0: never
 
 
 class Ledger:
@@ -70,7 +65,7 @@ class Ledger:
         *,
         log: str = "",
         settings: Settings = Settings(),
-        clock: Callable[[], int] = now_us,
+        clock: Callable[[], int] = entries.now_us,
     ) -> None:
         self._settings, self._pid = settings, os.getpid()
         self._lock = threading.Lock()
@@ -81,10 +76,10 @@ class Ledger:
         self._weight = 0  # bytes of both
         self._ripe = False  # whether the writer is to take what waits
         self._oldest = 0.0  # since when the group at the disk is being written; 0: none is
-        self._busy = False  # whether somebody is at the disk: the writer, or a caller with a lone entry
+        self._busy = False  # whether somebody is at the disk: the writer, or a caller's own thread
         self._paces = deque([0.0], maxlen=PACES)  # what the last commits took, in seconds
         self._ended = 0.0  # when a caller's own commit last ended
-        self._watches: WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = WeakKeyDictionary()
+        self._watches: dict[asyncio.AbstractEventLoop, Watch] = {}
         self._fault, self._closing = "", False
         self.seen: Callable[[Mapping[str, Any]], object] | None = None  # told of each entry that is on the disk, as it was given
         try:
@@ -114,27 +109,25 @@ class Ledger:
 
     async def record(self, entry: Mapping[str, Any]) -> Receipt:
         """`append` for asyncio: other tasks go on while the group is being written."""
-        loop = asyncio.get_running_loop()
+        watch, end = self._watch(asyncio.get_running_loop()), 0.0
         prepared = self._places.prepared(entry)
-        future: asyncio.Future[Receipt] = loop.create_future()
-        end = time.monotonic() + self._settings.timeout_s
+        future: asyncio.Future[Receipt] = watch.loop.create_future()
         while True:
             with self._lock:
                 self._usable()
                 if not self._full():
-                    self._hand_in(prepared).future = future
-                    more = (
-                        time.perf_counter() - self._ended < ALONE_S
-                    )  # others of this loop may be on their way, which stands still meanwhile
-                    group = [] if more else self._alone()
+                    waiting = self._hand_in(prepared)
+                    waiting.future, waiting.watch = future, watch
+                    group = self._alone() if self._settings.here_s and time.perf_counter() - self._ended >= ALONE_S else []
                     break
+            end = end or time.monotonic() + self._settings.timeout_s
             if time.monotonic() > end:
                 raise self._late()
             await asyncio.sleep(0.001)
         if group:
-            self._write_here(group, loop)
+            self._write_here(group, watch)
         if not future.done():
-            self._watch(loop).add(future)
+            watch.add(future)
         receipt = await future
         if self.seen is not None:
             self.seen(entry)
@@ -172,10 +165,9 @@ class Ledger:
             self._thread.join(self._settings.timeout_s)
             if self._thread.is_alive():
                 raise self._late()
-            fault = self._fault
             self._release()
-            if fault:
-                raise LedgerError(fault, STOP)
+            if self._fault:
+                raise LedgerError(self._fault, STOP)
 
     def __enter__(self) -> "Ledger":
         return self
@@ -243,19 +235,23 @@ class Ledger:
     def _watch(self, loop: asyncio.AbstractEventLoop) -> Watch:
         watch = self._watches.get(loop)
         if watch is None:
-            watch = self._watches[loop] = Watch(loop, self._settings.timeout_s, self._late, self._rested)
+            with self._lock:
+                self._watches = {one: known for one, known in self._watches.items() if not one.is_closed()}
+                watch = self._watches[loop] = Watch(loop, self._settings.timeout_s, self._late, self._rested)
         return watch
 
     def _usable(self) -> None:
-        if self._fault:
-            raise LedgerError(self._fault, STOP)
-        if self._closing:
-            raise LedgerError("the ledger is closed", STOP)
+        if self._fault or self._closing:
+            raise LedgerError(self._fault or "the ledger is closed", STOP)
         if self._pid != os.getpid():
             raise LedgerError("this ledger was opened before the process forked", "Open one in each process.")
 
     def _full(self) -> bool:
-        return len(self._waiting) + self._writing >= self._settings.max_waiting or self._weight >= self._settings.max_waiting_bytes
+        full = len(self._waiting) + self._writing >= self._settings.max_waiting or self._weight >= self._settings.max_waiting_bytes
+        if full and not self._ripe:  # whoever was to wake the writer may be gone with its loop
+            self._ripe = True
+            self._wake.notify()
+        return full
 
     def _late(self) -> LedgerError:
         return LedgerError(f"the ledger did not write within {self._settings.timeout_s:g} s", "Is the disk overloaded, or hanging?")
@@ -271,22 +267,23 @@ class Ledger:
                 if group or publish:
                     self._commit(group, publish, wait=True)
                 self._answer(group)
-                if publish:
-                    self._disk.publish()
+                group.clear()
                 if self._disk.cramped:
                     self._disk.lengthen()
                 with self._lock:
                     self._busy = False
+                if publish:  # whoever writes by himself need not wait for that
+                    self._disk.publish()
         except BaseException as error:  # noqa: BLE001  # whatever it was: nobody may go on as if it had been recorded
             self._fail(group, error)
 
     def _gather(self, group: list[Waiting]) -> bool:
         """Wait for entries or for a checkpoint that is due, and take what is there; False at the close, when all is done."""
-        group.clear()
         with self._lock:
             while self._busy or not (self._ripe or self._closing or self._tidies() or self._fault):
-                timed = self._disk.unpublished and not self._busy
-                self._wake.wait(self._disk.published_at + self._settings.checkpoint_s - time.monotonic() if timed else None)
+                left_s = self._disk.published_at + self._settings.checkpoint_s - time.monotonic()
+                told = self._busy and left_s <= 0  # whoever is at the disk when it is due says when he is done
+                self._wake.wait(left_s if self._disk.unpublished and not told else None)
             while self._waiting and len(group) < MAX_GROUP:
                 group.append(self._waiting.popleft())
             self._take(group)
@@ -310,7 +307,7 @@ class Ledger:
         self._disk.commit(group, publish, wait)
         self._paces.append(time.perf_counter() - began)
 
-    def _answer(self, group: Sequence[Waiting], here: asyncio.AbstractEventLoop | None = None) -> None:
+    def _answer(self, group: Sequence[Waiting], here: Watch | None = None) -> None:
         with self._lock:
             self._writing, self._oldest = 0, 0.0
             for one in group:
@@ -322,10 +319,10 @@ class Ledger:
                 if one.entry is not None:
                     self.seen(one.entry)
 
-    def _fail(self, group: Sequence[Waiting], error: BaseException, here: asyncio.AbstractEventLoop | None = None) -> None:
+    def _fail(self, group: Sequence[Waiting], error: BaseException, here: Watch | None = None) -> None:
         what = error.what if isinstance(error, LedgerError) else f"{type(error).__name__}: {error}"
         with self._lock:
-            self._fault = f"the ledger cannot record: {what}"
+            self._fault = self._fault or f"the ledger cannot record: {what}"
             group = [*(one for one in group if one.receipt is None or self._writing), *self._waiting]
             self._waiting.clear()
             self._busy = False
@@ -335,47 +332,51 @@ class Ledger:
             one.receipt, one.fault = None, LedgerError(self._fault, STOP)
         resolve(group, here)
 
-    # ---- A lone entry: its caller is the writer -------------------------------------------------------------------------
+    # ---- A lone entry, an idle loop: the caller's thread is the writer --------------------------------------------------------------
 
-    def _rested(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _rested(self, watch: Watch) -> None:
         """Write what asyncio's callers have handed in, as their loop has a quiet moment: here, or in the writer's thread."""
         with self._lock:
             if not self._waiting or self._ripe:
                 return
-            group = self._here(FEW)
+            group = (self._here(MAX_GROUP, self._settings.idle_s) if watch.idle else []) or self._here(FEW, self._settings.here_s)
             if not group:
                 self._ripe = True
                 self._wake.notify()
         if group:
-            self._write_here(group, loop)
+            self._write_here(group, watch)
+            watch.wrote()
+        else:
+            watch.handed()
 
     def _alone(self) -> list[Waiting]:
         """What an entry's own caller is to write, the moment that it has handed it in; under the lock. Nothing, where others wait."""
-        return [] if any(one.entry is None for one in list(self._waiting)[:-1]) else self._here(LATER)
+        return [] if any(one.entry is None for one in list(self._waiting)[:-1]) else self._here(LATER, self._settings.here_s)
 
-    def _here(self, most: int) -> list[Waiting]:
+    def _here(self, most: int, quick_s: float) -> list[Waiting]:
         """All that waits, where it is little, nobody is at the disk, and the disk so quick that to hand it over would cost more."""
         size, unpublished = len(self._waiting), self._disk.unpublished + len(self._waiting)
         much = size > most or self._weight > FEW_BYTES or unpublished >= self._settings.checkpoint_entries
-        if much or self._busy or self._ripe or min(self._paces) >= self._settings.here_s or self._closing or self._tidies():
-            return []
-        if any(one.erase for one in self._waiting):
+        taken = self._busy or self._ripe or self._closing or self._tidies()
+        if much or taken or min(self._paces) >= quick_s or any(one.erase for one in self._waiting):
             return []
         group = list(self._waiting)
         self._waiting.clear()
         self._take(group)
         return group
 
-    def _write_here(self, group: list[Waiting], here: asyncio.AbstractEventLoop | None) -> None:
+    def _write_here(self, group: list[Waiting], here: Watch | None) -> None:
         first = not self._disk.unpublished
         try:
             self._commit(group, publish=False, wait=False)
             self._answer(group, here)
-        except Locked:  # nothing was done: the thread waits for whoever has it
+        except Locked as error:  # nothing was done: the thread waits for whoever has it
             with self._lock:
                 self._waiting.extendleft(reversed(group))
                 self._busy, self._writing, self._oldest, self._ripe = False, 0, 0.0, True
                 self._wake.notify()
+            if self._fault:  # there is no thread any more
+                self._fail((), error, here)
             return
         except BaseException as error:
             self._fail(group, error, here)

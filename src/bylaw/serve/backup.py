@@ -13,6 +13,7 @@ store, and the data directories of regions, which are backed up one by one.
 
 import hashlib
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -53,15 +54,24 @@ class Backup:
 
 
 def backup(data_dir: Path, store: str | Path, out: Path, with_key: bool = False) -> Backup:
-    """Copy a data directory and its store into a new folder; raises BylawError, and then the folder has no manifest."""
+    """Copy a data directory and its store into a new folder; raises BylawError, and then there is none."""
     if out.exists():
         raise LedgerError(f"{out} exists", "Name a new folder; a backup never writes over another.")
     if not (data_dir / place.FOLDER).is_dir():
         raise LedgerError(f"{data_dir}: no ledger there", "Name the data directory with --data-dir.")
     place.settled(data_dir)
+    out.mkdir(mode=0o700)
+    try:
+        return _taken(data_dir, store, out, with_key)
+    except BaseException:
+        shutil.rmtree(out)  # half a backup is as secret as a whole one, and helps nobody
+        raise
+
+
+def _taken(data_dir: Path, store: str | Path, out: Path, with_key: bool) -> Backup:
     began = datetime.now(UTC).isoformat(timespec="seconds")
-    for folder in (out, out / place.FOLDER, out / keyfile.FOLDER):
-        folder.mkdir(mode=0o700)
+    for name in (place.FOLDER, keyfile.FOLDER):
+        (out / name).mkdir(mode=0o700)
     quiet = _quiet(data_dir)
     public = keyfile.public_key(data_dir / keyfile.FOLDER / "ledger.pub")
     _put(out / keyfile.FOLDER / "ledger.pub", f"{public}\n".encode())

@@ -1,13 +1,16 @@
-"""What an exchange was judged on, noted as it goes, for its records: see `govern.basis`. Nothing here decides."""
+"""What is recorded of an exchange: its entries, and what it was judged on, noted as it goes (see `govern.basis`). Nothing here decides."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bylaw.govern import basis
 from bylaw.govern.session import History
 from bylaw.serve.preface import without
-from bylaw.types import Decision, Event
+from bylaw.serve.sayings import APPEALED
+from bylaw.serve.wire import Text
+from bylaw.types import EMPTY, Decision, Event
 
 if TYPE_CHECKING:  # which notes it
     from bylaw.serve.exchange import Exchange
@@ -27,12 +30,46 @@ class On:
     cut: bool = False
 
 
-def facts(exchange: "Exchange", hour: int) -> dict[str, Any]:
-    """What every entry of an exchange says of it."""
-    said: dict[str, Any] = {basis.HOUR: hour, EXCHANGE: exchange.on.number}
-    if exchange.on.cut:
-        said[basis.CUT] = True
-    return said
+class Pending(NamedTuple):
+    """What will be recorded of a request, or of it and its answer in one."""
+
+    decision: Decision
+    contents: Mapping[str, bytes]
+    facts: Mapping[
+        str, Any
+    ]  # the hour in which it was judged, and whether something was cut out of it: the answer may take long, and be cut
+
+
+def entry(
+    exchange: "Exchange",
+    decision: Decision,
+    surface: str,
+    contents: Mapping[str, bytes],
+    kind: str = "decision",
+    facts: Mapping[str, Any] = EMPTY,
+) -> dict[str, Any]:
+    """What is recorded of a decision that was made just now, unless the facts name an hour."""
+    said = {**facts, "route": exchange.route.path, EXCHANGE: exchange.on.number}
+    if basis.HOUR not in said:
+        said |= basis.facts(exchange.on.cut)
+    if decision.undecided:
+        said |= basis.undecided(decision)
+    if exchange.preface is not None and surface != "tool_call":
+        said["notice"] = exchange.preface.fact
+    if decision.effect in APPEALED and (tenant := exchange.who.principal.get("tenant")):
+        said["tenant"] = tenant
+    return {
+        "kind": kind,
+        "session": exchange.session.id,
+        "principal": exchange.who.id,
+        "surface": surface,
+        "decision": decision.effect,
+        "clauses": decision.clauses,
+        "rules": decision.rules,
+        "policy": decision.policy,
+        "contents": contents,
+        "facts": said,
+    }
 
 
 def contents(exchange: "Exchange", surface: str) -> dict[str, bytes]:
@@ -48,6 +85,8 @@ def contents(exchange: "Exchange", surface: str) -> dict[str, bytes]:
     elif surface == "output":
         if on.then is not None and (begun := basis.history(on.then)):
             said["session"] = begun
+        if exchange.gate.ways.media != "allow":
+            said["media"] = exchange.gate.ways.media
         if on.calls and on.calls[0] is not on.then:
             said["calls"] = basis.history(on.calls[0])
     else:
@@ -72,9 +111,14 @@ def _known(exchange: "Exchange") -> dict[str, Any]:
 
 def _passed(exchange: "Exchange") -> list[int]:
     """Which texts of the request had left here, and were not judged again."""
-    session, sayings, place = exchange.session, exchange.law.sayings, exchange.place
-    texts = enumerate(exchange.asked.texts)
-    return [at for at, text in texts if text.role == "assistant" and session.said(without(sayings, place, text.text))]
+    return [at for at, text in enumerate(exchange.asked.texts) if text.role == "assistant" and known(exchange, text)]
+
+
+def known(exchange: "Exchange", text: Text) -> bool:
+    """Whether a text of the request is what an assistant said in this session, and was judged when it left."""
+    if text.role != "assistant" or text.surface != "input":
+        return False
+    return exchange.session.said(without(exchange.law.sayings, exchange.place, text.text))
 
 
 # ---- What becomes of a session ---------------------------------------------------------------------------------------

@@ -13,7 +13,19 @@ from bylaw.govern.media import unread
 from bylaw.serve.wire import Gathering, Path
 from bylaw.types import EMPTY, Surface
 
-__all__ = ["gather", "gather_asked", "gather_strange", "is_mark", "left", "said_beside", "spelled", "unsealed", "without", "word"]
+__all__ = [
+    "gather",
+    "gather_asked",
+    "gather_strange",
+    "is_mark",
+    "left",
+    "readable",
+    "said_beside",
+    "spelled",
+    "unsealed",
+    "without",
+    "word",
+]
 
 NOBODY: Final = ""  # the role of what nobody says
 
@@ -39,6 +51,11 @@ def gather_asked(found: Gathering, value: Any, path: Path, encoded: bool = False
         found.text("input", text, where, NOBODY)
     if placed.loose:
         found.text("input", "\n".join(placed.loose), (), NOBODY)
+
+
+def readable(value: Any) -> list[str]:
+    """What is said in a part in which an image, sound or file may stand, without that."""
+    return [one for one in said_beside(value) if len(one) <= MAX_SHORT or not ENCODED.fullmatch(one)]
 
 
 def unsealed(value: Any) -> list[str]:

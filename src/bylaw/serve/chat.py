@@ -30,14 +30,23 @@ from bylaw.serve.wire import (
     arguments,
     get,
     kind_of,
+    of_one_case,
     opening,
 )
 from bylaw.types import EMPTY, Surface
 
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 MEDIA: Final = frozenset({"image_url", "input_audio", "audio", "image", "video_url"})
-THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_details")  # fields in which servers show thinking
+THOUGHTS: Final = (
+    "reasoning_content",
+    "reasoning",
+    "thinking",
+    "reasoning_details",
+    "thinking_blocks",
+)  # fields in which servers show thinking
 AROUND: Final = ("id", "object", "created", "model", "system_fingerprint", "service_tier")  # of a reply; marks
+CALLS: Final = {"function": ("name", "arguments"), "custom": ("name", "input")}  # kinds of calls, and what is judged of them as a call
+TOKENS: Final = ("logprobs", "token_ids")  # fields that spell an answer once more, and its thinking
 THINKING: Final = frozenset({"thinking", "reasoning", "redacted_thinking"})  # parts in which servers show it
 _READ: Final = ("tools", "functions", "prediction", "response_format")  # what else of a request is judged, as one text each
 
@@ -86,6 +95,9 @@ def _message(message: JsonMap, at: int, found: Gathering, tools: dict[str, str])
     if role in ("tool", "function"):
         surface = "tool_result"
         tool = tools.get(str(message.get("tool_call_id")), "") or str(message.get("name") or "")
+    elif len(message) == 2 and isinstance(content := message.get("content"), str):  # the usual case: a role, a text, and nothing beside it
+        found.text("input", content, ("messages", at, "content"), role)
+        return
     _content(message, ("messages", at), surface, found, (role, tool))  # type: ignore[arg-type]  # one of two surfaces, both named above
     for call in calls_of(message, ("messages", at)):
         found.call(call)
@@ -148,20 +160,22 @@ def _part(part: JsonMap, path: Path, surface: Surface, found: Gathering, who: tu
 
 
 def calls_of(message: Mapping[str, Any], path: Path) -> Iterator[Call]:
-    """The tool calls of a message, today's and the older `function_call`."""
+    """The tool calls of a message, today's and the older `function_call`. One that is written in two ways is two: clients differ in which
+    they read, and many look at `function` whatever the `type` says."""
     for at, one in enumerate(a_list(message, "tool_calls")):
         call = a_map(one, "a tool call")
         where = (*path, "tool_calls", at)
-        kind = kind_of(call, "function")
-        inner = call.get(kind)
-        if kind == "function" and isinstance(inner, dict):
-            yield Call(str(call.get("id") or ""), str(inner.get("name") or ""), arguments(inner.get("arguments", "")), where)
-        elif kind == "custom" and isinstance(inner, dict):
-            yield Call(str(call.get("id") or ""), str(inner.get("name") or ""), {"input": inner.get("input")}, where)
-        else:  # a kind we do not know is a tool of that name
-            yield Call(str(call.get("id") or ""), str(kind), {k: v for k, v in call.items() if k not in ("id", "type")}, where)
+        call_id, kind = str(call.get("id") or ""), kind_of(call, "function")
+        of_one_case(call, *(call.get(form) for form in CALLS))
+        if isinstance(inner := call.get("function"), dict):
+            yield Call(call_id, str(inner.get("name") or ""), arguments(inner.get("arguments", "")), where)
+        if isinstance(inner := call.get("custom"), dict):
+            yield Call(call_id, str(inner.get("name") or ""), {"input": inner.get("input")}, where)
+        if kind not in CALLS or not isinstance(call.get(kind), dict):  # a kind we do not know is a tool of that name
+            yield Call(call_id, str(kind), {k: v for k, v in call.items() if k not in ("id", "type")}, where)
     if message.get("function_call") is not None:
         old = a_map(message["function_call"], "function_call")
+        of_one_case(old)
         yield Call("", str(old.get("name") or ""), arguments(old.get("arguments", "")), (*path, "function_call"))
 
 
@@ -172,12 +186,13 @@ def said(body: JsonMap, sent: Mapping[str, Any] = EMPTY) -> Said:
     for at, one in enumerate(choices):
         choice = a_map(one, f"choices[{at}]")
         message = a_map(choice.get("message"), f"choices[{at}].message")
+        of_one_case(body, choice, message)
         found = Gathering()
         path: Path = ("choices", at, "message")
         if isinstance(content := message.get("content"), str) and OPEN in content:
             thought, message["content"] = parted(content)
             if thought or message["content"] != content:
-                choice.pop("logprobs", None)
+                _untold(choice)
                 found.thinking.append(Text("thinking", thought, (), "assistant"))
         _content(message, path, "output", found, ("assistant", ""))
         for call in calls_of(message, path):
@@ -209,8 +224,8 @@ def calls_beside(message: JsonMap) -> Iterator[Any]:
     """What stands in calls beside a name and arguments."""
     for call in a_list(message, "tool_calls"):
         kind = kind_of(call, "function")
-        if kind in ("function", "custom") and isinstance(inner := call.get(kind), dict):
-            yield [without(call, kind), without(inner, "name", "arguments" if kind == "function" else "input")]
+        if kind in CALLS and isinstance(call.get(kind), dict):
+            yield [without(call, *CALLS), *(without(call[key], *CALLS[key]) for key in CALLS if isinstance(call.get(key), dict))]
         else:
             yield {"id": call.get("id")}
     if isinstance(old := message.get("function_call"), dict):
@@ -262,14 +277,19 @@ def without_thinking(body: JsonMap) -> None:
     for one in body["choices"]:
         for key in THOUGHTS:
             if one["message"].pop(key, None) is not None:
-                one.pop("logprobs", None)
+                _untold(one)
         if isinstance(parts := one["message"].get("content"), list):  # what was cut out of thinking left a text in its place
             one["message"]["content"] = [part for part in parts if isinstance(part, dict) and part.get("type") not in THINKING]
 
 
 def without_tokens(body: JsonMap, choice: Choice) -> None:
     """Take out the tokens of a choice: they would spell what was cut."""
-    body["choices"][choice.index].pop("logprobs", None)
+    _untold(body["choices"][choice.index])
+
+
+def _untold(choice: JsonMap) -> None:
+    for key in TOKENS:
+        choice.pop(key, None)
 
 
 def solo(body: JsonMap, choice: Choice) -> JsonMap:

@@ -6,17 +6,20 @@ Token probabilities are left out where a filter holds text back, because they wo
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bylaw.govern.marks import strings
 from bylaw.serve.beside import gather, left, without, word
 from bylaw.serve.chat import AROUND, THINKING, THOUGHTS, calls_beside, calls_of
+from bylaw.serve.frames import Frame, learnt, made
 from bylaw.serve.lanes import Lane, Stopped
 from bylaw.serve.route import Finished, Gates, Halt, Step
 from bylaw.serve.sse import DONE, Sent, sent
 from bylaw.serve.wire import MAX_CALLS, MAX_CHOICES, Asked, BadBody, Gathering, JsonMap, a_list, a_map, dump, load
 
 TEXTS: Final = ("content", "refusal")
+PROOF: Final = "bylaw\u0001"  # stands for any text in a frame
+VAIN: Final = 2  # frames that fit nothing, one after the other, before no more are learnt
 _DONE: Final = sent(DONE)
 
 
@@ -29,6 +32,7 @@ class Voice:
     calls: dict[int, JsonMap] = field(default_factory=dict)
     old_call: JsonMap | None = None
     finish: str | None = None
+    usage: JsonMap | None = None  # as the event says it that ends the choice
     closed: bool = False
 
     def message(self) -> JsonMap:
@@ -41,6 +45,14 @@ class Voice:
         return message
 
 
+class Alike(NamedTuple):
+    """Pieces of text that follow each other and differ in nothing else."""
+
+    voice: Voice
+    came: Frame
+    leaves: Frame
+
+
 class ChatStream:
     """One stream."""
 
@@ -51,11 +63,18 @@ class ChatStream:
         self._around: JsonMap = {}  # as the upstream says it
         self._tail: list[bytes] = []  # usage
         self._searched = gates.text() is not None
+        self._alike: Alike | None = None  # the event that came last, if it was a piece of text
+        self._vain = 0
 
     # ---- In -----------------------------------------------------------------------------------------------------------
 
     def feed(self, event: Sent) -> Sequence[Step]:
         """What one event of the upstream becomes."""
+        if self._alike is not None:
+            if (text := self._alike.came.text(event.content)) is not None:
+                self._vain = 0
+                return self._more(self._alike, text)
+            self._alike = None
         if not event.content.startswith(b"{") and event.content.strip() == DONE:
             return ()
         chunk = load(event.content)
@@ -76,7 +95,33 @@ class ChatStream:
             voice = self._voice(choice.get("index", 0))
             if not voice.closed:
                 steps += self._choice(voice, choice, chunk)
+        self._alike = self._learnt(voice, event.content, chunk) if len(choices) == 1 and not voice.closed else None
         return steps
+
+    def _learnt(self, voice: Voice, content: bytes, chunk: JsonMap) -> Alike | None:
+        """How more events like this one read, if all it says is a piece of text."""
+        choice = chunk["choices"][0]
+        delta = choice.get("delta")
+        text = delta.get("content") if isinstance(delta, dict) and len(delta) == 1 and not voice.finish else None
+        if not isinstance(text, str) or chunk.get("usage") or choice.get("logprobs") is not None or self._vain == VAIN:
+            return None
+        self._vain += 1
+        came = learnt(content, chunk, delta, "content")
+        leaves = made(self._chunk(voice, {"content": PROOF}, None), PROOF)
+        return Alike(voice, came, leaves) if came and leaves else None
+
+    def _more(self, alike: Alike, text: str) -> Sequence[Step]:
+        """The same for one that reads as the one before it did, but for its text."""
+        try:
+            shown = alike.voice.lane.text("content", text)
+        except Stopped as stop:
+            return self._stopped(alike.voice, stop)
+        return (alike.leaves.around(shown),) if shown else ()
+
+    def _stopped(self, voice: Voice, stop: Stopped) -> Sequence[Step]:
+        voice.closed, self._alike = True, None
+        before = [self._chunk(voice, {"content": stop.before}, None)] if stop.before else []
+        return [*before, Halt(voice.index, stop.decision)]
 
     def _voice(self, index: Any) -> Voice:
         if not isinstance(index, int) or not 0 <= index < MAX_CHOICES:
@@ -88,6 +133,7 @@ class ChatStream:
     def _choice(self, voice: Voice, choice: JsonMap, chunk: JsonMap) -> Sequence[Step]:
         delta = a_map(choice.get("delta") or {}, "delta")
         voice.finish = word(choice["finish_reason"], "stop") if choice.get("finish_reason") else None
+        usage = {"usage": left(chunk["usage"])} if chunk.get("usage") else None
         text = delta.get("content") if len(delta) == 1 and not voice.finish else None
         try:
             if isinstance(text, str):  # a piece of text and nothing else: by far the most common
@@ -96,21 +142,18 @@ class ChatStream:
                 self._gather(voice, delta)
                 out = _shown(voice, delta)
         except Stopped as stop:
-            voice.closed = True
-            before = [self._chunk(voice, {"content": stop.before}, None)] if stop.before else []
-            return [*before, Halt(voice.index, stop.decision)]
+            return self._stopped(voice, stop)
         steps: list[Step] = []
         if out:
-            plain = not self._searched and not voice.lane.thinking
-            extra = {"usage": left(chunk["usage"])} if chunk.get("usage") else None
-            steps.append(self._chunk(voice, out, None, choice.get("logprobs") if plain else None, extra))
+            plain = not self._searched and voice.lane.parting.over and not voice.lane.thinking
+            steps.append(self._chunk(voice, out, None, choice.get("logprobs") if plain else None, None if voice.finish else usage))
         if voice.finish:
-            voice.closed = True
+            voice.closed, voice.usage = True, usage
             message, beside = voice.message(), Gathering()
             gather(beside, list(calls_beside(message)))
             calls = tuple(calls_of(message, ("choices", 0, "message")))
             spoken, thought = "".join(voice.lane.out), "".join(voice.lane.thinking)
-            steps.append(Finished(voice.index, calls, spoken, voice.lane.met, tuple(beside.texts), thought))
+            steps.append(Finished(voice.index, calls, (spoken,), voice.lane.met, tuple(beside.texts), thought))
         return steps
 
     def _gather(self, voice: Voice, delta: JsonMap) -> None:
@@ -151,7 +194,7 @@ class ChatStream:
             out += self._chunk(voice, {"tool_calls": calls}, None)
         if voice.old_call is not None:
             out += self._chunk(voice, {"function_call": voice.old_call}, None)
-        return out + self._chunk(voice, {}, voice.finish)
+        return out + self._chunk(voice, {}, voice.finish, None, voice.usage)
 
     def replace(self, choice: int, text: str, told: dict[str, Any] | None = None) -> bytes:
         """The end of a choice in our words, without its tool calls."""
@@ -159,7 +202,8 @@ class ChatStream:
         voice.closed = True
         words = ("\n\n" if voice.lane.out else "") + text
         finish = "stop" if told and told.get("decision") == "require_approval" else "content_filter"
-        return self._chunk(voice, {"content": words}, None) + self._chunk(voice, {}, finish, None, {"bylaw": told} if told else {})
+        extra = {**(voice.usage or {}), **({"bylaw": told} if told else {})}
+        return self._chunk(voice, {"content": words}, None) + self._chunk(voice, {}, finish, None, extra)
 
     def close(self, told: dict[str, Any] | None = None) -> bytes:
         """The end of the stream."""
@@ -211,15 +255,22 @@ def _merge(whole: JsonMap, piece: JsonMap, lane: Lane) -> None:
             whole[key] = value
 
 
+def _places(choices: Sequence[JsonMap]) -> Sequence[int]:
+    """The index of each choice; where two would share one, a client would put them together, so that each has its place in the list."""
+    said = [choice.get("index", at) for at, choice in enumerate(choices)]
+    alone = all(type(one) is int for one in said) and len(set(said)) == len(said)
+    return said if alone else range(len(choices))
+
+
 def as_stream(body: JsonMap, asked: Asked) -> bytes:
     """A whole reply as the events of a stream."""
     head = {key: value for key, value in body.items() if key not in ("choices", "usage", "bylaw")} | {"object": "chat.completion.chunk"}
     told = {"bylaw": body["bylaw"]} if "bylaw" in body else {}
     out = []
-    for at, choice in enumerate(body["choices"]):
-        index, message = choice.get("index", at), dict(choice["message"])
+    for index, choice in zip(_places(body["choices"]), body["choices"], strict=True):
+        message = dict(choice["message"])
         if isinstance(calls := message.get("tool_calls"), list):
-            message["tool_calls"] = [{"index": at, **call} for at, call in enumerate(calls)]
+            message["tool_calls"] = [{**call, "index": at} for at, call in enumerate(calls)]
         deltas = [message, {}]
         for delta in deltas:
             finish = None if delta else choice.get("finish_reason")

@@ -19,6 +19,7 @@ from bylaw.serve.gate import Who
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 LOCAL: Final[Mapping[str, Any]] = {"id": "local", "roles": [], "tenant": "", "jurisdiction": ""}
+SOON_S: Final = 1  # when to come again where the store is away
 MAX_COUNTED: Final = 100_000  # keys whose requests are counted
 SAME: Final = (b"none", b"same-origin")  # what a browser says of a request that no other site's page makes
 _HERE: Final = re.compile(
@@ -37,6 +38,11 @@ class NotIn(Exception):  # noqa: N818  # becomes an answer
         self.status = status
         self.what = what
         self.retry_after_s = retry_after_s
+
+
+def away() -> NotIn:
+    """A key was shown, and no key can be looked up now."""
+    return NotIn(503, "whether this key is good cannot be told now: the store cannot be read; nothing was let through", SOON_S)
 
 
 class Bucket(NamedTuple):
@@ -72,6 +78,10 @@ class Door:
         shown = _shown(headers)
         if shown.startswith("bylaw_") or not self.local:
             key = self.ring.holder(shown)
+            if key is None and shown.startswith("bylaw_"):
+                if not self.ring.known():
+                    raise away()
+                key = self.ring.holder(shown)  # they may have become known between the two
             if key is None:
                 raise NotIn(401, "this needs a key of this gateway, as `Authorization: Bearer bylaw_...` or `x-api-key`")
             return key

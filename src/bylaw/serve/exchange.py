@@ -25,13 +25,13 @@ from bylaw.serve import based, refusals, thoughts
 from bylaw.serve.ends import OPEN, Done, Refused, Settled, UpstreamSaid
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.law import Law, blocked, together
-from bylaw.serve.preface import Preface, given, without
+from bylaw.serve.preface import Preface, given
 from bylaw.serve.revising import revise
 from bylaw.serve.route import Route
 from bylaw.serve.sayings import APPEALED, ROUTE
 from bylaw.serve.sessions import Session
 from bylaw.serve.upstream import UpstreamTrouble
-from bylaw.serve.wire import Asked, BadBody, Call, Choice, JsonMap, Said, Text, dump, load, now, put
+from bylaw.serve.wire import Asked, BadBody, Call, Choice, JsonMap, Said, Text, dump, get, heard, now, put
 from bylaw.types import EMPTY, Decision, Event
 
 MAX_TOOL_CHARS: Final = 200  # of a tool's name, as in the ledger
@@ -51,7 +51,7 @@ class Exchange:
     send_headers: Mapping[str, str]
     admitted: Decision | None = None
     approved: bool = False  # people have approved this very request
-    pending: dict[str, Any] | None = None  # the record of the input, while it has not been handed in
+    pending: based.Pending | None = None  # the record of the input, while it has not been handed in
     input_record: str = ""
     outcome: tuple[Mapping[str, Any], str] | None = None  # what was recorded last of an answer, and where
     preface: Preface | None = None  # the notice that is due in the reply
@@ -64,12 +64,14 @@ class Exchange:
 
     async def admit(self) -> Decision:
         """Judge the request, take out of it what must not reach the model, and begin its record; raises Refused."""
-        decisions = offers.decided(self.asked.body, self.law.book, self.stops) + ([self.media()] if self.asked.media else [])
-        facts, known, stops = self.rail_facts(), None, self.stops("")
+        decisions = offers.decided(self.asked.body, self.law.book, self.stops)
+        decisions += [self.media(self.asked.media)] if self.asked.media else []
+        facts, known, stops, wordless = self.rail_facts(), None, self.stops(""), True
         self.on.before = await self.session.known(self.law.session_wanted)
         for text in self.asked.texts:
-            if text.role == "assistant" and self.session.said(without(self.law.sayings, self.place, text.text)):
+            if text.role == "assistant" and based.known(self, text):
                 continue  # left here, and was judged then
+            wordless = wordless and text.surface != "input"
             tool = text.tool if text.surface == "tool_result" else ""
             idle = not stops and self.law.idle(text.surface, tool)
             if idle and text.surface == "input":
@@ -83,12 +85,12 @@ class Exchange:
                 continue
             after = partial(based.after, event, decision, self.law.book.trusted)
             await self.session.change(after, self.law.reads_session)
-        if not decisions:
+        if wordless:  # a request without a word is one, too
             decisions.append(await self.law.judge(self.event("input", ""), facts, self.stops("")))
         decision = self.admitted = together(decisions)
         request = dump(self.asked.body)
         if decision.effect in OPEN or (decision.effect == "require_approval" and self.approved):
-            self.pending = self.entry(decision, "input", {"request": request})
+            self.pending = based.Pending(decision, {"request": request, **based.contents(self, "input")}, basis.facts(self.on.cut))
             return decision
         record = await self.record(decision, "input", {"request": request})
         if decision.effect == "require_approval":
@@ -97,10 +99,10 @@ class Exchange:
             raise Refused(decision, words, record, approval)
         raise Refused(decision, self.refuse(decision, "request"), record)
 
-    def media(self) -> Decision:
+    def media(self, found: Sequence[str]) -> Decision:
         """What is decided on parts that no rail can read: what the policy says in `x-media`, else what the gateway was told."""
         says = self.law.book.policy.extra.get("x-media", self.gate.ways.media)
-        kinds = ", ".join(sorted(set(self.asked.media)))
+        kinds = ", ".join(sorted(set(found)))
         if says == "allow":
             return Decision("allow", (), (), self.law.digest, reason=f"not looked into: {kinds}")
         return Decision("block", (), (), self.law.digest, ("media",), f"no rail can look into: {kinds}")
@@ -123,7 +125,7 @@ class Exchange:
         decisions, approval, records = [], "", []
         for choice in said.choices:
             body, decision, waits, record = await self.settle(said, choice)
-            said = said if body is said.body else replace(said, body=body)
+            said = said if body is said.body else said._replace(body=body)
             approval = approval or waits
             decisions.append(decision)
             records.append(record)
@@ -145,7 +147,7 @@ class Exchange:
         if reply.status != 200:
             raise UpstreamSaid(reply.status, reply.body, reply.headers)
         try:
-            return self.route.shape.said(load(reply.body), body), reply.headers
+            return self.route.shape.said(heard(reply.body), body), reply.headers
         except BadBody as error:
             raise UpstreamTrouble(502, f"the model's reply cannot be read: {error.what}") from error
 
@@ -158,7 +160,8 @@ class Exchange:
 
     async def weigh(self, body: JsonMap, choice: Choice) -> tuple[Decision, list[tuple[Call, Decision]]]:
         """What is decided on all of a choice. Redactions are made; calls that may leave are counted at once, so that no other slips by."""
-        facts, decisions, self.votes = self.rail_facts(), [], {}
+        facts, self.votes = self.rail_facts(), {}
+        decisions = [self.media(choice.media)] if choice.media else []
         for text in choice.thinking:
             decision = await self.law.judge(self.event("thinking", text.text), facts, self.stops(""))
             if decision.effect == "redact" and text.path:
@@ -170,7 +173,7 @@ class Exchange:
             if decision.effect == "redact":
                 self.route.shape.without_tokens(body, choice)
             decisions.append(decision)
-        if not decisions:
+        if not choice.texts:
             decisions.append(await self.law.judge(self.event("output", ""), facts, self.stops("")))
         answer = [text for text in choice.texts if text.path] or choice.texts  # what stands beside it is no part of it
         if self.law.required and (said := "\n".join(text.text for text in answer)):
@@ -224,8 +227,7 @@ class Exchange:
         shape = self.route.shape
         record = await self.recorded(decision, body, choice, calls)
         if decision.effect in OPEN:
-            for text in choice.texts:
-                self.session.answered(text.text)
+            self.answered(body, choice.texts)
             return Settled(body, decision, "", record)
         if decision.effect == "require_approval":
             approval, words = await self.withhold(shape.solo(body, choice), decision, [call for call, _ in calls])
@@ -233,6 +235,11 @@ class Exchange:
             return Settled(body, decision, approval, record)
         shape.speak(body, choice, self.refuse(decision))
         return Settled(body, decision, "", record)
+
+    def answered(self, body: JsonMap, texts: Sequence[Text]) -> None:
+        """Remember texts that leave, as they stand in a body now: known again when they come back as history."""
+        for text in texts:
+            self.session.answered(get(body, text.path) if text.path else now(body, text).text)
 
     def refuse(self, decision: Decision, whose: str = "answer") -> str:
         """What is said instead of an answer."""
@@ -299,11 +306,11 @@ class Exchange:
         waiting, entries = self.pending, []
         if waiting is not None:
             self.pending = None
-            if waiting["decision"] == "allow" and not waiting["clauses"]:  # nothing to say of it but that it came: one entry for both
-                contents |= waiting["contents"]
+            if waiting.decision.effect == "allow" and not waiting.decision.clauses:  # all to say is that it came: one entry for both
+                contents |= waiting.contents
                 more["input"] = "allow"
             else:
-                entries.append(waiting)
+                entries.append(based.entry(self, waiting.decision, "input", waiting.contents, facts=waiting.facts))
         entries += [
             self.entry(decision, "output", contents, facts=more),
             *(self.call_entry(call, one, at) for at, (call, one) in enumerate(calls)),
@@ -321,22 +328,10 @@ class Exchange:
     def entry(
         self, decision: Decision, surface: str, contents: Mapping[str, bytes], kind: str = "decision", facts: Mapping[str, Any] = EMPTY
     ) -> dict[str, Any]:
-        """What is recorded of a decision."""
-        return {
-            "kind": kind,
-            "session": self.session.id,
-            "principal": self.who.id,
-            "surface": surface,
-            "decision": decision.effect,
-            "clauses": decision.clauses,
-            "rules": decision.rules,
-            "policy": decision.policy,
-            "contents": {**contents, **based.contents(self, surface)} if kind == "decision" else contents,
-            "facts": {**facts, "route": self.route.path, **based.facts(self, int(time()) // 3600 % 24)}
-            | basis.undecided(decision)
-            | ({"notice": self.preface.fact} if self.preface and surface != "tool_call" else {})
-            | ({"tenant": tenant} if (tenant := self.who.principal.get("tenant")) and decision.effect in APPEALED else {}),
-        }
+        """What is recorded of a decision, and what it was made on."""
+        if kind == "decision":
+            contents = {**contents, **based.contents(self, surface)}
+        return based.entry(self, decision, surface, contents, kind, facts)
 
     async def record(
         self, decision: Decision, surface: str, contents: Mapping[str, bytes], kind: str = "decision", facts: Mapping[str, Any] = EMPTY
@@ -353,8 +348,8 @@ class Exchange:
     async def input_recorded(self) -> str:
         """Make the record of the input safe, if it is not yet; its name."""
         if self.pending is not None:
-            entry, self.pending = self.pending, None
-            self.input_record = await self.write(entry)
+            waiting, self.pending = self.pending, None
+            self.input_record = await self.write(based.entry(self, waiting.decision, "input", waiting.contents, facts=waiting.facts))
         return self.input_record
 
     # ---- Facts --------------------------------------------------------------------------------------------------------
@@ -383,11 +378,15 @@ class Exchange:
         return self._rail_facts
 
     def _gather_facts(self) -> RailFacts:
-        texts = self.asked.texts
-        system = "\n".join(text.text for text in texts if text.role in ("system", "developer") and text.path)
-        request = next((text.text for text in reversed(texts) if text.role == "user"), "")
-        documents = tuple(text.text for text in texts if text.surface in ("document", "tool_result"))
-        return RailFacts(system, (), documents, self.asked.schema, request)
+        system, documents, request = [], [], ""
+        for text in self.asked.texts:
+            if text.surface in ("document", "tool_result"):
+                documents.append(text.text)
+            if text.role == "user":
+                request = text.text
+            elif text.path and text.role in ("system", "developer"):
+                system.append(text.text)
+        return RailFacts("\n".join(system), (), tuple(documents), self.asked.schema, request)
 
 
 def readable(call: Call) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from bylaw.errors import BylawError, LedgerError
+from bylaw.serve.clients import Clients
 from bylaw.serve.door import NotIn
 from bylaw.serve.ends import Done, Refused, UpstreamSaid
 from bylaw.serve.exchange import Exchange
@@ -30,11 +31,10 @@ from bylaw.serve.streamed import may_stream, stream
 from bylaw.serve.unanswered import unanswered
 from bylaw.serve.upstream import UpstreamTrouble
 from bylaw.serve.watchers import PASSED_ON
-from bylaw.serve.wire import MAX_BODY_BYTES, Asked, BadBody, JsonMap, dump, load
+from bylaw.serve.wire import MAX_BODY_BYTES, Asked, BadBody, JsonMap, dump, load, of_one_case
 from bylaw.types import Decision
 
 MAX_ACTIVE: Final = 1_000  # requests in flight; beyond that a client is asked to come again
-WATCH_AFTER_S: Final = 0.05  # from when on it is watched whether the client is still there
 EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
 JSON: Final = (b"content-type", b"application/json")
 MODELS: Final = re.compile(r"/v1/models(?:/[A-Za-z0-9_@:+=~-][A-Za-z0-9_@:+=~.-]{0,199}){0,4}")  # none of them leads to another route
@@ -63,6 +63,7 @@ class Gateway:
     active: int = 0
     mcp: App | None = None  # the application for /mcp/
     ended: "Callable[[Begun, float], object] | None" = None  # told of each request, and how many seconds it took
+    clients: Clients = field(default_factory=Clients, init=False)
     _other: App | None = field(default=None, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,7 +98,7 @@ class Gateway:
             who = self.door.enter(headers)
             body = await _body(headers, receive)
             work = self._model(route, who, headers, body, begun) if route else self._pass(scope, who, headers, body, begun)
-            await _while_connected(work, receive)
+            await self.clients.served(work, receive)
         except BadBody as error:
             await begun.error(400, shape.error(400, error.what, error.param))
         except NotIn as error:
@@ -129,6 +130,7 @@ class Gateway:
         if not gate.recorder.healthy:
             raise LedgerError("the ledger does not take entries")
         said = load(body)
+        of_one_case(said, *(said["tools"] if isinstance(said.get("tools"), list) else ()))
         owned = gate.owned if gate.owned is not None and concerned(route.path, body) else None
         if owned is not None:
             shared = gate.laws(who.principal).shares_stored
@@ -288,29 +290,3 @@ async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         parts.append(part)
         if not message.get("more_body"):
             return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-async def _while_connected(work: Coroutine[Any, Any, None], receive: Receive) -> None:
-    """Do the work; let it go when the client does."""
-    task, watchers, gone = asyncio.current_task(), list[asyncio.Future[None]](), False
-
-    async def watch() -> None:
-        nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        if task is not None:
-            task.cancel()
-
-    later = asyncio.get_running_loop().call_later(WATCH_AFTER_S, lambda: watchers.append(asyncio.ensure_future(watch())))
-    try:
-        await work
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        if task is not None:
-            task.uncancel()
-    finally:
-        later.cancel()
-        for watcher in watchers:
-            watcher.cancel()

@@ -15,10 +15,9 @@ from bylaw.errors import BylawError
 from bylaw.govern.approvals import Approvals
 from bylaw.ledger import place, sealed
 from bylaw.ledger.writer import Ledger
-from bylaw.store.approval_rows import State
+from bylaw.store.approval_rows import Approval
 
 DAY_S: Final = 24 * 3600
-ENDED: Final[tuple[State, ...]] = ("denied", "expired", "done", "failed", "released", "superseded")
 BY: Final = "retention"
 LOG: Final = logging.getLogger(__name__)
 
@@ -59,10 +58,11 @@ class Keeping:
             with Ledger(self._data_dir, log=path.stem) as other:
                 gone += other.retain(max(round(before_s * 1_000_000), 0))
         gone += sealed.retain(self._data_dir, self._ledger.append, max(round(before_s * 1_000_000), 0))
-        for one in self._approvals.find(ENDED):
-            if one.subject is not None and (one.ended_at or one.expires_at) < before_s * 1000:
-                self._approvals.forget(one.id, BY)
-                gone += 1
+        while not self._closed.is_set() and (old := self._approvals.over(round(before_s * 1000))):
+            forgotten = sum(isinstance(self._approvals.forget(one, BY), Approval) for one in old)
+            if not forgotten:
+                break
+            gone += forgotten
         return gone
 
     def _go_on(self) -> None:

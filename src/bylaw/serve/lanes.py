@@ -12,11 +12,10 @@ from typing import Any, Final, NamedTuple
 from bylaw.govern.streaming import Cut, HoldBack
 from bylaw.govern.thinking import Parting
 from bylaw.serve.route import Gates
-from bylaw.serve.wire import MAX_ARGUMENTS_BYTES, BadBody, JsonMap, Text
+from bylaw.serve.wire import MAX_ARGUMENTS_BYTES, BadBody, Text
 from bylaw.types import Decision
 
 PARTS: Final = "parts"  # the passage that all parts of an answer are together
-HOLD: Final[JsonMap] = {"type": "hold"}  # among the events of a stream: from here on all waits until the whole answer is judged
 MAX_KEPT: Final = MAX_ARGUMENTS_BYTES  # characters of thinking and of arguments that are kept
 
 
@@ -68,7 +67,7 @@ class Lane:
     def text(self, passage: str, piece: str) -> str:
         """What may leave of a piece of a passage; raises Stopped."""
         self.parted = self.parted or passage
-        if passage == self.parted:
+        if passage == self.parted and not self.parting.over:
             piece = self.parting.feed(piece)
             self._take_thinking()
         return self._through(passage, piece) if piece else ""
@@ -134,7 +133,8 @@ class Lane:
         self.parting.thinking = ""
 
     def _through(self, passage: str, piece: str, last: bool = False) -> str:
-        self.judge_thinking()
+        if self.unjudged:
+            self.judge_thinking()
         out = piece
         if self.searched:
             one = self.filters.get(passage)
@@ -144,11 +144,14 @@ class Lane:
                     raise BadBody("answers are no longer searched as when this one began")
                 one = self.filters[passage] = made
             try:
-                out = one.feed(piece) + (one.finish() if last else "")
+                out = one.feed(piece)
+                if last:
+                    out += one.finish()
             except Cut as cut:
                 self.out += [*one.passed, cut.before]
                 raise Stopped(cut.decision, cut.before, self._parts(cut.before) if passage == PARTS else ()) from None
-            self.out += one.passed
+            if one.passed:
+                self.out += one.passed
         if out:
             self.out.append(out)
         return out

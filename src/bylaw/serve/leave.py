@@ -150,7 +150,7 @@ def _hint(missing: tuple[str, ...]) -> str:
     word = "An operator may say why not: bylaw policy activate DIR --unsigned REASON."
     if missing[0].startswith(UNREAD):
         return word
-    return f"See `bylaw policy signoffs DIR --instead-of OLD`. {frame}{word}"
+    return f"See `bylaw policy signoffs DIR --in-force`. {frame}{word}"
 
 
 def _reason(because: str) -> str:

@@ -209,8 +209,9 @@ def put_in_force(store: Store, record: Record, made: InForce, files: bytes, by: 
     try:
         with store.writing() as connection:
             policy_rows.activated(connection, one, leave.still)
-    except PolicyError as error:
-        record({"kind": "policy", "principal": by, "policy": made.digest, "facts": {"step": "not activated", "why": error.what[:500]}})
+    except (PolicyError, StoreError) as error:
+        step = "not activated" if isinstance(error, PolicyError) else "perhaps not activated"  # its answer may have been lost
+        record({"kind": "policy", "principal": by, "policy": made.digest, "facts": {"step": step, "why": error.what[:500]}})
         raise
     return made, one
 

@@ -31,7 +31,10 @@ def of_message(who: Who, env: Mapping[str, Any], event: Event, asked: bool) -> d
 
 
 def _written(who: Who, env: Mapping[str, Any], session: Mapping[str, Any]) -> dict[str, bytes]:
-    said = {"who": basis.who(who.principal), "env": {"name": "", **env} if env else None, "session": session}
+    known = basis.who(who.principal)
+    if not (known or env or session):
+        return {}
+    said = {"who": known, "env": {"name": "", **env} if env else None, "session": session}
     return {basis.NAME: body} if (body := basis.written(said)) else {}
 
 

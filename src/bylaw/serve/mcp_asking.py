@@ -11,8 +11,10 @@ All of it goes through the one approval store, so that a call that was asked abo
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Protocol
 
 from bylaw.canonical import canonical
@@ -32,6 +34,7 @@ ASKED: Final = "bylaw-approval"  # the name of our question among those of a res
 FIELD: Final = "approve"
 MAX_SHOWN: Final = 4_000  # characters of arguments in a form: nobody consents to what they do not see
 SEALED_FOR: Final = "tools/call"
+LOG: Final = logging.getLogger(__name__)
 
 
 class Client(Protocol):
@@ -137,13 +140,18 @@ class Asking:
             return asked(dealing.who.principal, event.tool)
 
         policy = dealing.law.digest
-        found = await asyncio.to_thread(approvals.claim, approval.id, self.what, dealing.who.principal, policy, rejudge, stops)
-        if isinstance(found, NotNow):
-            await self._counts(lambda history: history.given_back(ref))
-            raise NotYet(replace(self.judged.decision, effect="block", needs=()), self._words(f"and {found.text}"))
-        claim: Claim = found
-        await self._counts(lambda history: history.kept(ref, event))
-        return claim
+        claimed = asyncio.to_thread(approvals.claim, approval.id, self.what, dealing.who.principal, policy, rejudge, stops)
+        claiming = asyncio.ensure_future(claimed)
+        try:
+            found = await asyncio.shield(claiming)
+            if isinstance(found, Claim):
+                await self._counts(lambda history: history.kept(ref, event))
+                return found
+        except BaseException:  # whoever asked is gone, or the session cannot take it: a claim that is given all the same runs nothing
+            claiming.add_done_callback(partial(_unused, approvals))
+            raise
+        await self._counts(lambda history: history.given_back(ref))
+        raise NotYet(replace(self.judged.decision, effect="block", needs=()), self._words(f"and {found.text}"))
 
     # ---- At the keyboard ----------------------------------------------------------------------------------------------
 
@@ -222,6 +230,18 @@ class Asking:
 
     async def _counts(self, work: Callable[[History], History]) -> None:
         await self.dealing.session.change(work, self.dealing.law.reads_session)
+
+
+def _unused(approvals: Approvals, claiming: "asyncio.Future[Claim | NotNow]") -> None:
+    """End a claim that was given to nobody."""
+    if not claiming.cancelled() and claiming.exception() is None and isinstance(found := claiming.result(), Claim):
+        ended = asyncio.get_running_loop().run_in_executor(None, approvals.finish, found, "failed")
+        ended.add_done_callback(_told)
+
+
+def _told(ended: "asyncio.Future[Any]") -> None:
+    if not ended.cancelled() and (error := ended.exception()) is not None:
+        LOG.error("an approval that was not used could not be ended yet: %s", error)
 
 
 FORM: Final = {

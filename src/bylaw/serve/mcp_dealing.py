@@ -91,7 +91,7 @@ class Dealing:
             ref = ref_of(tool, args) if begun.held else ""
             event = self.call_event(tool, args, begun, ref)
             decision = await self.law.judge(event, NO_FACTS, self.stops(tool))
-            after = (begun.given_back(ref) if ref else begun).after(event, self.passed) if decision.effect == "allow" else begun
+            after = (begun.given_back(ref) if ref else begun).after(event, decision) if decision.effect == "allow" else begun
             if await self.session.swap(begun, after, stored):
                 known = ref or (ref_of(tool, args) if decision.effect == "require_approval" else "")
                 return Judged(decision, event, known, begun.given_back(ref) if ref else begun)
@@ -251,11 +251,6 @@ class Dealing:
         """The decision about what could not be judged."""
         decision, stops = blocked(self.law, reason, undecided), self.stops("")
         return replace(decision, effect="stop", reason="; ".join(sorted(stops))) if stops else decision
-
-    @property
-    def passed(self) -> Decision:
-        """The decision that something passes."""
-        return Decision("allow", (), (), self.law.digest)
 
     def shown(self, tool: str) -> bool:
         """Whether a tool is listed for this principal: not where a stop or a rule blocks every call of it, whatever its arguments."""

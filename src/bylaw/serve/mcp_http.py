@@ -177,7 +177,7 @@ class Mcp:
         takes = b"text/event-stream" in dict(headers).get(b"accept", b"")
         if modern:
             if message["method"] == "tools/call":
-                schema = self.pins.standing(at.name).schemas.get(str(params.get("name")))
+                schema = self.pins.standing(at.name).mirrored.get(str(params.get("name")))
                 mirrors(headers, mirrored(schema, params.get("arguments") or {}), to)
             caller = Caller(begun, True, takes_forms(meta_of(params).get(CAPABILITIES_KEY)), takes)
             server = await self._today(at)
@@ -258,7 +258,7 @@ class Mcp:
     async def _today(self, at: ServerAt) -> Server:
         """Whoever answers a request of today: the address, or one child for all, whose notifications belong to nobody and are dropped."""
         if at.url:
-            return Remote(at, self.web, at.key(), schemas=self.pins.standing(at.name).schemas)
+            return Remote(at, self.web, at.key(), mirrored=self.pins.standing(at.name).mirrored)
         async with self._starting:
             child = self._children.get(at.name)
             if child is None or child.ended.done():

@@ -59,9 +59,9 @@ PASSED: Final = frozenset(  # methods that change nothing: sent on, and what com
 )
 JUDGED: Final = {"resources/read": READ, "prompts/get": PROMPT}
 KNOWN: Final = {  # the parameters that are sent on
-    "tools/call": ("name", "arguments", "_meta", "requestState", "inputResponses"),
-    "resources/read": ("uri", "_meta", "requestState", "inputResponses"),
-    "prompts/get": ("name", "arguments", "_meta", "requestState", "inputResponses"),
+    "tools/call": frozenset({"name", "arguments", "_meta", "requestState", "inputResponses"}),
+    "resources/read": frozenset({"uri", "_meta", "requestState", "inputResponses"}),
+    "prompts/get": frozenset({"name", "arguments", "_meta", "requestState", "inputResponses"}),
 }
 TOLD: Final = frozenset(  # notifications of a client
     {"notifications/cancelled", "notifications/initialized", "notifications/progress", "notifications/roots/list_changed"}
@@ -336,7 +336,7 @@ def _stopped(reasons: Any) -> Rpc:
 
 def _known(method: str, params: JsonMap) -> JsonMap:
     """The parameters that are judged and sent; another one does not pass, for nobody has looked at it. Raises Rpc."""
-    if unknown := params.keys() - set(KNOWN[method]):
+    if unknown := params.keys() - KNOWN[method]:
         raise Rpc(PARAMS, f"{method} has a parameter {min(unknown)[:60]!r} that nobody has said how to judge")
     return dict(params)
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from bylaw.canonical import canonical, digest_bytes
 from bylaw.errors import StoreError
+from bylaw.serve.mcp_wire import mirrors_any
 from bylaw.serve.wire import JsonMap
 from bylaw.store import mcp_rows as rows
 from bylaw.store.database import Store
@@ -29,6 +30,7 @@ class Standing:
     """What one server has listed in this process."""
 
     schemas: dict[str, Any] = field(default_factory=dict)  # of the arguments, by tool
+    mirrored: dict[str, Any] = field(default_factory=dict)  # those of them that want arguments in headers too
     changed: dict[str, Pin] = field(default_factory=dict)
     listed_at: float = 0.0  # 0: never
 
@@ -61,7 +63,11 @@ class Pins:
         names = {one.tool for one in listed}
         for tool in tools:
             if isinstance(tool, dict) and isinstance(name := tool.get("name"), str) and name in names:
-                standing.schemas[name] = tool.get("inputSchema")
+                schema = standing.schemas[name] = tool.get("inputSchema")
+                if mirrors_any(schema):
+                    standing.mirrored[name] = schema
+                else:
+                    standing.mirrored.pop(name, None)
         for name in (*known, *new):
             standing.changed.pop(name, None)
         standing.changed |= {pin.tool: pin for pin in changed}
@@ -72,6 +78,7 @@ class Pins:
         standing = self.standing(server)
         for gone in standing.schemas.keys() - names:
             del standing.schemas[gone]
+            standing.mirrored.pop(gone, None)
 
     async def holds(self, server: str, tool: str) -> bool:
         """Whether a tool that was listed is the one that was accepted; asked of the store where it was not."""
@@ -79,10 +86,11 @@ class Pins:
         if tool not in standing.changed:
             return True
         now = await asyncio.to_thread(self._pin, server, tool)
-        if now is not None and not now.changed:
-            del standing.changed[tool]
-            return True
-        return False
+        listed = standing.changed.get(tool)  # by now: another call may have found it accepted, or another list changed it again
+        if listed is not None and (now is None or now.digest != listed.seen):
+            return False
+        standing.changed.pop(tool, None)
+        return True
 
     def _look(self, server: str, listed: Sequence[Listed]) -> tuple[list[str], list[Pin], list[str]]:
         now_ms, known, new = round(time.time() * 1000), self._known(server), list[str]()

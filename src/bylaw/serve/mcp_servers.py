@@ -113,7 +113,7 @@ class Remote:
     key: str = ""
     session: str = ""  # as the server named it
     version: str = ""  # as it was agreed on
-    schemas: Mapping[str, Any] = field(default_factory=dict)  # of the arguments, by tool
+    mirrored: Mapping[str, Any] = field(default_factory=dict)  # schemas that want arguments in headers, by tool
     heard: Heard | None = None
     _sent: dict[Id, int] = field(default_factory=dict)  # the id under which a client's request was sent on
     _ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
@@ -170,7 +170,7 @@ class Remote:
         if isinstance(method, str) and is_modern(message):
             said |= routing(method, params)
             if method == "tools/call":
-                said |= mirrored(self.schemas.get(str(params.get("name"))), params.get("arguments") or {})
+                said |= mirrored(self.mirrored.get(str(params.get("name"))), params.get("arguments") or {})
             return said
         if self.session:
             said["mcp-session-id"] = self.session

@@ -24,7 +24,7 @@ from bylaw.ledger.writer import Ledger, Settings
 from bylaw.serve import leave, mcp_stdio
 from bylaw.serve import live as lives
 from bylaw.serve.door import PLACE, Door, NotIn
-from bylaw.serve.gate import Gate, Ways
+from bylaw.serve.gate import Gate, Ways, Who
 from bylaw.serve.live import Live
 from bylaw.serve.mcp_child import Ended
 from bylaw.serve.mcp_line import Line, Server
@@ -119,12 +119,15 @@ def opened(setting: Setting, stack: AsyncExitStack) -> mcp_stdio.MakeLine:
     headers |= {PLACE: setting.place.encode()} if setting.place else {}
     session = setting.session or f"mcp-{os.urandom(8).hex()}"
     name = setting.server
+    here: Who | None = None  # whoever is on this machine and shows no key stays the same; a key may be revoked between two calls
     _settled()
 
     def make(server: Server) -> Line:
-        who = door.enter(headers)
+        nonlocal here
+        who = here or door.enter(headers)
         if key and not who.key:
             raise NotIn(401, f"{setting.key_env} holds no key of this place")
+        here = None if key else who
         return Line(gate, name, who, sessions.of(who.owner, session), server, pins, seal, setting.prefix)
 
     return make

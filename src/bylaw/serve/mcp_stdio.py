@@ -84,7 +84,8 @@ class Pump:
     def __post_init__(self) -> None:
         """What the client writes goes to `lines`."""
         self.lines = Lines(self._take, self._too_long, self._over)
-        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
 
     async def run(self, child: Child) -> None:
         """Until the client or the server ends."""
@@ -195,8 +196,8 @@ class Pump:
         if message["method"] == "initialize":
             self._forms = takes_forms(params.get("capabilities"))
         forms = takes_forms(meta_of(params).get(CAPABILITIES_KEY)) if modern else self._forms
-        line = self.make(child)
-        self._tasks[request] = asyncio.ensure_future(self._answer(line, message, Caller(self, request, modern, forms)))
+        caller = Caller(self, request, modern, forms)
+        self._tasks[request] = self._loop.create_task(self._answer(self.make(child), message, caller))
 
     async def _answer(self, line: Line, message: JsonMap, caller: Caller) -> None:
         try:

@@ -202,6 +202,11 @@ def mirrored(schema: Any, args: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def mirrors_any(schema: Any) -> bool:
+    """Whether a tool's schema wants any of its arguments in headers."""
+    return any(True for _ in _annotated(schema, {}, MAX_DEPTH))
+
+
 def mirrors(headers: list[tuple[bytes, bytes]], wanted: Mapping[str, str], to: Id | None) -> None:
     """Hold a client's `Mcp-Param-*` headers to the arguments; raises Rpc. One that no schema asks for goes no further."""
     told: dict[str, str] = {}

@@ -26,6 +26,7 @@ from bylaw.serve.wire import (
     across,
     arguments,
     kind_of,
+    of_one_case,
     opening,
 )
 from bylaw.types import EMPTY, Surface
@@ -139,6 +140,7 @@ def said(body: JsonMap, sent: Mapping[str, Any] = EMPTY) -> Said:
     content = a_list(body, "content")
     if body.get("type") != "message" or not isinstance(body.get("content"), list):
         raise BadBody("the reply is no message", "type")
+    of_one_case(body, *content)
     found, beside = Gathering(), list[Any]([without(body, "content")])
     for at, one in enumerate(content):
         block, path = a_map(one, f"content[{at}]"), ("content", at)

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from bylaw.serve import owned
 from bylaw.serve.beside import is_mark, left, word
-from bylaw.serve.lanes import HOLD, Lane, Spoken, Stopped
+from bylaw.serve.in_order import InOrder
+from bylaw.serve.lanes import Lane, Spoken, Stopped
 from bylaw.serve.messages import AROUND, reason, said
 from bylaw.serve.route import Finished, Gates, Halt, Step
 from bylaw.serve.sse import Sent, sent
@@ -30,9 +31,7 @@ class MessagesStream:
         self._blocks: dict[int, JsonMap] = {}  # as they are to the client
         self._json: dict[int, list[str]] = {}  # inputs of calls, in pieces
         self._done: set[int] = set()  # blocks that are complete
-        self._late: dict[int, list[JsonMap]] = {}  # text blocks whose end waits, and what came after each of them
-        self._held: list[JsonMap] = []  # from the first call on
-        self._holding = False
+        self._order = InOrder(lambda at: [{"type": "content_block_stop", "index": at}])  # from the first call on, all is held
         self._open = self._seen = -1  # the text block that is open: as the upstream tells it, and as the client sees it
         self._shown = -1  # the last block that the client has seen
         self._delta: JsonMap = {
@@ -84,8 +83,8 @@ class MessagesStream:
             yield from self._finished()
 
     def _start(self, at: int, block: JsonMap) -> Iterator[Step]:
-        if at in self._blocks:
-            raise BadBody("a block begins twice")
+        if at <= max(self._blocks, default=-1):  # else a client would read the texts in another order than they were searched
+            raise BadBody("a block begins twice, or out of its place")
         kind = kind_of(block)
         block = {**block, "type": kind}
         if kind in ("thinking", "redacted_thinking"):
@@ -100,7 +99,7 @@ class MessagesStream:
             yield from self._out({"type": "content_block_start", "index": at, "content_block": dict(self._blocks[at])})
             yield from self._let(self._lane.part(at, str(block.get("text") or "")))
         else:
-            yield from self._out(HOLD)
+            self._order.hold()
             self._blocks[at] = dict(block)
             self._json[at] = []
 
@@ -133,19 +132,20 @@ class MessagesStream:
         if block["type"] == "text" and at == self._open:
             yield from self._let(self._lane.border())
             self._open = -1
-            if at in self._lane.waiting:
-                self._late[at] = []
-        yield from self._out({"type": "content_block_stop", "index": at})
+            yield from self._sent(self._order.end(at, waits=at in self._lane.waiting))
+        else:
+            yield from self._out({"type": "content_block_stop", "index": at})
 
     def _finished(self) -> Iterator[Step]:
         if self._done != self._blocks.keys():
             raise BadBody("the model's message is not complete")
         yield from self._let(self._lane.rest())
-        yield from self._caught_up()
+        yield from self._sent(self._order.caught_up())
         self._closed = self._ended = True
         choice = said(self._reply(), self._asked).choices[0]
         loose = tuple(text for text in choice.texts if not text.path)
-        yield Finished(0, choice.calls, "".join(self._lane.out), self._lane.met, loose, "".join(self._lane.thinking))
+        said_here = tuple(text.text for text in choice.texts if text.path or text.parts)
+        yield Finished(0, choice.calls, said_here, self._lane.met, loose, "".join(self._lane.thinking))
 
     def _ending(self, content: JsonMap) -> JsonMap:
         """Why the message ended, and what it cost."""
@@ -181,31 +181,18 @@ class MessagesStream:
     def _let(self, spoken: Sequence[Spoken]) -> Iterator[bytes]:
         """Text that may leave; what waited for the end of a block leaves before the next one's text."""
         for one in spoken:
-            yield from self._caught_up(one.part)
+            yield from self._sent(self._order.caught_up(one.part))
             if one.text:
                 self._blocks[one.part]["text"] += one.text
                 delta = {"type": "text_delta", "text": one.text}
-                yield from self._leave({"type": "content_block_delta", "index": one.part, "delta": delta})
-
-    def _caught_up(self, to: int = -1) -> Iterator[bytes]:
-        """What waited for the text of blocks before this one; of all blocks, if none is named."""
-        while self._late and (first := next(iter(self._late))) != to:
-            yield from self._leave(*self._late.pop(first))
+                yield from self._sent(self._order.leave({"type": "content_block_delta", "index": one.part, "delta": delta}))
 
     def _out(self, *events: JsonMap) -> Iterator[bytes]:
-        """Send, after all text before it has left."""
-        if self._late:
-            next(reversed(self._late.values())).extend(events)
-        else:
-            yield from self._leave(*events)
+        return self._sent(self._order.out(*events))
 
-    def _leave(self, *events: JsonMap) -> Iterator[bytes]:
-        """Send, or keep until all of the message is judged."""
+    def _sent(self, events: Sequence[JsonMap]) -> Iterator[bytes]:
+        """Events that leave now; what the client has seen since."""
         for event in events:
-            self._holding |= event is HOLD
-            if self._holding:
-                self._held += [event] if event is not HOLD else []
-                continue
             kind, at = event["type"], event["index"]
             self._shown = max(self._shown, at)
             if kind == "content_block_start":
@@ -217,7 +204,7 @@ class MessagesStream:
     def release(self, done: Finished) -> bytes:
         """What was held, and the end of the message."""
         del done  # a message has one choice
-        return b"".join((*map(self._given, (*self._held, self._delta)), _END))
+        return b"".join((*map(self._given, (*self._order.held, self._delta)), _END))
 
     def replace(self, choice: int, text: str, told: dict[str, Any] | None = None) -> bytes:
         """The end of the message in our words."""

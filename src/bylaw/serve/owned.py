@@ -99,7 +99,7 @@ class Owned:
 
 def concerned(path: str, raw: bytes) -> bool:
     """Whether a request may name what is kept, or its reply may; few chats do. A name of a field can be written in escapes."""
-    return path in (RESPONSES, MESSAGES) or any(word in raw for word in (b"file_id", b"container", b"audio", b"\\u"))
+    return path in (RESPONSES, MESSAGES) or b"file_id" in raw or b"container" in raw or b"audio" in raw or b"\\u" in raw
 
 
 # ---- Where ids stand -----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from bylaw.govern.approvals import Approvals
 from bylaw.govern.quorum import Refused as NotNow
 from bylaw.govern.session import History, owner
 from bylaw.serve import refusals
+from bylaw.serve.based import known
 from bylaw.serve.ends import Done, Refused
 from bylaw.serve.exchange import Exchange, held, readable
 from bylaw.serve.law import blocked, together
@@ -47,13 +48,11 @@ async def release(exchange: Exchange, approval: str) -> Done | None:
         if found is not None and mine and found.state in ("denied", "expired"):
             refs = [held(one, at) for one in (approval, *instead_of(found.what())) for at in range(MAX_CALLS)]
             await exchange.session.change(lambda history: _given_back(history, refs), law.reads_session)
-        effect: Effect = "require_approval" if given.why == "not_approved" and found is not None and found.state == "pending" else "block"
-        decision = Decision(effect, tuple(found.clauses) if found else (), (), law.digest, reason=given.text)
-        text = (
-            refusals.waiting(decision, law.book.policy, approval)
-            if effect == "require_approval"
-            else f"This can't be released: {given.text}."
-        )
+        waits = mine and found is not None and given.why == "not_approved" and found.state == "pending"
+        effect: Effect = "require_approval" if waits else "block"
+        said = given.text if mine else "there is no such request of yours"  # what somebody else waits for is told to nobody
+        decision = Decision(effect, tuple(found.clauses) if found and mine else (), (), law.digest, reason=said)
+        text = refusals.waiting(decision, law.book.policy, approval) if effect == "require_approval" else f"This can't be released: {said}."
         record = await exchange.record(decision, "output", {}, kind="refusal", facts={"approval": approval[:64], "why": given.why})
         raise Refused(decision, text, record, approval if effect == "require_approval" else "")
     what, decision = given.what, replace(together(seen[-1:]), effect="allow")
@@ -116,10 +115,12 @@ def _rejudged(exchange: Exchange, approval: str, what: Any) -> Decision:
     try:
         if "request" in what:
             asked = exchange.route.shape.asked(load(what["request"].encode()))
+            texts = [text for text in asked.texts if not known(exchange, text)]
             events = [
-                Event(text.surface, text.tool, EMPTY, text.text, exchange.who.principal, exchange.facts(), exchange.env())
-                for text in asked.texts
+                Event(text.surface, text.tool, EMPTY, text.text, exchange.who.principal, exchange.facts(), exchange.env()) for text in texts
             ]
+            if all(text.surface != "input" for text in texts):
+                events.append(exchange.event("input", ""))
             return together([law.now(event, exchange.rail_facts()) for event in events])
         return reply_rejudged(
             exchange, (approval, *instead_of(what)), exchange.route.shape.said(load(what["reply"].encode()), exchange.asked.body)
@@ -136,7 +137,8 @@ def reply_rejudged(exchange: Exchange, waited: Sequence[str], said: Said) -> Dec
         for at in range(len(choice.calls)):  # judged again, they do not count against themselves
             for one in waited:
                 history = history.given_back(held(one, at))
-        decisions += [law.now(exchange.event(text.surface, text.text), exchange.rail_facts()) for text in choice.texts]
+        events = [exchange.event(text.surface, text.text) for text in choice.texts] or [exchange.event("output", "")]
+        decisions += [law.now(event, exchange.rail_facts()) for event in events]
         if law.required and (whole := "\n".join(text.text for text in choice.texts if not text.parts)):
             decisions += law.agreed(exchange.event("output", whole), exchange.rail_facts()).decisions
         for call in choice.calls:

@@ -1,8 +1,9 @@
 """`/v1/responses`, taken apart: items of input and output, their parts, function calls and what came of them; and put together again.
 
 An output item that is neither a message nor thinking is a call: of the tool it names, else of a tool called like its type, with all
-else in it as arguments. So what a server runs by itself (search, shell, MCP) stands in the policy's tool list, or needs a person. A
-response that is worked on in the background could be fetched past us, and is refused.
+else in it as arguments. So what a server runs by itself (search, shell, MCP) stands in the policy's tool list, or needs a person. What came
+of such a call stands in the item too, and is judged as output besides. A response that is worked on in the background could be fetched past
+us, and is refused.
 """
 
 import time
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bylaw.govern.thinking import OPEN, parted
-from bylaw.serve.beside import gather, gather_asked, gather_strange, is_mark, said_beside, spelled, without
+from bylaw.serve.beside import gather, gather_asked, gather_strange, is_mark, readable, said_beside, spelled, without
 from bylaw.serve.wire import (
     Asked,
     BadBody,
@@ -28,6 +29,7 @@ from bylaw.serve.wire import (
     across,
     arguments,
     kind_of,
+    of_one_case,
     opening,
 )
 from bylaw.types import EMPTY, Surface
@@ -35,6 +37,8 @@ from bylaw.types import EMPTY, Surface
 MEDIA: Final = frozenset({"input_image", "input_audio", "output_image", "output_audio"})
 SEALED: Final = frozenset({"encrypted_content", "id", "status", "type"})  # what the upstream alone can read, and what says nothing
 EMPTIED: Final = frozenset({"id", "object", "model", "metadata", "tools", "usage", "instructions", "error"})  # fields that clients expect
+GIVEN: Final = {"function_call": ("name", "arguments"), "custom_tool_call": ("name", "input")}  # what is judged as a call alone
+_GIVEN: Final = ("name", "arguments", "input", "action", "actions", "operation", "code", "queries")  # the same of a call of any other kind
 _READ: Final = ("tools", "prompt")  # what else of a request reaches the model
 
 
@@ -159,6 +163,7 @@ def said(body: JsonMap, sent: Mapping[str, Any] = EMPTY) -> Said:
     """Take a reply apart; raises BadBody. `sent` is the request: what it says itself is nothing new in the reply."""
     if not isinstance(body.get("output"), list) or body.get("status") in ("queued", "in_progress"):
         raise BadBody("the reply has no output", "output")
+    of_one_case(body, *body["output"])
     body.pop("output_text", None)  # some servers repeat the text here
     found, beside = Gathering(), list[Any]([without(body, "output")])
     for at, one in enumerate(body["output"]):
@@ -179,8 +184,7 @@ def said(body: JsonMap, sent: Mapping[str, Any] = EMPTY) -> Said:
             found.thinking += [Text("thinking", text.text, (), "assistant") for text in thought.texts]
         else:
             found.call(call_of(item, path))
-            given = {"function_call": ("name", "arguments"), "custom_tool_call": ("name", "input")}.get(kind)
-            beside.append(without(item, *given) if given else {key: item[key] for key in ("call_id", *SEALED) if key in item})
+            beside.append(readable(without(item, *GIVEN.get(kind, _GIVEN))))
     gather(found, beside, sent)
     return Said(body, (found.choice(0),))
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from bylaw.serve import owned
 from bylaw.serve.beside import left, word
-from bylaw.serve.lanes import HOLD, Lane, Spoken, Stopped
+from bylaw.serve.in_order import InOrder
+from bylaw.serve.lanes import Lane, Spoken, Stopped
 from bylaw.serve.responses import said, spoken
 from bylaw.serve.route import Finished, Gates, Halt, Step
 from bylaw.serve.sse import DONE, Sent, sent
@@ -33,12 +34,12 @@ class ResponsesStream:
         self._response: JsonMap = {"id": "resp_bylaw", "object": "response", "model": asked.model, "status": "in_progress", "output": []}
         self._items: dict[int, JsonMap] = {}  # as they are to the client
         self._done: set[int] = set()
-        self._late: dict[tuple[int, int], list[JsonMap]] = {}  # parts whose end waits, and what came after each of them
-        self._held: list[JsonMap] = []  # from the first call on
-        self._holding = self._closed = False
+        self._order = InOrder(self._closing)  # from the first call on, all is held
+        self._closed = False
         self._end = "response.completed"
         self._open: tuple[int, int] | None = None  # the part of text that is open, as the upstream tells it
-        self._kind = ""  # of the part of text that came last
+        self._latest = (-1, -1)  # the part of text that came last
+        self._kind = ""  # its kind
         self._shown: dict[int, int] = {}  # items that the client has seen begin, and how many parts of each
         self._sent: defaultdict[tuple[int, int], list[str]] = defaultdict(list)  # the text that has left, in pieces
         self._seen: tuple[int, int] | None = None  # the part of text that the client sees open
@@ -90,12 +91,14 @@ class ResponsesStream:
     def _around(self, content: JsonMap) -> JsonMap:
         """A response without its output: what of it says nothing, and what the request says."""
         response = a_map(content.get("response"), "response")
-        around: JsonMap = left({key: value for key, value in response.items() if key not in ("output", "output_text")}, self._asked)
+        around: JsonMap = left(
+            {key: value for key, value in response.items() if key not in ("output", "output_text", "bylaw")}, self._asked
+        )
         return {**around, "output": []}
 
     def _added(self, at: int, item: JsonMap) -> Iterator[Step]:
-        if at in self._items:
-            raise BadBody("an item begins twice")
+        if at <= max(self._items, default=-1):  # else a client would read the texts in another order than they were searched
+            raise BadBody("an item begins twice, or out of its place")
         kind = kind_of(item)
         item = {**item, "type": kind}
         if kind == "message":
@@ -103,7 +106,7 @@ class ResponsesStream:
         elif kind == "reasoning":
             self._items[at] = _sealed(item)
         else:
-            yield from self._out(HOLD)
+            self._order.hold()
             self._items[at] = dict(item)
             return
         yield from self._out({"type": "response.output_item.added", "output_index": at, "item": {**self._items[at]} | _NO_PARTS[kind]})
@@ -112,28 +115,29 @@ class ResponsesStream:
         item = self._item(where[0])
         if item["type"] != "message":
             return
-        if where[1] != len(item["content"]) or kind_of(part) not in _TEXT:
+        if where[1] != len(item["content"]) or where <= self._latest or kind_of(part) not in _TEXT:
             raise BadBody("a part of text out of its place, or of unknown kind")
+        self._latest = where
         if self._open:  # its text did not end by itself
             yield from self._part_done(self._open)
         key = _TEXT[part["type"]][1]
         empty = {"type": part["type"], key: "", **({"annotations": [], "logprobs": []} if key == "text" else {})}
         item["content"].append(empty)
-        self._holding |= self._kind not in ("", part["type"])
+        self._order.holding |= self._kind not in ("", part["type"])
         self._open, self._kind = where, part["type"]
         yield from self._out({"type": "response.content_part.added", **self._place(where), "part": dict(empty)})
         yield from self._let(self._lane.part(where, str(part.get(key) or "")))
 
     def _part_done(self, where: tuple[int, int]) -> Iterator[Step]:
-        part = self._text_part(where)
+        self._text_part(where)
         yield from self._let(self._lane.border())
         self._open = None
-        if where in self._lane.waiting:
-            self._late[where] = []
-        else:
-            yield from self._out(*self._closing(where, part))
+        yield from self._sent_on(self._order.end(where, waits=where in self._lane.waiting))
 
-    def _closing(self, where: tuple[int, int], part: JsonMap) -> list[JsonMap]:
+    def _closing(self, where: tuple[int, int]) -> list[JsonMap]:
+        return self._end_of(where, self._items[where[0]]["content"][where[1]])
+
+    def _end_of(self, where: tuple[int, int], part: JsonMap) -> list[JsonMap]:
         kind, key = _TEXT[part["type"]]
         done = {"type": f"{kind}.done", **self._place(where), key: part[key], **({"logprobs": []} if key == "text" else {})}
         return [done, {"type": "response.content_part.done", **self._place(where), "part": part}]
@@ -163,11 +167,12 @@ class ResponsesStream:
         if self._done != self._items.keys():
             raise BadBody("the model's response is not complete")
         yield from self._let(self._lane.rest())
-        yield from self._caught_up()
+        yield from self._sent_on(self._order.caught_up())
         self._closed = True
         choice = said(self._reply(), self._asked).choices[0]
         loose = tuple(text for text in choice.texts if not text.path)
-        yield Finished(0, choice.calls, "".join(self._lane.out), self._lane.met, loose, "".join(self._lane.thinking))
+        said_here = tuple(text.text for text in choice.texts if text.path or text.parts)
+        yield Finished(0, choice.calls, said_here, self._lane.met, loose, "".join(self._lane.thinking))
 
     def _item(self, at: int) -> JsonMap:
         if at not in self._items:
@@ -195,29 +200,15 @@ class ResponsesStream:
     def _let(self, spoken: Sequence[Spoken]) -> Iterator[bytes]:
         """Text that may leave; what waited for the end of a part leaves before the next one's text."""
         for where, text in spoken:
-            yield from self._caught_up(where)
-            yield from self._leave(*self._delta(where, self._items[where[0]]["content"][where[1]], text))
-
-    def _caught_up(self, to: tuple[int, int] | None = None) -> Iterator[bytes]:
-        """What waited for the text of parts before this one; of all parts, if none is named."""
-        while self._late and (first := next(iter(self._late))) != to:
-            part = self._items[first[0]]["content"][first[1]]
-            yield from self._leave(*self._closing(first, part), *self._late.pop(first))
+            yield from self._sent_on(self._order.caught_up(where))
+            yield from self._sent_on(self._order.leave(*self._delta(where, self._items[where[0]]["content"][where[1]], text)))
 
     def _out(self, *events: JsonMap) -> Iterator[bytes]:
-        """Send, after all text before it has left."""
-        if self._late:
-            next(reversed(self._late.values())).extend(events)
-        else:
-            yield from self._leave(*events)
+        return self._sent_on(self._order.out(*events))
 
-    def _leave(self, *events: JsonMap) -> Iterator[bytes]:
-        """Send, or keep until all of the response is judged."""
+    def _sent_on(self, events: Sequence[JsonMap]) -> Iterator[bytes]:
+        """Events that leave now; what the client has seen since."""
         for event in events:
-            self._holding |= event is HOLD
-            if self._holding:
-                self._held += [event] if event is not HOLD else []
-                continue
             kind = event["type"]
             if "delta" in event:
                 self._sent[event["output_index"], event["content_index"]].append(event["delta"])
@@ -252,7 +243,7 @@ class ResponsesStream:
         """What was held, and the end of the response."""
         del done  # a response has one choice
         end = {"type": self._end, "response": self._reply()}
-        return b"".join(self._event_bytes(event) for event in (*self._held, end))
+        return b"".join(self._event_bytes(event) for event in (*self._order.held, end))
 
     def replace(self, choice: int, text: str, told: dict[str, Any] | None = None) -> bytes:
         """The end of the response in our words."""
@@ -260,7 +251,7 @@ class ResponsesStream:
         self._closed = True
         events = []
         if self._seen:
-            events += self._closing(self._seen, self._part_as_seen(self._seen))
+            events += self._end_of(self._seen, self._part_as_seen(self._seen))
         shown = {at: self._as_seen(at) for at in self._shown}
         if self._seen_item >= 0:
             shown[self._seen_item]["status"] = "incomplete"

@@ -60,7 +60,7 @@ class Finished(NamedTuple):
 
     choice: int
     calls: tuple[Call, ...]
-    text: str  # all that has left of this choice
+    said: tuple[str, ...]  # the texts that have left of this choice, each by itself and in one piece
     met: tuple[Decision, ...]  # what was decided on findings in it
     loose: tuple[Text, ...] = ()  # what else it says, that no filter has seen; has not left
     thinking: str = ""  # has not left, and does not

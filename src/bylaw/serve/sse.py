@@ -37,8 +37,8 @@ class Reader:
             blocks = bytes(rest).split(b"\n\n") if rest.find(b"\n\n", seen - 1) >= 0 else []
         else:
             blocks = piece.split(b"\n\n")
-        if blocks:
-            self._rest = bytearray(blocks.pop())
+        if blocks and ((last := blocks.pop()) or rest):
+            self._rest = bytearray(last)
         if len(self._rest) > MAX_EVENT_BYTES:
             raise BadBody("an event of the stream is too long")
         return [event for block in blocks if (event := _event(block)) is not None]

@@ -6,13 +6,14 @@ Nothing is opened before the fork: each worker has its own ledger log, its own c
 import gc
 import ipaddress
 import logging
+import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bylaw.canonical import digest_bytes
 from bylaw.errors import BylawError, PolicyError, StoreError
@@ -40,6 +41,9 @@ from bylaw.serve.wiring import Wired, Wiring
 from bylaw.store import approval_rows, database
 from bylaw.store.database import Store
 from bylaw.store.watching import Watch
+
+if TYPE_CHECKING:
+    import uvicorn
 
 GARBAGE: Final = 20_000  # objects made before the collector looks: about fifty requests
 GRACE_S: Final = 30  # how long requests in flight may take to end
@@ -290,6 +294,7 @@ def serve(setting: Setting, say: Callable[[str], None]) -> None:
     """Listen until told to stop. Requests in flight are ended first."""
     import uvicorn  # noqa: PLC0415  # whoever prepares without listening needs none
 
+    from bylaw.serve.one_write import OneWrite  # noqa: PLC0415  # the same
     from bylaw.serve.supervisor import Supervisor  # noqa: PLC0415  # the same
 
     config = uvicorn.Config(
@@ -299,7 +304,7 @@ def serve(setting: Setting, say: Callable[[str], None]) -> None:
         workers=setting.workers,
         backlog=BACKLOG,
         loop="uvloop",
-        http="httptools",
+        http=OneWrite,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -315,11 +320,31 @@ def serve(setting: Setting, say: Callable[[str], None]) -> None:
     listening: socket.socket = config.bind_socket()
     port = listening.getsockname()[1]
     console = f"{address(reached(setting.host), port)}/console/"
-    say(f"listening on {address(setting.host, port)}")
-    say(f"console at {console} (sign in with a key: bylaw keys create --principal NAME --role viewer)")
-    if setting.workers > 1:
-        Supervisor(config, sockets=[listening]).run()
-    else:
-        server.run(sockets=[listening])
+    with nullcontext() if setting.workers > 1 else _heard(server):
+        say(f"listening on {address(setting.host, port)}")
+        say(f"console at {console} (sign in with a key: bylaw keys create --principal NAME --role viewer)")
+        if setting.workers > 1:
+            Supervisor(config, sockets=[listening]).run()
+        else:
+            server.run(sockets=[listening])
     if not server.started and setting.workers == 1:
         raise StoreError("the gateway did not start", "The lines above say why.")
+
+
+@contextmanager
+def _heard(server: "uvicorn.Server") -> Iterator[None]:
+    """Let a signal that comes before the server hears signals end it all the same: in the middle of something else it can get lost."""
+    came: list[int] = []
+
+    def hear(number: int, frame: Any) -> None:
+        came.append(number)
+        server.handle_exit(number, frame)
+
+    before = {one: signal.signal(one, hear) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    for number in dict.fromkeys(reversed(came)):  # it says again at its end which it has heard
+        signal.raise_signal(number)

@@ -74,11 +74,10 @@ async def stream(exchange: Exchange, opened: "asyncio.Future[list[tuple[bytes, b
         reader, run = Reader(), Run(exchange, through)
         try:
             async for piece in live.pieces():
-                out = [
-                    step if isinstance(step, bytes) else await run.step(step)
-                    for event in reader.feed(piece)
-                    for step in through.feed(event)
-                ]
+                out: list[bytes] = []
+                for event in reader.feed(piece):
+                    for step in through.feed(event):
+                        out.append(step if isinstance(step, bytes) else await run.step(step))
                 if reasons := exchange.stops(""):
                     yield await run.stopped(sorted(reasons))
                     return
@@ -113,7 +112,7 @@ class Run:
         """A choice ends in a refusal."""
         exchange = self.exchange
         record = await exchange.record(step.decision, "output", {}, facts={"choice": step.choice, "ended": "cut"})
-        await exchange.replied(self.stream.reply(Finished(step.choice, (), "", ())))
+        await exchange.replied(self.stream.reply(Finished(step.choice, (), (), ())))
         self.told = exchange.told(step.decision, record)
         return self.stream.replace(step.choice, exchange.refuse(step.decision), self.told)
 
@@ -134,7 +133,8 @@ class Run:
         record = await exchange.recorded(decision, body, choice, calls)
         await exchange.replied(body)
         if decision.effect in OPEN:
-            exchange.session.answered(done.text)
+            for text in done.said:
+                exchange.session.answered(text)
             if decision.effect != "allow":
                 self.told = exchange.told(decision, record)
             return self.stream.release(done)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from bylaw.errors import PolicyError
+from bylaw.errors import PolicyError, StoreError
 from bylaw.govern import canary
 from bylaw.govern.canary import Seen, Terms
 from bylaw.serve import bundle, leave
@@ -84,11 +84,17 @@ def begin(store: Store, record: Record, folder: Path, trial: Trial, rails_of: Ra
         leave.asked(store, files).of(made.digest)  # it decides for people
     if bundle.pack(folder) != files:
         raise PolicyError(f"{folder} changed while it was read", "Try again.")
+    with store.reading() as connection:
+        trial_rows.none_runs(connection, trial.kind)  # before anything is recorded of it
     now_ms = round(time.time() * 1000)
     content = policy_rows.keep(store, made.digest, files, now_ms)
     one = trial._replace(digest=made.digest, content=content, baseline=last.digest, state="running", started_at=now_ms)
     record(_entry(one, one.by, "started", {"terms": one.terms}))
-    return trial_rows.start(store, one)
+    try:
+        return trial_rows.start(store, one)
+    except StoreError as error:  # another was faster, or the store's answer was lost
+        record(_entry(one, one.by, "perhaps not started", {"why": error.what[:500]}))
+        raise
 
 
 def new(kind: Kind, by: str, terms: Terms | None = None) -> Trial:

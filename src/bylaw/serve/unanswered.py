@@ -8,7 +8,7 @@ from bylaw.serve.beside import said_beside
 from bylaw.serve.ends import UpstreamSaid
 from bylaw.serve.exchange import Exchange
 from bylaw.serve.upstream import UpstreamTrouble
-from bylaw.serve.wire import BadBody, dump, load
+from bylaw.serve.wire import BadBody, dump, heard
 
 
 async def unanswered(exchange: Exchange, error: UpstreamSaid) -> UpstreamSaid:
@@ -17,7 +17,7 @@ async def unanswered(exchange: Exchange, error: UpstreamSaid) -> UpstreamSaid:
         raise UpstreamTrouble(502, f"the model's server answered with status {error.status}, under which no answer stands")
     shape = exchange.route.shape
     try:
-        body = load(error.body)
+        body = heard(error.body)
     except BadBody:
         body = shape.error(error.status, f"the model's server answered with status {error.status} and nothing that can be read")
     said = "\n".join(said_beside(body, exchange.asked.body))

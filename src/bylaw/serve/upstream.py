@@ -22,7 +22,8 @@ from bylaw.serve.wire import MAX_REPLY_BYTES
 SILENCE_S: Final = 120.0  # without a byte
 TOTAL_S: Final = 900.0
 HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-SENT_ON: Final = ("openai-", "anthropic-", "x-stainless-", "traceparent", "idempotency-key", "x-request-id")  # prefixes
+SENT_ON: Final = (b"openai-", b"anthropic-", b"x-stainless-", b"traceparent", b"x-request-id")  # prefixes
+OWN: Final = (b"authorization", b"x-api-key", b"idempotency-key")  # where a client has an account of its own at the upstream
 GIVEN_BACK: Final = ("openai-", "anthropic-", "x-ratelimit-", "x-request-id", "request-id", "retry-after")
 OURS: Final = b"bylaw_"  # in every key of a gateway, and in no other: it goes to nobody
 _MARK: Final = re.compile(r"[!-~]{1,256}|[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT")  # a word, or a date; no text
@@ -105,13 +106,14 @@ class Upstream:
         return self._client
 
     def headers(self, client: Mapping[bytes, bytes], path: str, keyed: bool) -> dict[str, str]:
-        """What is sent on of a client's headers. A client's key goes on only where it is not one of ours (`keyed`)."""
-        on = {"content-type": "application/json"}
+        """What is sent on of a client's headers. A client's key goes on only where it is not one of ours (`keyed`).
+
+        Nor does its idempotency key then: on an account that several share, it could name somebody else's answer.
+        """
+        on, shared = {"content-type": "application/json"}, bool(self._key or keyed)
         for name, value in client.items():
-            plain = name.decode("latin-1")
-            theirs = not self._key and not keyed and plain in ("authorization", "x-api-key") and OURS not in value
-            if theirs or plain.startswith(SENT_ON):
-                on[plain] = value.decode("latin-1")
+            if name.startswith(SENT_ON) or (name in OWN and not (shared or OURS in value)):
+                on[name.decode("latin-1")] = value.decode("latin-1")
         if self._key:
             on |= {"x-api-key": self._key} if path.startswith("/v1/messages") else {"authorization": f"Bearer {self._key}"}
         return on

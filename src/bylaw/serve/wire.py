@@ -7,14 +7,15 @@ redacted, a redaction there is a block. Arguments of a tool call with a key give
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
-from bylaw.govern.marks import strings
+from bylaw.govern.marks import KEYS, strings
+from bylaw.govern.streaming import spaced
 from bylaw.types import EMPTY, Surface
 
 MAX_BODY_BYTES: Final = 16 << 20  # a request; images travel in it
@@ -30,6 +31,8 @@ MAX_DIGITS: Final = 300  # of a number that surely is finite
 KEPT: Final = 256  # texts gathered from values, kept for when they come again
 MAX_KEPT_BYTES: Final = 1 << 15
 
+FIELDS: Final = KEYS | {"messages", "mcp_servers", "web_search_options", "environment", "choices", "message", "arguments", "bylaw"}
+
 Path = tuple[str | int, ...]
 JsonMap = dict[str, Any]
 
@@ -43,8 +46,7 @@ class BadBody(Exception):  # noqa: N818  # becomes an answer of the route, never
         self.param = param
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """One text that something reads: the model, or the person in front of it."""
 
     surface: Surface
@@ -53,10 +55,10 @@ class Text:
     role: str = "user"
     tool: str = ""  # of a tool's result: whose
     parts: tuple[Path, ...] = ()  # where the texts stand of which this is made; it is judged when they have been
+    spaced: bool = False  # whether parts in which words meet are put together with a blank between them
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One tool call that a model asks for. `args` is None where the arguments cannot be read: no rule can be decided on it."""
 
     id: str
@@ -65,8 +67,7 @@ class Call:
     path: Path = ()  # where it stands in the body
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """A request, taken apart. `calls` are those of earlier turns, as the client tells them."""
 
     body: JsonMap
@@ -91,8 +92,7 @@ class Choice:
     media: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """A reply, taken apart."""
 
     body: JsonMap
@@ -117,6 +117,8 @@ class Gathering:
 
     def loose(self, surface: Surface, value: Any, role: str = "user", tool: str = "") -> None:
         """Keep all strings of a value whose shape we do not know, as one text that cannot be cut."""
+        if value is None:
+            return
         self.text(surface, _gathered(value), (), role, tool)
 
     def call(self, call: Call) -> None:
@@ -145,28 +147,41 @@ def opening(texts: Sequence[Text]) -> tuple[str, ...]:
 
 
 def across(texts: Sequence[Text]) -> list[Text]:
-    """The parts of each message that has several, as a model reads them: in one piece, for what begins in one part and ends in another."""
+    """The parts of each message that has several, as a model reads them: in one piece, for what begins in one part and ends in another.
+
+    Of an assistant's message too: a client can write one. Where it is what this gateway answered, it is known again as a whole.
+    """
     parts: dict[tuple[str, Path], list[Text]] = {}
     for text in texts:
-        if text.path[-1:] == ("text",) and text.role != "assistant":  # what this gateway answered was judged when it left
+        if text.path[-1:] == ("text",):
             parts.setdefault((text.surface, text.path[:-2]), []).append(text)
-    found = []
-    for several in parts.values():
-        if len(several) > 1:
-            whole, paths = "".join(one.text for one in several), tuple(one.path for one in several)
-            found.append(Text(several[0].surface, whole, (), "", several[0].tool, paths))
-    return found
+    return [whole for several in parts.values() for whole in in_one(several, "assistant" if several[0].role == "assistant" else "")]
 
 
 def _as_one(texts: Sequence[Text]) -> list[Text]:
     """The parts of an answer that has several, as clients put them together: texts as one piece, and refusals."""
-    found = []
-    for kind in ("text", "refusal"):
-        several = [text for text in texts if text.path[-1:] == (kind,)]
-        if len(several) > 1:
-            whole, paths = "".join(one.text for one in several), tuple(one.path for one in several)
-            found.append(Text("output", whole, (), "assistant", parts=paths))
-    return found
+    if len(texts) < 2:
+        return []
+    ends = (("text", "content"), ("refusal",))
+    kinds = ([text for text in texts if text.path and text.path[-1] in end] for end in ends)
+    return [whole for several in kinds for whole in in_one(several, "assistant")]
+
+
+def in_one(several: Sequence[Text], role: str) -> list[Text]:
+    """Several parts as one text; and with blanks between them, where words meet: some models and clients read them so."""
+    if len(several) < 2:
+        return []
+    texts, first = [one.text for one in several], several[0]
+    made = Text(first.surface, "".join(texts), (), role, first.tool, tuple(one.path for one in several))
+    apart = spaced(texts)
+    return [made] if apart == made.text else [made, made._replace(text=apart, spaced=True)]
+
+
+def heard(reply: bytes) -> JsonMap:
+    """Read what an upstream says. The `bylaw` object is ours: nobody else tells a client what was decided. Raises BadBody."""
+    body = load(reply)
+    body.pop("bylaw", None)
+    return body
 
 
 def load(body: bytes | bytearray) -> JsonMap:
@@ -182,6 +197,16 @@ def load(body: bytes | bytearray) -> JsonMap:
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and too_deep(value):
         raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels, or has more than {MAX_NESTED} maps and lists")
     return value
+
+
+def of_one_case(*maps: Any) -> None:
+    """Refuse a field that some servers and clients take for another one, as they do not tell capitals apart; raises BadBody."""
+    for one in maps:
+        if not isinstance(one, dict) or FIELDS.issuperset(one):
+            continue
+        for name in one:
+            if (folded := name.casefold()) != name and folded in FIELDS:
+                raise BadBody(f"`{name}` is no field; `{folded}` is one", name)
 
 
 def _with_halves(body: bytes | bytearray) -> Any:
@@ -252,7 +277,10 @@ def get(body: JsonMap, path: Path) -> Any:
 
 def now(body: JsonMap, text: Text) -> Text:
     """A text that is made of parts, as they stand in the body now."""
-    return replace(text, text="".join(get(body, part) for part in text.parts)) if text.parts else text
+    if not text.parts:
+        return text
+    texts = [get(body, part) for part in text.parts]
+    return text._replace(text=spaced(texts) if text.spaced else "".join(texts))
 
 
 def arguments(text: Any) -> Mapping[str, Any] | None:

@@ -17,6 +17,8 @@ Route = Literal["run", "release"]
 STATES: Final[tuple[State, ...]] = (
     "pending", "approved", "denied", "expired", "executing", "done", "failed", "unknown", "released", "superseded",
 )  # fmt: skip
+OPEN: Final[tuple[State, ...]] = ("pending", "approved")
+ENDED: Final[tuple[State, ...]] = ("denied", "expired", "done", "failed", "released", "superseded")
 MAX_LISTED: Final = 500
 
 
@@ -113,6 +115,14 @@ def states(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[State,
     """State and expiry of many requests in one look."""
     asked = select(APPROVALS.c.id, APPROVALS.c.state, APPROVALS.c.expires_at).where(APPROVALS.c.id.in_(ids))
     return {row.id: (row.state, row.expires_at) for row in connection.execute(asked)}
+
+
+def over(connection: Connection, ended_ms: int, expired_ms: int) -> list[str]:
+    """Some of the requests that still say what was asked for, and ended before the one time or ran out before the other."""
+    ended = APPROVALS.c.state.in_(ENDED) & (func.coalesce(APPROVALS.c.ended_at, APPROVALS.c.expires_at) < ended_ms)
+    expired = APPROVALS.c.state.in_(OPEN) & (APPROVALS.c.expires_at < expired_ms)
+    asked = select(APPROVALS.c.id).where(APPROVALS.c.subject.is_not(None), ended | expired)
+    return list(connection.execute(asked.limit(MAX_LISTED)).scalars())
 
 
 def executing(connection: Connection) -> list[tuple[str, str]]:

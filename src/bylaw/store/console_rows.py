@@ -44,8 +44,8 @@ def touch(store: Store, login: str, now_ms: int) -> None:
 def drop(store: Store, login: str) -> None:
     """A login is over."""
     with store.writing() as connection:
+        connection.execute(delete(LOGINS).where(LOGINS.c.id == login))  # in the order of `put`, so that the two cannot wait for each other
         connection.execute(delete(SHOWN).where(SHOWN.c.login == login))
-        connection.execute(delete(LOGINS).where(LOGINS.c.id == login))
 
 
 def show(store: Store, login: str, approval: str, now_ms: int) -> None:

@@ -11,12 +11,12 @@ they were then, filled, and then migrated.
 import base64
 import json
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, MetaData, Table, insert, select
+from sqlalchemy import Connection, MetaData, Table, insert, select, text
 
 from bylaw.errors import StoreError
 from bylaw.store import database
@@ -34,21 +34,30 @@ def write(url: str | Path, out: Path) -> int:
         raise StoreError(f"{url}: there is no store", "Name it with --store.")
     store = database.unmigrated(url)
     try:
-        with _one_moment(store) as connection, open(out, "x", encoding="utf-8", opener=_ours_alone) as file:
-            found = database.revision(store, connection)
-            if not found:
-                raise StoreError(f"{store.name}: there is no store", "Name it with --store.")
-            tables = _tables(connection)
-            file.write(_line({"format": FORMAT, "schema": found, "tables": [one.name for one in tables]}))
+        with open(out, "x", encoding="utf-8", opener=_ours_alone) as file, closing(_copied(store)) as lines:
             rows = 0
-            for one in tables:
-                for row in connection.execution_options(yield_per=AT_ONCE).execute(select(one)).mappings():
-                    file.write(_line({"table": one.name, "row": {name: _out(value) for name, value in row.items()}}))
-                    rows += 1
-            file.write(_line({"rows": rows}))
+            for line in lines:
+                file.write(_line(line))
+                rows = line.get("rows", 0)
             return rows
     finally:
         store.close()
+
+
+def _copied(store: Store) -> Generator[dict[str, Any], None, None]:
+    """The lines, by themselves: what goes wrong where they are written is no fault of the store."""
+    with _one_moment(store) as connection:
+        found = database.revision(store, connection)
+        if not found:
+            raise StoreError(f"{store.name}: there is no store", "Name it with --store.")
+        tables = _tables(connection)
+        yield {"format": FORMAT, "schema": found, "tables": [one.name for one in tables]}
+        rows = 0
+        for one in tables:
+            for row in connection.execution_options(yield_per=AT_ONCE).execute(select(one)).mappings():
+                yield {"table": one.name, "row": {name: _out(value) for name, value in row.items()}}
+                rows += 1
+        yield {"rows": rows}
 
 
 def _ours_alone(path: str, flags: int) -> int:
@@ -66,6 +75,7 @@ def read(path: Path, url: str | Path) -> int:
     store = database.unmigrated(url)
     try:
         with store.writing() as connection:
+            _unhurried(connection)
             if database.revision(store, connection):
                 raise StoreError(f"{store.name}: there is a store already", "Name an empty database; a restore writes over nothing.")
             database.upgrade(connection, head["schema"])
@@ -113,8 +123,16 @@ def _tables(connection: Connection) -> list[Table]:
 def _one_moment(store: Store) -> Iterator[Connection]:
     """A connection that sees the database as it was at its first look."""
     with store.reading() as connection:
-        postgresql = connection.dialect.name == "postgresql"
-        yield connection.execution_options(isolation_level="REPEATABLE READ") if postgresql else connection
+        if connection.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        _unhurried(connection)
+        yield connection
+
+
+def _unhurried(connection: Connection) -> None:
+    """The other end of the copy is a file, and may be slow; nobody waits for this transaction."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
 def _out(value: Any) -> Any:

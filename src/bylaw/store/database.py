@@ -6,13 +6,16 @@ never touched.
 """
 
 import errno
+import logging
 import os
+import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakSet
 
 from sqlalchemy import (
     Column,
@@ -66,9 +69,11 @@ REVISIONS: Final = (
 )  # oldest first; the last one is what this program needs. The files are in migrations/versions/
 VERSION_TABLE: Final = "bylaw_schema"
 BUSY_TIMEOUT_S: Final = 5  # how long a write waits for another writer before it is an error
-CONNECT_TIMEOUT_S: Final = 5
+CONNECT_TIMEOUT_S: Final = 5  # with pg8000, how long any answer of the server may take
+IDLE_S: Final = 10.0  # after which PostgreSQL ends the transaction of a process that stands still: others wait for its rows
 POOL_SIZE: Final = 8
 POOL_OVERFLOW: Final = 8
+POOL_NAME: Final = "bylaw"  # of its log, which SQLAlchemy writes
 MIGRATION_LOCK: Final = 0x62796C6177  # PostgreSQL's advisory lock: one process migrates, the others wait
 OURS: Final = (  # the tables of this database; a ledger is a file of its own
     approval_tables.APPROVALS,
@@ -105,6 +110,29 @@ _STAMPS: Final = Table(  # as Alembic makes it
 )
 
 
+_ENGINES: Final[WeakSet[Engine]] = WeakSet()  # of this process
+
+
+def _forked() -> None:
+    """A child leaves its parent's connections to the parent: two that speak on one would be in each other's transactions."""
+    for one in list(_ENGINES):
+        one.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """SQLAlchemy tells of every connection that is gone with all that it tried: pages of it where a server was started again."""
+    if record.exc_info and isinstance(error := record.exc_info[1], Exception):
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.msg, record.args, record.exc_info = "a connection to the store was lost: %s", (_first_line(error),), None
+    return True
+
+
+logging.getLogger(f"sqlalchemy.pool.impl.QueuePool.{POOL_NAME}").addFilter(_in_one_line)
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """An open, migrated database."""
@@ -136,6 +164,10 @@ class Store:
                 return False
         return True
 
+    def changes(self) -> "Changes | None":
+        """What tells cheaply whether anybody has written; None where a database only tells by its rows."""
+        return Changes(self, self.file[0]) if self.file is not None else None
+
     def close(self) -> None:
         """Let go of every connection."""
         self.engine.dispose()
@@ -146,7 +178,7 @@ class Store:
             self._check_file(*self.file)
         try:
             yield
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:  # a server that is silent for too long is the driver's own OSError
             hint = "Is the disk full, the file damaged or locked, or the server away? Nothing is allowed meanwhile."
             raise StoreError(f"{self.name}: the store cannot be {done}: {_first_line(error)}", hint) from error
 
@@ -158,7 +190,39 @@ class Store:
         except OSError:
             same = False
         if not same:
-            raise StoreError(f"{self.name}: the store's file was removed or replaced while it was in use", "Start this process again.")
+            raise _replaced(self)
+
+
+def _replaced(store: Store) -> StoreError:
+    return StoreError(f"{store.name}: the store's file was removed or replaced while it was in use", "Start this process again.")
+
+
+class Changes:
+    """A connection of SQLite's that sees when any other, of this process or another, has committed. One caller at a time."""
+
+    def __init__(self, store: Store, path: Path) -> None:
+        self._store = store
+        self._index = path.with_name(f"{path.name}-shm")  # through which all processes find what was written
+        self._first: os.stat_result | None = None  # what it was at the first look
+        with store._translated("read"):
+            self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+
+    def count(self) -> int:
+        """A number that is another one after every commit; raises StoreError where the file cannot be read, or is no longer there."""
+        with self._store._translated("read"):
+            count = int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        found = None
+        with suppress(FileNotFoundError):
+            found = self._index.stat()
+        if self._first is None:
+            self._first = found
+        elif found is None or not os.path.samestat(found, self._first):
+            raise _replaced(self._store)
+        return count
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._db.close()
 
 
 def open(url: str | Path = DEFAULT) -> Store:  # noqa: A001  # `database.open` is what every caller says
@@ -202,9 +266,11 @@ def _sqlite(path: Path) -> Store:
             raise OSError(fault, os.strerror(fault))
     except OSError as error:
         raise StoreError(f"{path}: the store cannot be opened: {error.strerror}", "Check the path and its permissions.") from error
-    engine = create_engine(f"sqlite:///{path}", pool_size=POOL_SIZE, max_overflow=POOL_OVERFLOW, connect_args={"timeout": BUSY_TIMEOUT_S})
+    pool: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": POOL_OVERFLOW, "pool_logging_name": POOL_NAME}
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_S}, **pool)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
+    _ENGINES.add(engine)
     return Store(engine, str(path), (path, found.st_dev, found.st_ino))
 
 
@@ -227,6 +293,7 @@ def _postgresql(url: str) -> Store:
             f"{driver}://{rest}",
             pool_size=POOL_SIZE,
             max_overflow=POOL_OVERFLOW,
+            pool_logging_name=POOL_NAME,
             pool_pre_ping=True,
             connect_args={"timeout": CONNECT_TIMEOUT_S} if driver.endswith("pg8000") else {"connect_timeout": CONNECT_TIMEOUT_S},
         )
@@ -234,7 +301,24 @@ def _postgresql(url: str) -> Store:
         raise StoreError(f"{name}: needs {error.name}, which is not installed", "pip install 'bylaw[pg]'") from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise StoreError(f"{name}: not a URL of a store", "Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE.") from error
+    event.listen(engine, "connect", _prepare_postgresql)
+    ping = engine.dialect.do_ping
+
+    def answers(connection: Any) -> bool:
+        with suppress(OSError):
+            return ping(connection)
+        return False
+
+    engine.dialect.do_ping = answers  # type: ignore[assignment,method-assign]  # SQLAlchemy takes only the driver's own errors for a lost connection
+    _ENGINES.add(engine)
     return Store(engine, name)
+
+
+def _prepare_postgresql(connection: Any, _: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout = {round(IDLE_S * 1000)}")
+    cursor.close()
+    connection.commit()
 
 
 # ---- Migrations ------------------------------------------------------------------------------------------------------
@@ -290,6 +374,9 @@ def revision(store: Store, connection: Connection) -> str:
     return found
 
 
-def _first_line(error: SQLAlchemyError) -> str:
+def _first_line(error: Exception) -> str:
     origin = getattr(error, "orig", None) or error
+    said = origin.args[0] if origin.args else ""
+    if isinstance(said, dict) and "M" in said:  # what a server says comes field by field, with the line of its source
+        return str(said["M"])[:200]
     return " ".join(str(origin).split())[:200] or type(origin).__name__

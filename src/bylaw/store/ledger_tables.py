@@ -1,22 +1,22 @@
 """The tables of a ledger: leaves, the signed head, published checkpoints, and the deletable contents that leaves commit to.
 
 Each log lives in an SQLite file of its own (`ledger/LOG.sqlite`, see `bylaw.ledger.writer`), so that no process waits for another's
-lock. Every row names its log, so that the same tables can hold many logs in one database.
+lock. Every row names its log all the same: a row that was put there from another one shows itself.
 """
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, String, Table, Text
 
 from bylaw.store.schema import METADATA
 
 LEAVES: Final = Table(
     "ledger_leaves",
     METADATA,
-    Column("log", String(200), primary_key=True),
-    Column("at", BigInteger, primary_key=True, autoincrement=False),  # the index, from 0
+    Column("log", String(200), nullable=False),
+    Column("at", Integer, primary_key=True, autoincrement=False),  # the index, from 0
     Column("leaf", LargeBinary, nullable=False),  # the RFC 8785 bytes that are hashed
-    sqlite_with_rowid=False,
+    # `at` is SQLite's own row number (an INTEGER that is the whole key): an index beside would be a third of the pages that a commit writes
 )
 
 SESSIONS: Final = Table(
@@ -50,7 +50,7 @@ CHECKPOINTS: Final = Table(
 CONTENTS: Final = Table(
     "ledger_contents",
     METADATA,
-    Column("log", String(200), primary_key=True),
+    Column("log", String(200), nullable=False),
     Column("at", BigInteger, primary_key=True, autoincrement=False),
     Column("name", String(100), primary_key=True),
     Column("salt", LargeBinary, nullable=False),  # 32 random bytes; they are erased with the content

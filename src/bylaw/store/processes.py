@@ -38,11 +38,11 @@ class Process:
         self._clock = clock
         self._beat_s = beat_s
         self._closed = threading.Event()
+        self._row = {"id": self.id, "machine": machine(), "pid": self.pid, "born": born(self.pid), "seen": "{}"}
         with store.writing() as connection:
             now = clocks.read(connection, clock)
             _sweep(connection, now)
-            row = {"id": self.id, "machine": machine(), "pid": self.pid, "born": born(self.pid), "beat_at": now, "seen": "{}"}
-            connection.execute(insert(PROCESSES).values(**row))
+            connection.execute(insert(PROCESSES).values(**self._row, beat_at=now))
             connection.execute(clocks.kept(now))
         self._thread = threading.Thread(target=self._live, name="bylaw-beat", daemon=True)
         self._thread.start()
@@ -51,13 +51,15 @@ class Process:
         """Say that this process is alive."""
         with self._store.writing() as connection:
             now = clocks.read(connection, self._clock)
-            connection.execute(update(PROCESSES).where(PROCESSES.c.id == self.id).values(beat_at=now))
+            if not connection.execute(update(PROCESSES).where(PROCESSES.c.id == self.id).values(beat_at=now)).rowcount:
+                connection.execute(insert(PROCESSES).values(**self._row, beat_at=now))  # it stood still for a day, and was forgotten
             connection.execute(clocks.kept(now))
 
     def saw(self, versions: Mapping[str, int]) -> None:
         """Say with which version of each shared thing this process now works."""
+        self._row["seen"] = json.dumps(dict(versions))
         with self._store.writing() as connection:
-            connection.execute(update(PROCESSES).where(PROCESSES.c.id == self.id).values(seen=json.dumps(dict(versions))))
+            connection.execute(update(PROCESSES).where(PROCESSES.c.id == self.id).values(seen=self._row["seen"]))
 
     def close(self) -> None:
         """Stop beating, and leave: what this process had claimed and not finished is in doubt from here on."""

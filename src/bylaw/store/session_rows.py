@@ -83,8 +83,9 @@ def count(store: Store) -> int:
 def forget(store: Store, principal: str) -> int:
     """Forget every session of a principal; how many there were. Whoever calls this says that no sum of theirs matters any more."""
     with store.writing() as connection:
+        gone = connection.execute(delete(SESSIONS).where(SESSIONS.c.principal == _plain(principal))).rowcount  # in the order of `prune`
         connection.execute(delete(REPLIES).where(REPLIES.c.principal == _plain(principal)))
-        return int(connection.execute(delete(SESSIONS).where(SESSIONS.c.principal == _plain(principal))).rowcount)
+    return int(gone)
 
 
 def replied(store: Store, principal: str, reply: str, name: str, now_ms: int) -> None:

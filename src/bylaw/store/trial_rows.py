@@ -53,11 +53,16 @@ def start(store: Store, one: Trial) -> Trial:
     """Begin a trial; it gets its number. Raises StoreError where one of its kind runs."""
     with store.writing() as connection:
         number = versions.raised(connection, NAME)  # whoever else starts one waits here
-        if any(other.kind == one.kind for other in running(connection)):
-            raise StoreError(f"a {one.kind} is running already", f"See `bylaw policy {one.kind} status`; stop it first.")
+        none_runs(connection, one.kind)
         made = one._replace(id=number)
         connection.execute(insert(TRIALS).values(**made._asdict()))
     return made
+
+
+def none_runs(connection: Connection, kind: Kind) -> None:
+    """Raises StoreError where one of this kind runs."""
+    if any(other.kind == kind for other in running(connection)):
+        raise StoreError(f"a {kind} is running already", f"See `bylaw policy {kind} status`; stop it first.")
 
 
 def running(connection: Connection) -> list[Trial]:

@@ -1,5 +1,7 @@
 """What all processes share, kept fresh in each of them: one thread looks every quarter of a second whether a version has risen.
 
+Where the database tells that nobody has written since (SQLite), that is all of a look: an idle gateway does next to nothing.
+
 A view that could not be confirmed for a second is not fresh, and whoever uses it must then refuse: so a change is in force on every process
 within a second, or that process has stopped by itself. Each process writes down which versions it works with; a drill reads that.
 """
@@ -15,7 +17,7 @@ from sqlalchemy import Connection
 from bylaw.errors import BylawError
 from bylaw.store import versions
 from bylaw.store.clock import Clock
-from bylaw.store.database import Store
+from bylaw.store.database import Changes, Store
 from bylaw.store.processes import Process
 
 POLL_S: Final = 0.25
@@ -37,6 +39,9 @@ class Watch:
         self._moment_s = moment_s  # for so long a look that is under way is waited for, by one
         self._readers: dict[str, Reader] = {}
         self._seen: dict[str, int] = {}
+        self._told: dict[str, int] = {}  # of them, what others know
+        self._changes: Changes | None = None  # while its thread looks
+        self._count: int | None = None  # what that said before the last look that read all
         self._looked: float | None = None  # when a look last succeeded
         self._begun = steady() - FRESH_S  # when a look last began
         self._failed: float | None = None  # when a look last failed
@@ -51,14 +56,13 @@ class Watch:
         with self._lock:
             self._readers[name] = reader
             self._seen.pop(name, None)
-            self._looked = None
+            self._looked = self._count = None
 
     def look(self) -> Sequence[str]:
         """Read now what has changed; which. Raises StoreError where the store cannot be read."""
         with self._lock:
             changed = self._look()
-        if changed and self._process is not None:
-            self._process.saw(self._seen)
+        self._tell()
         return changed
 
     def fresh(self) -> bool:
@@ -82,9 +86,10 @@ class Watch:
 
     def start(self) -> None:
         """Look once, now, and then go on looking in a thread of its own."""
+        self._changes = self.store.changes()
         self.look()
         self._process = Process(self.store, self._clock)
-        self._process.saw(self._seen)
+        self._tell()
         self._thread = threading.Thread(target=self._go_on, name="bylaw-watch", daemon=True)
         self._thread.start()
 
@@ -95,6 +100,10 @@ class Watch:
             self._thread.join()
         if self._process is not None:
             self._process.close()
+        with self._lock:
+            if self._changes is not None:
+                self._changes.close()
+                self._changes = None
 
     def _go_on(self) -> None:
         while not self._closed.wait(POLL_S):
@@ -104,6 +113,13 @@ class Watch:
                 LOG.warning("what is shared could not be read: %s", error.what)
             except Exception:  # a reader's own fault: the view stays stale, which refuses; the thread must live to see it mended
                 LOG.exception("what is shared could not be understood")
+
+    def _tell(self) -> None:
+        """Write down which versions this process works with, whoever was first to see them: a request may have been."""
+        if self._process is not None and self._told != self._seen:
+            told = dict(self._seen)
+            self._process.saw(told)
+            self._told = told
 
     def _confirmed(self) -> bool:
         return self._looked is not None and self._steady() - self._looked <= FRESH_S
@@ -120,6 +136,10 @@ class Watch:
         began = self._begun = self._steady()
         changed = []
         try:
+            count = self._changes.count() if self._changes is not None else None
+            if count is not None and count == self._count:
+                self._looked = began
+                return []
             with self.store.reading() as connection:
                 found = versions.read(connection)
                 for name, reader in self._readers.items():
@@ -127,6 +147,7 @@ class Watch:
                         reader(connection)
                         self._seen[name] = found.get(name, 0)
                         changed.append(name)
+            self._count = count
         except BaseException:
             self._failed = self._steady()
             raise

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import pytest
 
-tools = pytest.importorskip("langchain_core.tools")
+tools = pytest.importorskip("langchain_core.tools", reason="LangChain is not installed: pip install '.[langchain]'")
 
 
 def test_langchain_hides_an_injected_argument_and_takes_it_from_a_model_all_the_same() -> None:

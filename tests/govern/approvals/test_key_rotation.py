@@ -107,3 +107,19 @@ def test_the_command_exchanges_a_key(tmp_path: Path, capsys: pytest.CaptureFixtu
 
     assert (code, new["principal"], new["old"]["id"], new["key"] != old["key"]) == (0, "ann", old["id"], True)
     assert 0 < new["old"]["expires_at"] - new["created_at"] <= 2 * HOUR_MS
+
+
+def test_of_two_who_exchange_a_key_at_once_the_second_does_not_give_it_more_time(store: Store) -> None:
+    old, _ = keys.create(store, Ledger(), GRANT)
+    first: list[keys.Exchanged] = []
+
+    def meanwhile(_: object) -> None:
+        if not first:
+            first.append(keys.rotate(store, Ledger(), old.id, 0))
+
+    with pytest.raises(StoreError, match="was changed or revoked meanwhile"):
+        keys.rotate(store, meanwhile, old.id, 24 * HOUR_MS)
+    now = next(one for one in keys.every(store) if one.id == old.id)
+
+    assert now.grant.expires_at == first[0].old.grant.expires_at
+    assert len(keys.every(store)) == 2

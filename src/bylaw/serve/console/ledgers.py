@@ -55,7 +55,7 @@ def _log(path: Path, key: PublicKey | None) -> dict[str, Any]:
     """What one log says of itself; its head and its last checkpoint are checked against the key, its entries are not."""
     try:
         with reading.stored(path) as log:
-            entries = int(log.db.execute("SELECT count(*) FROM ledger_leaves").fetchone()[0])
+            entries = log.size()
             last = log.last(1)
             published = log.db.execute("SELECT note FROM ledger_checkpoints ORDER BY size DESC LIMIT 1").fetchone()
             head = log.db.execute("SELECT note FROM ledger_heads LIMIT 1").fetchone()

@@ -18,7 +18,7 @@ from typing import Final
 from bylaw.canonical import digest_bytes
 from bylaw.govern.keys import ADMIN, Key, KeyRing
 from bylaw.govern.quorum import ALL_TENANTS, ANY_APPROVER, Person
-from bylaw.serve.door import NotIn
+from bylaw.serve.door import NotIn, away
 from bylaw.store import clock as clocks
 from bylaw.store import console_rows
 from bylaw.store.clock import Clock
@@ -102,6 +102,8 @@ class Logins:
 
     def enter(self, secret: str, address: str) -> str:
         """Sign in with a key: what the cookie will hold. Raises NotIn."""
+        if not self.ring.known():
+            raise away()
         key = self.ring.holder(secret.strip())
         if key is None:  # a good key is never counted out: else whoever shows wrong ones could keep everybody from the stop button
             self.tries.check(address)
@@ -123,6 +125,8 @@ class Logins:
             login, now = console_rows.get(connection, _id(cookie)), clocks.read(connection, self.clock)
         if login is None:
             return None
+        if not self.ring.known():
+            raise away()
         key = self.ring.named(login.key)
         if key is None or now - login.used_at >= IDLE_MS or now - login.made_at >= ABSOLUTE_MS:
             console_rows.drop(self.store, login.id)

@@ -116,7 +116,10 @@ def reading(room: Room, page: Page, may: May = "anything") -> Callable[[Request]
 
     async def endpoint(request: Request) -> Response:
         poll = POLL in request.headers
-        visitor = await later(lambda: room.logins.visitor(cookie(room, request), poll))
+        try:
+            visitor = await later(lambda: room.logins.visitor(cookie(room, request), poll))
+        except (NotIn, BylawError) as error:
+            return troubled(room, error)
         if visitor is None:
             if poll:
                 return Response(b"", 401, HEADERS)
@@ -133,9 +136,9 @@ def acting(room: Room, page: Page, may: May = "anything") -> Callable[[Request],
         try:
             same_origin(room, request)
             form = await form_of(request)
-        except (NotIn, Wrong) as error:
+            visitor = await later(lambda: room.logins.visitor(cookie(room, request)))
+        except (NotIn, Wrong, BylawError) as error:
             return troubled(room, error)
-        visitor = await later(lambda: room.logins.visitor(cookie(room, request)))
         if visitor is None:
             return to("/login?ended=1")
         if not hmac.compare_digest(form.get("csrf", "").encode("utf-8", "replace"), visitor.csrf.encode()):

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
+from bylaw.errors import BylawError
 from bylaw.serve.console.page import MENU, Asked, Room, cookie, drawn, form_of, safe_next, same_origin, set_cookie, to, troubled
 from bylaw.serve.desk import Wrong, later
 from bylaw.serve.door import NotIn
@@ -43,7 +44,7 @@ def enter(room: Room) -> Endpoint:
             page = drawn(room, "login.html", error.status, next=wanted, alert=error.what, elsewhere=False)
             page.headers.update(again)
             return page
-        except Wrong as error:
+        except (Wrong, BylawError) as error:
             return troubled(room, error)
         return to(wanted, {"set-cookie": set_cookie(room, request, held)})
 
