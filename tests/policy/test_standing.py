@@ -4,10 +4,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from tests.policy.test_diff import run_of
 from typer.testing import CliRunner
 
 from bylaw.cli.entry import app
+from bylaw.errors import RunError
 from bylaw.policy.parse import load
 from bylaw.policy.printing import write
 from bylaw.policy.stale import states
@@ -67,6 +69,48 @@ def test_a_copy_of_the_policy_that_was_changed_shows_nothing_to_be_learnt(tmp_pa
     write(replace(OLD, version="1.0.2"), run / "policy")
 
     assert states(run, new)[0].learnt == ()
+
+
+def other_folders(runs: Path) -> None:
+    """What `eval`, `judge probe` and `prompts` leave beside models: done, or ended by force."""
+    digest = "sha256:" + "0" * 64
+    wanted = {"policy": digest, "files": [], "labels": [], "writer": "", "clauses": [], "per_clause": 5, "seed": 0}
+    folders: dict[str, dict[str, object]] = {
+        "eval-done": {"eval.json": {}, "results.json": {"policy": digest, "suites": {}}, "manifest.json": {}},
+        "eval-begun": {"eval.json": {}, "manifest.json": {}},
+        "probe-0": {"results.json": {"schema": 1, "judge": "string", "policy": digest}},
+        "prompts": {"run.json": wanted, "steps/prompts.json": {}},
+        "prompts-begun": {"run.json": wanted},
+    }
+    for name, files in folders.items():
+        for file, value in files.items():
+            (runs / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (runs / name / file).write_text(json.dumps(value))
+
+
+def test_measurements_and_sets_of_prompts_are_no_models_and_are_passed_over(tmp_path: Path) -> None:
+    other_folders(tmp_path)
+    run_of(tmp_path / "model", OLD, LEARNT)
+
+    assert [one.run.name for one in states(tmp_path, OLD)] == ["model"]
+
+
+def test_a_folder_of_measurements_alone_has_no_run_of_a_model(tmp_path: Path) -> None:
+    other_folders(tmp_path)
+
+    for folder in (tmp_path, tmp_path / "prompts", tmp_path / "eval-done"):
+        with pytest.raises(RunError, match="there is no run of a model"):
+            states(folder, OLD)
+
+
+@pytest.mark.parametrize("sign", ["eval.json", "results.json"])
+def test_a_run_that_lost_its_beginning_is_named_whatever_else_lies_in_it(tmp_path: Path, sign: str) -> None:
+    (run_of(tmp_path / "a", OLD, LEARNT) / "run.json").unlink()
+    (tmp_path / "a" / sign).write_text("{}")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "results.json").write_text('{"schema"')
+
+    assert [(one.run.name, one.state) for one in states(tmp_path, OLD)] == [("a", "unreadable"), ("b", "unreadable")]
 
 
 def test_the_command_says_both_and_exits_with_1_where_a_model_is_stale(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 A run keeps the policy it was begun with. Against the new version, a clause counts as changed where what a reviewer would sign has
 changed: its text, rules and examples, the styles it names, the glossary's words in it. A run is stale for those clauses alone; what it
-learnt and measured about the others still stands. A run that cannot be read is named, with the reason, and never passed over.
+learnt and measured about the others still stands. A run that cannot be read is named, with the reason, and never passed over; what
+`bylaw eval`, `bylaw judge probe` and `bylaw prompts` write beside runs has no model in it and is passed over.
 """
 
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from bylaw.types import Policy
 
 MAX_RUNS: Final = 1_000
 CELL: Final = "clause:"  # how results.json names the cell of a clause
+PARTS: Final = ("models", "policy", "rows", "steps")  # of a run that trains, whatever else of it is gone
+PROMPTS: Final = frozenset({"labels", "per_clause", "writer"})  # what only a set of prompts was asked
 
 State = Literal["current", "stale", "unrelated", "unreadable"]
 
@@ -39,11 +42,23 @@ class RunState:
 
 
 def states(folder: Path, new: Policy) -> list[RunState]:
-    """Every run in a folder, or the folder itself where it is a run; raises RunError where there is none."""
-    paths = [folder] if (folder / "run.json").is_file() else _runs(folder)
+    """Every run of a model in a folder, or the folder itself where it is one; raises RunError where there is none."""
+    paths = [path for path in ([folder] if (folder / "run.json").is_file() else _runs(folder)) if not _no_model(path)]
     if not paths:
-        raise RunError(f"there is no run in {folder}", "Name a folder of runs, or one run.")
+        raise RunError(f"there is no run of a model in {folder}", "Name a folder of runs of `bylaw align`, or one run.")
     return [state(path, new) for path in paths]
+
+
+def _no_model(path: Path) -> bool:
+    """Whether it is a measurement or a set of prompts, beyond doubt: what is broken is not."""
+    try:
+        if (path / "run.json").exists():
+            return runs.read_json(path / "run.json").keys() >= PROMPTS and not (path / "models").exists()
+        if any((path / part).exists() for part in PARTS):
+            return False
+        return (path / "eval.json").is_file() or "arms" not in runs.read_json(path / "results.json")
+    except RunError:
+        return False
 
 
 def _runs(folder: Path) -> list[Path]:
