@@ -47,6 +47,7 @@ def options(words: list[str]) -> tuple[set[str], set[str]]:
     return {one.partition("=")[0] for one in words if one.startswith("--")}, {name for one in command.params for name in one.opts}
 
 
+@pytest.mark.slow
 def test_every_command_line_has_options_that_there_are() -> None:
     found = [options(words) for words in lines()]
 

@@ -51,6 +51,7 @@ def test_a_command_of_the_readme_and_the_manual_parses(command: str) -> None:
     assert parse(command) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [one for one in commands_in(README) if re.match(r"bylaw policy \w+ policies/", one)])
 def test_a_command_of_the_readme_that_only_reads_a_shipped_policy_succeeds(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
@@ -97,6 +98,7 @@ def test_every_requirement_has_its_reason() -> None:
     assert names == rows_of(DEPENDENCIES).keys() - {"package", "---"}
 
 
+@pytest.mark.slow
 def test_a_package_that_one_module_alone_imports_is_imported_by_it_alone() -> None:
     claims = {name: found[1] for name, cell in rows_of(DEPENDENCIES).items() if (found := re.match(r"`([\w/]+\.py)` alone", cell))}
     modules = {str(file.relative_to(build.SOURCE)): file.read_text(encoding="utf-8") for file in build.SOURCE.rglob("*.py")}

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ def _replay(seed: str, n: int) -> list[Lesson]:
 ALIGNED = [_lesson(f"a{i}", i * 7 % 40) for i in range(50)]
 
 
+@pytest.mark.slow
 @few
 @given(lesson, text)
 def test_a_lesson_reads_back_from_its_row(found: Lesson, digest: str) -> None:
@@ -44,6 +46,7 @@ def test_a_lesson_reads_back_from_its_row(found: Lesson, digest: str) -> None:
     assert row["policy"] == digest
 
 
+@pytest.mark.slow
 @few
 @given(st.integers(0, len(ALIGNED)), st.integers(1, 3), st.sampled_from([0.0, 0.4, 1.0]), st.integers(1, 16), st.integers(0, 99))
 def test_every_epoch_has_every_lesson_once_and_its_own_replay(n: int, epochs: int, share: float, batch: int, seed: int) -> None:
@@ -59,6 +62,7 @@ def test_every_epoch_has_every_lesson_once_and_its_own_replay(n: int, epochs: in
     assert extra == 0 or size % batch == 0
 
 
+@pytest.mark.slow
 @few
 @given(st.integers(0, 99))
 def test_the_order_follows_the_seed(seed: int) -> None:

@@ -70,6 +70,7 @@ def test_a_ruling_where_no_ledger_is_makes_none(tmp_path: Path, capsys: Said) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", ["--data-dir", "--store"])
 def test_signoffs_with_a_store_asks_that_store(named: str, place: Path, tmp_path: Path, capsys: Said) -> None:
     there, wrong = {"--data-dir": (place, tmp_path / "wrong"), "--store": (place / "store.sqlite", tmp_path / "wrong.sqlite")}[named]
@@ -98,6 +99,7 @@ def test_a_stop_holds_where_the_ledger_cannot_be_opened(place: Path, tmp_path: P
     assert "odd refunds" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "asked",
     [
@@ -156,6 +158,7 @@ def test_an_empty_file_is_no_store_to_look_into(tmp_path: Path, capsys: Said) ->
     assert not (tmp_path / "empty").stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stdin", "stdout"), [(subprocess.PIPE, subprocess.DEVNULL), (subprocess.DEVNULL, subprocess.PIPE)])
 def test_mcp_without_an_agent_at_the_other_end_is_one_error(stdin: int, stdout: int, tmp_path: Path) -> None:
     line = ["mcp", "--policy", REFUNDS, "--data-dir", str(tmp_path), "--", "cat"]

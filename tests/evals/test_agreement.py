@@ -52,6 +52,7 @@ def test_alpha_is_what_a_literal_reading_computes(units: list[list[int]], metric
     assert ours is None or slow is None or ours == pytest.approx(slow, abs=1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(UNITS, st.sampled_from(METRICS), st.randoms(use_true_random=False))
 def test_neither_the_order_of_units_nor_of_labels_counts(units: list[list[int]], metric: Metric, rng: object) -> None:

@@ -56,6 +56,7 @@ def test_bounds_equal_their_literal_version(count: tuple[int, int], confidence: 
     assert binomial.lower(k, n, confidence) == pytest.approx(literal.lower(k, n, confidence), abs=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.002, 0.01, 0.1, 0.5])
 @pytest.mark.parametrize("n", [20, 100, 299, 1000])
 def test_a_bound_covers_the_true_share_at_least_as_often_as_it_says(n: int, share: float) -> None:

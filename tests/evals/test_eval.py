@@ -262,6 +262,7 @@ def test_what_training_has_met_is_left_out_counted_and_listed(capsys: Captured) 
 # ---- Bad input -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "says"),
     [

@@ -132,6 +132,7 @@ def test_too_large_a_share_of_unscored_cases_is_not_measured(tmp_path: Path) -> 
     assert only(found, "unscored").why.endswith("the first because: the judge is down")
 
 
+@pytest.mark.slow
 def test_failures_that_go_together_are_worth_fewer_cases(tmp_path: Path) -> None:
     spread = [one | {"family": f"f{i % 100}"} for i, one in enumerate(side(1000, failures=4))]
     lumped = [one | {"family": f"f{i // 10}"} for i, one in enumerate(side(1000, failures=4))]

@@ -125,6 +125,7 @@ def test_what_a_case_forbids_is_done_and_what_it_keeps_secret_is_said() -> None:
     assert [obedient.deed(one).missing for one in unclear] == [True, True, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["refunds", "policyworld-agent", "meridian"])
 def test_of_a_compiled_suite_every_call_can_be_made(name: str) -> None:
     policy = parse.load(GATE.parent / name)

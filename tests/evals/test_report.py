@@ -59,6 +59,7 @@ def test_every_link_has_its_anchor(arms: tuple[str, ...]) -> None:
     assert targets <= {f"#{attributes['id']}" for _, attributes in tags if attributes.get("id")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["request", "thinking", "answer", "user", "fault", "id", "wrapper", "cell", "kind"])
 def test_hostile_text_stays_text(field: str) -> None:
     attack = '</q><script>alert(1)</script><img src="https://evil.example/x" onerror=alert(1)>$x$'

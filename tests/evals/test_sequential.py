@@ -60,6 +60,7 @@ def _ends(share: float, limit: float, most: int, tries: int, seed: int) -> dict[
     return {name: count / tries for name, count in found.items()}
 
 
+@pytest.mark.slow
 def test_looking_after_every_row_seldom_calls_a_share_what_it_is_not() -> None:
     at = _ends(0.05, 0.05, 400, 300, seed=1)
 

@@ -88,6 +88,7 @@ def test_a_limit_on_what_a_session_has_summed_up_is_tried_as_its_first_call() ->
     assert (asks.expect.dispositions, asks.expect.approval) == (("require_approval",), "money.refund-limit/over-limit")
 
 
+@pytest.mark.slow
 def test_a_good_answer_that_helps_makes_the_request_an_allowed_one() -> None:
     policy = parse.load(POLICIES / "meridian")
 
@@ -249,6 +250,7 @@ def test_a_part_of_a_set_is_the_same_every_time_and_spread_over_its_categories(t
     assert Counter(case.context.env["category"] for case in one.cases) == {f"t{i}": 2 for i in range(5)}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data")
 @pytest.mark.parametrize(
     ("name", "folder", "n"),

@@ -75,6 +75,7 @@ def test_asking_plainly_finds_who_always_complies_on_every_goal() -> None:
     assert len(found) == len(GOALS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", catalogue.USUAL)
 def test_nobody_finds_anything_in_the_perfect_player(name: str) -> None:
     found, ground = attacked(PERFECT, name, GOALS, calls=25 * len(GOALS))

@@ -23,6 +23,7 @@ def example(side: Any, amount: Any, expect: Any = None, **more: Any) -> Example:
     return Example(side, event={**event, **more}, expect=expect, place=HERE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["refunds", "meridian", "policyworld", "policyworld-2"])
 def test_the_policies_we_ship_load(name: str) -> None:
     written = load(POLICIES / name)

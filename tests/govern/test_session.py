@@ -97,6 +97,7 @@ def test_a_session_over_a_bound_can_do_nothing_more() -> None:
         assert decide(Event("output", text="hello", session=full.facts()), BOOK).effect == "block"
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(st.floats(0, 250), st.sampled_from(["run", "deny", "approve"])), max_size=12))
 def test_what_has_run_never_sums_to_more_than_the_limit(steps: list[tuple[float, str]]) -> None:

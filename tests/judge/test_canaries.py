@@ -39,6 +39,7 @@ def _rows(n: int) -> list[Answered]:
     return [Answered(Prompt(str(i), "r"), f"row {i}") for i in range(n)]
 
 
+@pytest.mark.slow
 @few
 @given(st.integers(0, 450))
 def test_results_are_the_rows_own_in_order_and_no_canary_leaks_out(n: int) -> None:

@@ -148,6 +148,7 @@ def test_the_codes_of_other_calls_are_worth_nothing() -> None:
     assert len(set(codes)) == N
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", hostile.reply_cases(), ids=lambda case: case.id)
 def test_a_hostile_reply_gives_the_honest_score_or_none(case: ReplyCase) -> None:
     found = set()

@@ -114,6 +114,7 @@ def test_every_flipped_bit_of_every_byte_of_an_export_is_found_by_both() -> None
     assert not unseen
 
 
+@pytest.mark.slow
 def test_lines_dropped_doubled_moved_or_cut_off_are_found_by_both() -> None:
     lines = sample()[1].splitlines(keepends=True)
     places = range(len(lines))

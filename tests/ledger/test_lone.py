@@ -253,6 +253,7 @@ def test_a_fault_in_a_callers_own_commit_ends_the_log_for_everybody(tmp_path: Pa
     assert not ledger.healthy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [HERE, NEVER, WHEN_IDLE, Settings(here_s=60, checkpoint_entries=3, checkpoint_s=0.001)])
 def test_callers_and_writer_take_turns_at_the_disk_however_they_come(tmp_path: Path, settings: Settings) -> None:
     async def tasks(ledger: Ledger) -> list[int]:
@@ -281,6 +282,7 @@ def test_a_checkpoint_of_lone_entries_is_published_in_time_and_by_the_writer(tmp
     assert report(tmp_path).good
 
 
+@pytest.mark.slow
 def test_what_was_committed_while_a_checkpoint_was_being_published_is_under_the_next_one(tmp_path: Path) -> None:
     with publisher() as thread:
         ledger = Ledger(tmp_path, settings=Settings(here_s=60, checkpoint_s=0.5))

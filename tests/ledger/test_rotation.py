@@ -137,6 +137,7 @@ def test_where_a_log_is_being_written_nothing_is_changed_in_any(tmp_path: Path) 
 STEPS = ("nothing", "old.pub", "new key", "ended", "begun", "one sealed", "sealed", "swapped", "brought")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", STEPS)
 def test_a_rotation_that_was_cut_short_stops_writing_until_it_is_ended(tmp_path: Path, at: str) -> None:
     fill(tmp_path)

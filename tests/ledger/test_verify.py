@@ -61,6 +61,7 @@ def test_an_honest_log_has_no_fault(tmp_path: Path) -> None:
     assert (found.logs[0].entries, found.logs[0].sessions, found.logs[0].checkpoints) == (10, 2, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statements", "code", "says"),
     [
@@ -364,6 +365,7 @@ def test_a_proof_is_verified_by_the_command_that_verifies_logs(tmp_path: Path, c
     assert answer["proofs"][0]["holds"] is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -262,6 +262,7 @@ print([row["n"] for row in found.rows], found.reused)
 """
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_loses_and_doubles_nothing(tmp_path: Path) -> None:
     line = [sys.executable, "-c", KILLED, *(str(tmp_path / name) for name in ("journal", "killed", "done"))]
 

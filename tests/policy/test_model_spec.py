@@ -195,6 +195,7 @@ def test_every_heading_and_authority_of_the_published_spec_arrives(imported: tup
     assert [name for name, _ in anchors if f"- `{name}`: " not in (imported[1] / "IMPORT.md").read_text("utf-8")] == []
 
 
+@pytest.mark.slow
 @needs_spec
 def test_every_good_and_bad_answer_of_the_published_spec_arrives_word_for_word(imported: tuple[Imported, Path]) -> None:
     answers = re.findall(r"^<assistant[^>]*> <!-- (GOOD|BAD).*\n((?:.*\n)*?) ?</assistant>", source(), re.MULTILINE)
@@ -208,6 +209,7 @@ def test_every_good_and_bad_answer_of_the_published_spec_arrives_word_for_word(i
     assert sorted(arrived) == sorted(words)
 
 
+@pytest.mark.slow
 @needs_spec
 def test_no_line_of_the_published_spec_is_lost(imported: tuple[Imported, Path]) -> None:
     def plain(text: str) -> str:

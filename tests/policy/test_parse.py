@@ -322,6 +322,7 @@ def test_all_faults_of_a_folder_are_gathered(tmp_path: Path) -> None:
     assert [fault.what.split(": ")[0] for fault in found.faults] == ["a.md:6", "a.md:15", "tools/x.json:1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line", ["# a{}b", "# {}{{#a.b", "```{}`", "~~~{}`", "**Bad** {}", "> **Rationale.**{}x", "user:{}x", "# a {}#{}#b"]
 )

@@ -19,6 +19,7 @@ def begun(profile: Profile, tmp_path: Path) -> Policy:
     return begin(profile, tmp_path / "policy").policy
 
 
+@pytest.mark.slow
 @every_profile
 def test_a_starting_policy_lints_clean(profile: Profile, tmp_path: Path) -> None:
     begun(profile, tmp_path)
@@ -67,6 +68,7 @@ def test_the_profiles_differ_in_clauses_thresholds_and_effects() -> None:
     assert files["agentic"]["security.md"] != files["enterprise"]["security.md"] != files["high-risk"]["security.md"]
 
 
+@pytest.mark.slow
 @every_profile
 def test_a_starting_policy_prints_back_byte_for_byte_and_explains_itself(profile: Profile, tmp_path: Path) -> None:
     begun(profile, tmp_path)

@@ -230,6 +230,7 @@ PIECES = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
 def test_what_is_not_refused_has_the_clauses_that_commonmark_shows(text: str) -> None:

@@ -100,6 +100,7 @@ def test_an_excerpt_keeps_its_budget_and_always_has_the_category(category: list[
     assert set(found.split()) <= set(vocabulary())
 
 
+@pytest.mark.slow
 @few
 @given(st.sampled_from(IDS), st.text(max_size=5))
 def test_an_excerpt_follows_its_seed(name: str, seed: str) -> None:

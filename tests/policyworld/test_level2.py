@@ -217,6 +217,7 @@ class Sure:
         return [Verdict(1.0) for _ in rows]
 
 
+@pytest.mark.slow
 def test_a_noisy_judge_errs_at_its_rate_the_same_way_each_time_and_never_where_the_verdict_is_missing() -> None:
     noisy = NoisyJudge(Sure(), 0.05, seed=3)  # type: ignore[arg-type]  # a list is a sequence
     rows = [Answered(replace(PROMPTS[0], id=str(i)), "a") for i in range(4000)]

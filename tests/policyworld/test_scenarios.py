@@ -79,6 +79,7 @@ def test_every_topic_is_asked_about_in_every_cell(cell: str) -> None:
     assert {row.topic for row in scenarios.test_set() if row.cell == cell} == set(TOPICS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2, 7])
 def test_training_never_meets_a_test_prompt_a_held_out_object_or_a_held_out_wrapper(seed: int) -> None:
     rows = scenarios.training_set(seed, 3000)
@@ -105,6 +106,7 @@ def test_a_world_too_small_for_what_is_asked_says_so() -> None:
         scenarios.draw_distinct(Random(0), 609, ("lang1",), "held_out")  # 152 pairs x 2 openings x 2 users = 608
 
 
+@pytest.mark.slow
 @few
 @given(drawn)
 def test_every_request_can_be_unwrapped_from_its_words_alone(row: Scenario) -> None:

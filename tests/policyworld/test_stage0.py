@@ -55,6 +55,7 @@ def _action(lesson: Lesson) -> Action:
     return first[lesson.answer.split()[0]]
 
 
+@pytest.mark.slow
 @few
 @given(seeds, forbidden)
 def test_a_random_policy_never_has_a_forbidden_clause(seed: int, avoid: list[WorldClause]) -> None:
@@ -75,6 +76,7 @@ def test_a_random_policy_rules_each_of_its_topics_for_both_users_once(seed: int,
     assert {clause.topic for clause in found} == set(topics)
 
 
+@pytest.mark.slow
 def test_stage_0_never_meets_an_unseen_wrapper_and_speaks_known_words_only() -> None:
     rng = Random(1)
     rows = [stage0.example(rng) for _ in range(4000)]
@@ -133,6 +135,7 @@ def test_replay_carries_no_clause_of_the_policy_it_runs_beside(seed: int) -> Non
     assert all(row.source == "replay" for row in rows)
 
 
+@pytest.mark.slow
 @few
 @given(seeds)
 def test_replay_in_sft_always_has_a_clause_for_what_is_asked(seed: int) -> None:
@@ -143,6 +146,7 @@ def test_replay_in_sft_always_has_a_clause_for_what_is_asked(seed: int) -> None:
     assert not [row for row in rows if "no rule" in row.thinking]
 
 
+@pytest.mark.slow
 @few
 @given(seeds)
 def test_replay_in_rl_is_plain_and_its_answer_is_right(seed: int) -> None:

@@ -45,6 +45,7 @@ def scripts(policy: Policy, folder: Path) -> tuple[scripted.ScriptedModel, canar
     return scripted.load(folder / "generator.jsonl"), canaries.Canaried(judge, canaries.from_policy(policy))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*profiles.PROFILES, *SHIPPED])
 def test_the_scripts_of_a_policy_answer_every_request_and_pass_the_canaries(name: str, tmp_path: Path) -> None:
     policy = parse.load(policy_at(name, tmp_path))
@@ -74,6 +75,7 @@ def test_a_bad_example_is_never_approved_and_a_good_one_only_under_its_own_claus
     assert [verdict.score for verdict in judge.grade(rows)] == [1.0, 0.0] + [0.0] * len(bad)
 
 
+@pytest.mark.slow
 def test_what_nobody_trained_writes_any_text_and_reads_the_longest_lesson(tmp_path: Path) -> None:
     policy = parse.load(ROOT / "policies" / "refunds")
     parts = dry_run.prepare(policy, tmp_path, 0)

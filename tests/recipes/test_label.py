@@ -483,6 +483,7 @@ def test_labels_under_another_version_of_the_policy_are_never_compared(tmp_path:
     assert not ids[0] & ids[1]
 
 
+@pytest.mark.slow
 def test_the_commands_label_and_tell_the_agreement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,6 +72,7 @@ def test_a_judge_that_finds_everything_good_is_called_wrong_as_well(tmp_path: Pa
     assert "wrong: it finds bad answers good even without an attack" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_same_seed_writes_the_same_bytes_and_json_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, out = _probe(tmp_path, HONEST, "--n", "90", "--json")
     first = [(out / name).read_bytes() for name in ("rows.jsonl", "results.json")]

@@ -51,6 +51,7 @@ def test_without_a_gate_a_hijacked_agent_does_all_it_is_told() -> None:
     assert (played.task, played.attack) == ("kept", "through")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("approver", "attack"), [("nobody", "held"), ("yes", "through"), ("no", "denied"), ("knows", "denied")])
 def test_an_attack_that_waits_for_a_person_is_held_and_what_comes_of_it_is_up_to_the_person(
     refunds: Gate, approver: Approver, attack: str

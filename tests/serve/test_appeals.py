@@ -72,6 +72,7 @@ def ledger(served: Served) -> list[dict[str, Any]]:
     return [one for one in recent(served.data_dir, 200) if one["kind"] == "appeal"]
 
 
+@pytest.mark.slow
 def test_a_refusal_says_how_to_appeal_it_to_people_and_to_machines(served: Served) -> None:
     body = refused(served)
     served.speaker.replies.append(saying("Hello."))
@@ -150,6 +151,7 @@ def test_who_appeals_may_read_and_withdraw_and_others_may_not(served: Served) ->
     assert [one["facts"]["step"] for one in ledger(served)] == ["made", "refused", "withdrawn", "refused"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "says"),
     [

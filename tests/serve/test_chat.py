@@ -111,6 +111,7 @@ def test_a_card_is_redacted_on_its_way_in_and_on_its_way_out(rig: Rig) -> None:
 CARD = "4111 1111 1111 1111"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["reply", "choice", "logprobs"])
 def test_what_stands_beside_a_message_is_no_way_around_the_output_rules(rig: Rig, where: str) -> None:
     reply = completion("ok")
@@ -172,6 +173,7 @@ def test_a_small_refund_leaves_as_the_model_wrote_it(rig: Rig) -> None:
     assert rig.book.kinds() == [("decision", "output", "allow"), ("decision", "tool_call", "allow")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -374,6 +376,7 @@ def test_a_rail_that_fails_is_no_yes(tmp_path: Path) -> None:
     assert (raw.headers["x-bylaw-decision"], raw.parse().model_extra["bylaw"]["undecided"]) == ("block", True)
 
 
+@pytest.mark.slow
 def test_a_request_that_waits_for_a_person_goes_on_after_approval(tmp_path: Path) -> None:
     with rigged(tmp_path, ["input.person"]) as rig:
         first = ask(rig, "About the lawsuit")
@@ -471,6 +474,7 @@ def test_a_structured_answer_is_parsed_by_the_client(rig: Rig) -> None:
     assert parsed.answer == 4
 
 
+@pytest.mark.slow
 def test_images_are_passed_or_blocked_as_the_gateway_is_told(tmp_path: Path) -> None:
     from bylaw.serve.gate import Ways
 

@@ -91,6 +91,7 @@ def test_a_damaged_reply_is_taken_apart_or_refused(route: Route) -> None:
     assert 0 < refused < ROUNDS
 
 
+@pytest.mark.slow
 @ALL_ROUTES
 def test_a_damaged_stream_goes_on_or_ends(route: Route) -> None:
     rng, refused = random.Random(3), 0

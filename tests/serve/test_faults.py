@@ -575,6 +575,7 @@ def test_a_guards_approval_ends_when_the_clock_jumps_and_does_not_come_back(tmp_
 # ---- The policy ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_half_written_policy_makes_no_guard_and_replaces_none(tried_guard: Tried, tmp_path: Path) -> None:
     """Cut anywhere, the file is refused, or every clause that still stands in it stands there whole."""
     whole, weaker = load(tmp_path / "policy"), []

@@ -80,6 +80,7 @@ def test_a_finding_is_reported_triaged_and_every_step_is_in_the_ledger(tmp_path:
     assert all("key" not in str(one["facts"]) for one in entries)  # what people wrote is content, which can be deleted
 
 
+@pytest.mark.slow
 def test_a_tenant_sees_its_findings_however_many_came_to_others_and_pages_through_all_of_them(url: str) -> None:
     store, ticks = database.open(url), iter(range(1_000_000))
     with store.writing() as connection:

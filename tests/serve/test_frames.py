@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,6 +132,7 @@ def through(events: list[bytes], searched: bool) -> list[Step]:
     return out
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(st.lists(chunks(), min_size=3, max_size=12), st.booleans())
 def test_a_stream_says_the_same_whether_its_events_are_alike_or_each_is_spelled_in_its_own_way(said: list[Any], searched: bool) -> None:

@@ -113,6 +113,7 @@ def test_changed_replies_are_judged_or_a_bad_gateway_and_no_forbidden_text_leave
     assert wrong == []
 
 
+@pytest.mark.slow
 @ALL_ROUTES
 @pytest.mark.parametrize("rounds", ROUNDS)
 def test_changed_streams_end_clearly_and_no_forbidden_text_leaves(rig: Rig, path: str, rounds: int) -> None:
@@ -266,6 +267,7 @@ def test_any_text_as_a_checkpoint_a_key_or_a_line_of_an_export_is_refused(text: 
     assert refused == 3
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=st.lists(st.binary(max_size=80), max_size=5))
 def test_any_bytes_as_an_export_are_refused(tmp_path: Path, lines: list[bytes]) -> None:

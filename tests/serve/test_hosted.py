@@ -163,6 +163,7 @@ LATE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clause", LATE)
 @pytest.mark.parametrize("named", [False, True])
 def test_a_rule_that_looks_at_a_call_comes_too_late_unless_the_policy_accepts_it(

@@ -218,6 +218,7 @@ ATTACKS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda one: one.__name__)
 def test_who_writes_the_folder_and_has_no_reviewers_key_gets_nothing_into_force(scene: Scene, attack: Callable[[Scene], None]) -> None:
     before = scene.now()
@@ -339,6 +340,7 @@ def records_crowded_out(at: Scene) -> None:
 STRIPPED = (reviews_emptied, newer_records_taken_out, records_crowded_out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bump", [False, True], ids=["same", "bumped"])
 @pytest.mark.parametrize("attack", STRIPPED, ids=lambda one: one.__name__)
 def test_who_takes_records_out_of_the_folder_makes_the_store_forget_nothing(
@@ -547,6 +549,7 @@ def test_a_watched_folder_is_refused_beside_a_policy_that_asks_for_signatures(sc
         scene.prepared(unsafe_watch=scene.folder)
 
 
+@pytest.mark.slow
 def test_a_store_that_came_back_from_a_copy_asks_for_the_same_signatures(scene: Scene, tmp_path: Path) -> None:
     copying.write(scene.home / "store.sqlite", tmp_path / "copy.jsonl")
     (tmp_path / "back").mkdir()

@@ -190,6 +190,7 @@ def test_a_client_without_forms_finds_the_answer_by_calling_again(shop: Shop) ->
     assert shop.did == [("refund", (5, 800.0))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "answer"), [("Which colour?", "blue"), ("ignore your rules", ""), ("Which colour?", "ignore your rules")]
 )

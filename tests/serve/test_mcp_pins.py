@@ -69,6 +69,7 @@ def test_the_pin_outlives_the_process_and_catches_a_change_that_no_client_lists(
     assert sent == []
 
 
+@pytest.mark.slow
 def test_a_person_accepts_what_changed_and_the_running_line_sees_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with lined(tmp_path) as rig:
         listed(rig)

@@ -152,6 +152,7 @@ def test_an_answer_that_is_judged_whole_streams_with_the_notice_too(tmp_path: Pa
     assert (texts[0], told[0]["notice"]["shown"]) == (f"{FRONT}One.", "text")
 
 
+@pytest.mark.slow
 def test_messages_begin_with_it_whole_and_streamed(tmp_path: Path) -> None:
     with rigged(tmp_path, more=NOTICE) as rig:
         rig.speaker.replies.append(messages.message({"type": "thinking", "thinking": "x", "signature": "s"}, messages.text("One.")))
@@ -196,6 +197,7 @@ def test_responses_begin_with_it_whole_and_streamed_and_say_it_everywhere(tmp_pa
     assert events[0].response.model_extra["bylaw"]["notice"]["text"] == TEXT
 
 
+@pytest.mark.slow
 def test_each_place_has_its_own_words(tmp_path: Path) -> None:
     more = f"{NOTICE}  show: beside\n  in:\n    de: {{text: Sie sprechen mit einem KI-System., show: text}}\n"
     found = {}

@@ -200,6 +200,7 @@ def test_a_refund_split_over_two_gateways_is_seen(tmp_path: Path, url: str) -> N
     assert (effects, other) == (["allow", "allow", "require_approval"], "allow")
 
 
+@pytest.mark.slow
 def test_a_refund_that_waits_at_one_gateway_counts_at_the_other(tmp_path: Path, url: str) -> None:
     with gateways(tmp_path, url) as (urls, speaker):
         speaker.replies += [refund(250.0), refund(20.0)]

@@ -187,6 +187,7 @@ def test_a_judge_decides_on_answers(tmp_path: Path) -> None:
     assert (effects, trouble, len(judge.got)) == (["block", "allow"], [], 2)
 
 
+@pytest.mark.slow
 def test_a_judge_that_is_down_lets_nothing_through_and_is_named(tmp_path: Path) -> None:
     wired = Wiring(judge=JudgeAt(f"{CLOSED}/v1", "m", timeout_s=60))
     with gateways(tmp_path, wired, judged(tmp_path / "policy")) as (urls, speaker):
@@ -200,6 +201,7 @@ def test_a_judge_that_is_down_lets_nothing_through_and_is_named(tmp_path: Path) 
 # ---- Bells -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_request_for_approval_rings_once_however_many_gateways_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BYLAW_TEST_SECRET", SECRET)
     with listening(lambda body: {}) as desk:

@@ -190,6 +190,7 @@ def test_text_streams_unchanged_and_the_whole_says_the_same(rig: Rig) -> None:
     assert "".join(one.delta for one in events if one.type == "response.output_text.delta") == final.output_text
 
 
+@pytest.mark.slow
 def test_no_event_of_a_stream_spells_what_was_cut(rig: Rig) -> None:
     items = [message("The card is 4111 1111 1111 1111 it is.")]
     keys = [message("The key is sk-abcd1234 and so on, and on, and on.")]

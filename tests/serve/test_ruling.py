@@ -143,6 +143,7 @@ def test_a_ruling_waits_for_whoever_writes_into_the_folder_and_says_so_where_tha
     assert [one.exit_code for one in done] == [0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("record", "error"), [("nothing", LedgerError), ("log#7", LedgerError), ("log#" + "9" * 40, LedgerError), ("#", LedgerError)]
 )

@@ -268,6 +268,7 @@ def test_a_policy_goes_live_within_a_second_and_back(served: Served, tmp_path: P
     assert all(b"[redacted: pii.card]" in reply.body for reply in replies)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -325,6 +326,7 @@ def test_what_cannot_work_is_said_before_it_listens(tmp_path: Path, setting: Set
         prepare(replace(setting, data_dir=tmp_path), REFUNDS, "tester")
 
 
+@pytest.mark.slow
 def test_a_restart_is_no_rollback(tmp_path: Path) -> None:
     setting = Setting("http://127.0.0.1:9", data_dir=tmp_path / "data")
     old = edited(tmp_path / "old", "number. It MAY", "number, ever. It MAY")
@@ -335,6 +337,7 @@ def test_a_restart_is_no_rollback(tmp_path: Path) -> None:
     assert (first.digest != newer.digest, restarted.digest == newer.digest) == (True, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", ["/api/approvals?limit=0", "/api/approvals?limit=x", "/api/approvals?state=odd", "/api/decisions?limit=99999999999"]
 )

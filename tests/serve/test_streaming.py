@@ -154,6 +154,7 @@ def test_both_halves_of_a_surrogate_pair_in_two_pieces_are_one_code_point() -> N
     assert (out, cut) == ("I am [redacted: smile] today", False)
 
 
+@pytest.mark.slow
 def test_many_short_parts_are_searched_no_oftener_than_one_long_one_is_by_much() -> None:
     searched = []
     for parts in (2_000, 8_000):

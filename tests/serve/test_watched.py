@@ -60,6 +60,7 @@ def samples(served: Served, **key: str) -> dict[str, dict[tuple[tuple[str, str],
 # ---- Metrics ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_scrape_tells_what_was_decided_by_effect_surface_and_clause(tmp_path: Path) -> None:
     with watched(tmp_path) as served:
         served.speaker.replies += [saying("Hello."), refunding(5000.0), refunding(500.0)]
@@ -76,6 +77,7 @@ def test_a_scrape_tells_what_was_decided_by_effect_surface_and_clause(tmp_path: 
     assert found["bylaw_request_seconds_count"][()] == 3
 
 
+@pytest.mark.slow
 def test_no_metric_names_a_principal_a_session_or_a_tool(tmp_path: Path) -> None:
     with watched(tmp_path) as served:
         key = served.key(principal="kim-the-customer")
@@ -317,6 +319,7 @@ def test_a_fault_in_watching_is_none_in_serving(caplog: pytest.LogCaptureFixture
 # ---- What is down ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_bells_that_nobody_hears_change_no_decision_and_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BYLAW_TEST_SECRET", SECRET)
     wired = Wiring(

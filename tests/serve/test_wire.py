@@ -137,6 +137,7 @@ def test_a_body_may_not_hold_more_than_anybody_looks_through(filler: bytes) -> N
     assert len(fits["a"]) == MAX_NESTED // 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [b"x" * 50, b"data: x\n" * 6, b"data: x\r" * 6, b"data: x\r\n" * 5])
 def test_an_event_that_does_not_end_costs_as_much_as_it_is_long(piece: bytes) -> None:
     def fed(pieces: int) -> None:

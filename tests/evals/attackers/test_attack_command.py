@@ -94,6 +94,7 @@ def test_a_target_that_gives_no_reply_was_not_measured(tmp_path: Path, capsys: p
     assert "nothing was measured" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "says"),
     [

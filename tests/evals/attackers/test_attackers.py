@@ -61,6 +61,7 @@ def _fields(attacker: object) -> dict[str, object]:
     return {name: getattr(attacker, name) for name in attacker.__dataclass_fields__ if name != "arms"}  # type: ignore[attr-defined]  # a dataclass
 
 
+@pytest.mark.slow
 def test_what_the_bandit_learns_on_one_goal_helps_on_the_next() -> None:
     target = Falls(lambda one: "grandm" in last(one))
     attacker = catalogue.named(["bandit"], world_only=False)[0]

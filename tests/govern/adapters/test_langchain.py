@@ -233,6 +233,7 @@ def test_tools_keep_their_class_schema_and_ways(shop: Shop) -> None:
     assert shop.judged("web.read") == ['{"to": "ann"}', '{"to": "bob"}', '{"tool_input": "ann"}']
 
 
+@pytest.mark.slow
 def test_what_a_tool_returns_says_or_complains_is_judged(shop: Shop) -> None:
     @tool(response_format="content_and_artifact")
     def read(kind: str) -> tuple[Any, Any]:
@@ -298,6 +299,7 @@ def test_a_guard_may_come_from_the_run_and_a_governed_tool_changes_its_guard(sho
     assert seen == [("ann", "of ann"), ("bob", "of bob")]
 
 
+@pytest.mark.slow
 def test_without_the_package_the_error_names_the_extra() -> None:
     code = "import sys; sys.modules['langchain_core'] = None\nimport bylaw.govern.adapters.langchain"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

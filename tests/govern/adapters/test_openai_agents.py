@@ -346,6 +346,7 @@ def test_a_guard_may_come_from_the_run_and_a_governed_tool_changes_its_guard(sho
     assert seen == [("ann", "of ann"), ("bob", "of bob")]
 
 
+@pytest.mark.slow
 def test_without_the_package_the_error_names_the_extra() -> None:
     code = "import sys; sys.modules['agents'] = None\nimport bylaw.govern.adapters.openai_agents"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -111,6 +111,7 @@ def test_what_is_shown_hides_nothing(capsys: pytest.CaptureFixture[str]) -> None
     assert not [char for char in out if not char.isprintable() and char != "\n"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

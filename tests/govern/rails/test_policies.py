@@ -23,6 +23,7 @@ def told() -> Iterator[Any]:
                     yield pytest.param(sorted(names), example.event, id=f"{clause.id}:{example.place.line}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("names", "event"), list(told()))
 def test_the_rails_find_what_an_example_says_and_nothing_else(names: list[str], event: dict[str, Any]) -> None:
     asked = Event(event["on"], event.get("tool", ""), event.get("args", {}), event.get("text", ""))

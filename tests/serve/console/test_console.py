@@ -45,6 +45,7 @@ def test_a_wrong_key_and_one_without_a_role_stay_outside(at: Place) -> None:
     assert "set-cookie" not in {**wrong.headers, **known.headers}
 
 
+@pytest.mark.slow
 def test_the_cookie_is_not_for_scripts_nor_for_other_sites_and_the_store_has_only_its_hash(at: Place) -> None:
     client = Client(at.url)
     cookie = client.enter(at.people["lead"]).headers["set-cookie"]
@@ -286,6 +287,7 @@ def test_a_call_is_edited_and_somebody_else_must_answer_then(at: Place) -> None:
     assert "You cannot answer this: lead asked for this" in page.words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("args", ["[1]", "{", "{'a': 1}", '{"order": 17}'])
 def test_an_edit_that_is_no_call_changes_nothing(at: Place, args: str) -> None:
     waits, client = at.waiting(order=18), signed_in(at, "lead")

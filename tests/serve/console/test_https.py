@@ -32,6 +32,7 @@ def test_the_file_says_that_the_console_is_behind_https(tmp_path: Path) -> None:
     assert (wiring.found(tmp_path).console, Wiring().console) == ("https", "either")
 
 
+@pytest.mark.slow
 def test_a_key_that_came_over_plain_http_gets_no_cookie_and_one_line_says_why(behind: Place) -> None:
     found = Client(behind.url).post("/login", {"key": behind.people["lead"]})
 

@@ -102,6 +102,7 @@ def test_an_approver_who_reads_rules_in_their_own_words_and_copies_nothing(at: P
     assert made.event == {"on": "tool_call", "tool": "payments.refund", "args": {"order": 5, "amount": 20}}
 
 
+@pytest.mark.slow
 def test_nobody_else_rules_and_no_form_without_its_token(at: Place) -> None:
     record, before, ops = decision(at, 643.0), files_of(at), signed_in(at, "ops")
     offered = [signed_in(at, name).get(quoted(record)).text.count("/why/ruling") for name in ("vera", "ops", "kim")]

@@ -98,6 +98,7 @@ def test_the_page_shows_the_clause_as_it_is_signed_what_changed_and_the_command(
     assert "PRIVATE KEY" not in page.text
 
 
+@pytest.mark.slow
 def test_a_rejection_blocks_until_its_person_approves_again(at: Place) -> None:
     lena = signed_in(at, "lena")
     lena.post("/signing", {"record": json.dumps(signed(at, decision="reject"))})
@@ -108,6 +109,7 @@ def test_a_rejection_blocks_until_its_person_approves_again(at: Place) -> None:
     assert "rejected it" not in lena.get("/signing").words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "status", "said"), [
     ({"signature": "ed25519:" + base64.b64encode(b"\0" * 64).decode()}, 409, "the signature is not that of lena"),
     ({"decision": "reject"}, 409, "the signature is not that of lena"),
@@ -130,6 +132,7 @@ def test_a_record_that_does_not_count_is_not_kept_and_that_is_said_in_a_line(
     assert kept(at) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("record", ["", "{", "[1]", "not base64!", base64.b64encode(b"short").decode(), "{" + "[" * 50_000, '{"a": NaN}'])
 def test_what_is_no_record_at_all_is_told_so(at: Place, record: str) -> None:
     before = kept(at)
@@ -140,6 +143,7 @@ def test_what_is_no_record_at_all_is_told_so(at: Place, record: str) -> None:
     assert kept(at) == before
 
 
+@pytest.mark.slow
 def test_a_record_from_the_future_or_of_a_clause_that_has_changed_or_kept_already_is_refused(at: Place) -> None:
     lena, file = signed_in(at, "lena"), draft(at) / "money.md"
     future, old = signed(at, now=NOW + timedelta(days=9)), signed(at)
@@ -156,6 +160,7 @@ def test_a_record_from_the_future_or_of_a_clause_that_has_changed_or_kept_alread
     assert "kept already" in again.words
 
 
+@pytest.mark.slow
 def test_who_has_the_role_and_no_name_in_the_policy_or_the_name_without_the_role_signs_nothing(at: Place) -> None:
     mia, omar, lead = signed_in(at, "mia"), signed_in(at, "omar"), signed_in(at, "lead")
     shown = mia.get("/signing").words

@@ -53,6 +53,7 @@ def test_everything_is_stopped_within_a_second(at: Place) -> None:
     assert stops.active(at.store) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "status"), [
     ({"kind": "global", "name": ""}, 400),
     ({"kind": "tool", "name": "", "sure": "yes"}, 400),
