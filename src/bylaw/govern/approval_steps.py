@@ -35,6 +35,7 @@ class Step:
     contents: Mapping[str, bytes | str] = field(default_factory=dict)  # what the ledger keeps apart, deletable
     then: Refused | None = None  # what the caller hears, where the step is not what they asked for
     last_look: Callable[[int], Refused | None] = field(default=lambda _now_ms: None)  # after recording, right before it takes effect
+    new: Approval | None = None  # the request that takes the row's place: both happen, or neither
 
 
 def subject_of(what: Mapping[str, Any]) -> bytes:
@@ -113,7 +114,7 @@ def superseded(row: Approval, new: Approval, answer: Answer, now: int) -> Step |
     if now >= row.expires_at:
         return expired(row, now)
     ended = {"state": "superseded", "replaced_by": new.id, "ended_by": answer.person, "ended_at": now, "said": answer.reason}
-    return Step("superseded", ended, answer.person, answer, {"reason": answer.reason} if answer.reason else EMPTY)
+    return Step("superseded", ended, answer.person, answer, {"reason": answer.reason} if answer.reason else EMPTY, new=new)
 
 
 def uneditable(row: Approval, new: Approval, decision: Decision) -> Refused | None:
@@ -230,6 +231,23 @@ def entry(
         "facts": facts,
     }
     return {**told, "contents": dict(contents)} if contents else told
+
+
+def entries(row: Approval, step: Step, now: int) -> list[dict[str, Any]]:
+    """What the ledger is told before a step is taken."""
+    told = [entry(row, step.name, now, step.by, step.contents, step.answer)]
+    return [*told, requested(step.new, step.by)] if step.new else told
+
+
+def withdrawn(row: Approval, step: Step, now: int) -> list[dict[str, Any]]:
+    """What the ledger is told where the step then did not happen."""
+    told = [entry(row, "withdrawn", now, step.by)]
+    return [*told, entry(step.new, "withdrawn", now, step.by)] if step.new else told
+
+
+def requested(new: Approval, by: str) -> dict[str, Any]:
+    """What the ledger is told of a new request."""
+    return entry(new, "requested", new.requested_at, by, {"subject": new.subject or b""})
 
 
 def refusal_entry(row: Approval | None, refused: Refused, by: str, now: int) -> dict[str, Any]:

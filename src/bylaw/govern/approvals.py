@@ -14,12 +14,12 @@
    store lost was given to nobody: it ends as failed. How a call ended is told again where the store or the ledger could not be told.
 5. No time-out ever approves, and time never runs backwards (`store.clock`). A request waits, and an approval holds, until the shortest ttl
    of its needs has passed since it was asked for.
-6. To edit is to ask anew: another digest, new answers, and every editor counts as one who asked.
+6. To edit is to ask anew: another digest, new answers, and every editor counts as one who asked. The old request ends and the new one
+   begins in one transaction.
 
 No connection is held while anybody waits. What a step may be is in `approval_steps`, who may answer in `quorum`.
 """
 
-import logging
 import os
 import secrets
 import threading
@@ -34,6 +34,7 @@ from bylaw.govern import approval_steps as steps
 from bylaw.govern import quorum
 from bylaw.govern.approval_steps import Step
 from bylaw.govern.quorum import Person, Refused
+from bylaw.govern.summons import Ring, Summons
 from bylaw.store import approval_rows as rows
 from bylaw.store import clock as clocks
 from bylaw.store import processes
@@ -43,16 +44,13 @@ from bylaw.store.database import Store
 from bylaw.types import Decision
 
 Record = Callable[[Mapping[str, Any]], object]  # takes a ledger entry; returns once it is safe, or raises
-Ring = Callable[[Approval], object]  # tells people that somebody waits for them
 Plan = Callable[[Approval, int], Step | Refused | None]  # None: there is nothing to do
 
 MAX_WAITING: Final = 100  # requests of one principal that nobody has answered
 TRIES: Final = 32  # steps by others that may come before ours
 MAX_UNTOLD: Final = 100  # claims whose answers were lost, of which this process keeps in mind that they are to end
 UNGIVEN: Final = "not run: the answer to its claim was lost"
-SILENT_MS: Final = 10 * 60 * 1000  # after which nobody is still trying to ring for a request
 POLL_S: Final = 0.2  # how often a wait looks again
-LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class Approvals:
         self._store = store
         self._record = record
         self._clock = clock or Clock()
-        self._ring = ring
+        self._summons = Summons(store, ring)
         self._process: processes.Process | None = None
         self._lock = threading.Lock()
         self._untold: dict[str, tuple[str, str, str, str]] = {}  # by a claim's digest: the request, how it ended, the result, why
@@ -104,9 +102,7 @@ class Approvals:
                 if found.state == "executing" and found.id in self.recover():
                     continue
                 if found.state in ("executing", "unknown") or now < found.expires_at:
-                    silent = found.state == "pending" and not found.notice and now - found.requested_at > SILENT_MS
-                    if silent and self._ring and rows.taken(self._store, found.id):  # whoever asked first died, or lost the store's answer
-                        self._rung(found)
+                    self._summons.again(found, now)
                     return found
                 self._retire(found)
             elif waiting >= MAX_WAITING:
@@ -218,19 +214,13 @@ class Approvals:
             step = steps.superseded(row, new, Answer(person.id, tuple(person.roles), False, steps.plain(reason), now), now)
             if isinstance(step, Step) and step.then:
                 return step
-            return quorum.refusal(row, person) or (step if isinstance(step, Refused) else steps.uneditable(row, new, decision) or step)
+            why = quorum.refusal(row, person) or (step if isinstance(step, Refused) else steps.uneditable(row, new, decision))
+            return why or self._elsewhere(row, new, now) or step
 
-        with self._store.reading() as connection:
-            other = rows.live(connection, steps.call_of(new))
-        if other is not None and other.id != old.id and self._now() < other.expires_at:
-            return self._refuse(old, Refused("not_pending", f"the edited call has a request already: {other.id}", old.id), person.id)
-        if other is not None and other.id != old.id:
-            self._retire(other)
         ended = self._step(old.id, plan, person.id)
         if isinstance(ended, Refused):
             return ended
-        if not self._put(new, person.id):
-            return self._refuse(ended, Refused("not_pending", "the edited call was asked for meanwhile", old.id), person.id)
+        self._summons.send(new)
         return new
 
     def settle(self, approval: str, person: Person, ran: bool, reason: str) -> Approval | Refused:
@@ -331,14 +321,17 @@ class Approvals:
                 return row
             if isinstance(step, Refused):
                 return self._refuse(row, step, by)
-            self._record(steps.entry(row, step.name, now, step.by, step.contents, step.answer))
+            for told in steps.entries(row, step, now):
+                self._record(told)
             late = step.last_look(self._now())
             if late is not None:
                 return self._refuse(row, late, by)
             try:
                 with self._store.writing() as connection:
-                    won = rows.move(connection, row, step.change, step.answer)
+                    won = rows.move(connection, row, step.change, step.answer, step.new)
                     connection.execute(clocks.kept(now))
+            except rows.Taken:  # nothing has happened, to the row neither
+                won = False
             except StoreError:
                 if "claim" in step.change and len(self._untold) < MAX_UNTOLD:  # it may stand, and nobody has its token
                     self._untold[step.change["claim"]] = (row.id, "failed", "", UNGIVEN)
@@ -346,23 +339,28 @@ class Approvals:
             if won:
                 after = steps.moved(row, step)
                 return self._refuse(after, step.then, by) if step.then else after
-            self._record(steps.entry(row, "withdrawn", now, step.by))
+            for told in steps.withdrawn(row, step, now):
+                self._record(told)
         raise _crowded()
 
     def _put(self, new: Approval, by: str) -> bool:
-        self._record(steps.entry(new, "requested", new.requested_at, by, {"subject": new.subject or b""}))
+        self._record(steps.requested(new, by))
         if not rows.put(self._store, new):
             self._record(steps.entry(new, "withdrawn", new.requested_at, by))
             return False
-        self._rung(new)
+        self._summons.send(new)
         return True
 
-    def _rung(self, one: Approval) -> None:
-        if self._ring is not None:
-            try:
-                self._ring(one)
-            except Exception as error:  # noqa: BLE001  # ringing decides nothing: the request waits, and can be listed
-                LOG.warning("ringing for approval %s failed: %s", one.id, error)
+    def _elsewhere(self, row: Approval, new: Approval, now: int) -> Refused | None:
+        """Why `new` cannot take the place of a row: another request answers for that call. One whose time is up makes room."""
+        with self._store.reading() as connection:
+            other = rows.live(connection, steps.call_of(new))
+        if other is None:
+            return None
+        if other.state in ("executing", "unknown") or now < other.expires_at:
+            return Refused("not_pending", f"the edited call has a request already: {other.id}", row.id)
+        self._retire(other)
+        return None
 
     def _retire(self, found: Approval) -> None:
         if found.state in steps.OPEN:

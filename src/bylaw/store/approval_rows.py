@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Insert, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from bylaw.store import clock as clocks
 from bylaw.store.approval_tables import ANSWERS, APPROVALS
@@ -70,15 +71,19 @@ class Approval:
         return None if self.subject is None else json.loads(self.subject)
 
 
+class Taken(Exception):  # noqa: N818  # ends a transaction that must not be committed
+    """Another request answers for the call already."""
+
+
 def put(store: Store, approval: Approval) -> bool:
     """Put a new request in; false where the same call is waiting already."""
-    row = asdict(approval)
-    del row["answers"]
-    return store.inserted(insert(APPROVALS).values(**_texts(row)), clocks.kept(approval.requested_at))
+    return store.inserted(_inserted(approval), clocks.kept(approval.requested_at))
 
 
-def move(connection: Connection, before: Approval, change: Mapping[str, Any], answer: Answer | None = None) -> bool:
-    """One step: `change` takes effect only if nobody else has moved the row since it was read."""
+def move(
+    connection: Connection, before: Approval, change: Mapping[str, Any], answer: Answer | None = None, new: Approval | None = None
+) -> bool:
+    """One step: `change` takes effect only if nobody else has moved the row since it was read. `new` takes its place; raises Taken."""
     same = (APPROVALS.c.id == before.id) & (APPROVALS.c.state == before.state) & (APPROVALS.c.revision == before.revision)
     step = update(APPROVALS).where(same).values(**_texts(change), revision=before.revision + 1).returning(APPROVALS.c.id)
     if connection.execute(step).scalar() is None:
@@ -87,6 +92,11 @@ def move(connection: Connection, before: Approval, change: Mapping[str, Any], an
         connection.execute(update(ANSWERS).where(ANSWERS.c.approval == before.id).values(reason=""))
     if answer is not None:
         connection.execute(insert(ANSWERS).values(approval=before.id, **{**asdict(answer), "roles": json.dumps(answer.roles)}))
+    if new is not None:
+        try:
+            connection.execute(_inserted(new))
+        except IntegrityError as error:
+            raise Taken from error
     return True
 
 
@@ -156,6 +166,12 @@ def to_json(approval: Approval) -> dict[str, Any]:
     for inner in ("subject", "claim", "process", "live_call", "revision"):
         del shown[inner]
     return shown
+
+
+def _inserted(approval: Approval) -> Insert:
+    row = asdict(approval)
+    del row["answers"]
+    return insert(APPROVALS).values(**_texts(row))
 
 
 def _texts(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,17 +1,21 @@
 """The store takes a step, and its answer is lost: what nobody knows is neither run twice nor stuck."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
-from bylaw.errors import StoreError
-from bylaw.govern.approvals import SILENT_MS, Approvals, Claim
+from bylaw.errors import LedgerError, StoreError
+from bylaw.govern.approvals import Approvals, Claim
 from bylaw.govern.quorum import Refused
+from bylaw.govern.summons import SILENT_MS
 from bylaw.store.approval_rows import Approval
 from bylaw.store.clock import Clock
 from bylaw.store.database import Store
-from tests.govern.approvals.scene import AGENT, ANN, CALL, LEAD, POLICY, TWO, Scene, asking
+from tests.govern.approvals.scene import AGENT, ANN, BOB, CALL, LEAD, OTHER_CALL, POLICY, TWO, Scene, asking
 from tests.store.losing import answers_lost, away
 
 MOVES = "UPDATE approvals"
@@ -174,3 +178,99 @@ def test_a_yes_whose_answer_was_lost_counts_once(scene: Scene, taken: bool) -> N
     assert isinstance(again, Refused) is taken
     assert found is not None
     assert (found.state, [one.person for one in found.answers]) == ("pending", ["ann"])
+
+
+@contextmanager
+def killed_at(store: Store, statement: str) -> Iterator[None]:
+    """Whoever makes such a statement gets no further."""
+
+    def kill(_connection: Any, _cursor: Any, said: str, *_: Any) -> None:
+        if said.startswith(statement):
+            raise KeyboardInterrupt
+
+    event.listen(store.engine, "before_cursor_execute", kill)
+    try:
+        yield
+    finally:
+        event.remove(store.engine, "before_cursor_execute", kill)
+
+
+def test_an_edit_that_breaks_off_half_way_leaves_the_request_as_it_was(scene: Scene) -> None:
+    old = scene.asked()
+    with killed_at(scene.store, "INSERT INTO approvals "), pytest.raises(KeyboardInterrupt):
+        scene.approvals.edit(old.id, ANN, OTHER_CALL, asking(), "half of it")
+    left = scene.approvals.find()
+    new = scene.approvals.edit(old.id, ANN, OTHER_CALL, asking(), "half of it")
+
+    assert left == [old]
+    assert isinstance(new, Approval)
+    assert [one.state for one in scene.approvals.find() if one.id == old.id] == ["superseded"]
+
+
+def test_an_edit_of_which_half_cannot_be_recorded_changes_nothing(scene: Scene) -> None:
+    old, whole = scene.asked(), scene.ledger
+
+    def full(entry: Mapping[str, Any]) -> None:
+        whole.broken = entry["facts"]["step"] == "requested"
+        whole(entry)
+
+    other = Approvals(scene.store, full, Clock(lambda: scene.time_s, lambda: scene.time_s))
+    with pytest.raises(LedgerError):
+        other.edit(old.id, ANN, OTHER_CALL, asking())
+
+    assert scene.approvals.find() == [old]
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_an_edit_whose_answer_was_lost_has_happened_whole_or_not_at_all(scene: Scene, taken: bool) -> None:
+    old = scene.asked()
+    with answers_lost(scene.store, MOVES, taken), pytest.raises(StoreError, match="timed out"):
+        scene.approvals.edit(old.id, ANN, OTHER_CALL, asking())
+    found = {one.id: one for one in scene.approvals.find()}
+    new = found.get(found[old.id].replaced_by)
+
+    assert (len(found), found[old.id].state) == ((2, "superseded") if taken else (1, "pending"))
+    assert (new is not None and new.what() == OTHER_CALL) is taken
+
+
+@pytest.mark.parametrize(("at", "told"), [("requested", ["superseded", "requested"]), ("superseded", ["superseded"])])
+def test_an_edit_that_another_overtakes_is_withdrawn_whole(scene: Scene, at: str, told: list[str]) -> None:
+    old = scene.asked()
+
+    def meanwhile(entry: Mapping[str, Any]) -> None:
+        scene.ledger(entry)
+        if entry["facts"]["step"] == at and not seen:
+            seen.append(at)
+            if at == "requested":
+                scene.asked(call=OTHER_CALL)
+            else:
+                scene.approvals.decide(old.id, BOB, False)
+
+    seen = list[str]()
+    other = Approvals(scene.store, meanwhile, Clock(lambda: scene.time_s, lambda: scene.time_s))
+    refused = other.edit(old.id, ANN, OTHER_CALL, asking())
+    found = {one.id: one for one in scene.approvals.find()}
+    rest = ["requested"] if at == "requested" else ["denied", "requested"]
+
+    assert isinstance(refused, Refused)
+    assert refused.why == "not_pending"
+    assert found[old.id].state == ("pending" if at == "requested" else "denied")
+    assert [one.edited_by for one in found.values()] == [""] * len(found)
+    assert scene.ledger.steps() == ["requested", *told, *rest, "withdrawn", "withdrawn", "refused"]
+
+
+def test_an_edit_does_not_bring_back_a_call_that_is_in_doubt(scene: Scene) -> None:
+    slow = scene.opened()
+    doubt = slow.request(OTHER_CALL, AGENT, asking())
+    assert isinstance(doubt, Approval)
+    slow.decide(doubt.id, BOB, True)
+    slow.claim(doubt.id, OTHER_CALL, AGENT, POLICY, asking, tuple)
+    slow.close()
+    scene.approvals.recover()
+    scene.tick(LEAD.ttl_s + 1)
+    old = scene.asked()
+    refused = scene.approvals.edit(old.id, ANN, OTHER_CALL, asking())
+    again = scene.asked(call=OTHER_CALL)
+
+    assert isinstance(refused, Refused)
+    assert (again.id, again.state) == (doubt.id, "unknown")
