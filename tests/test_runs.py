@@ -6,6 +6,7 @@ from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -222,6 +223,28 @@ def test_a_line_that_is_no_json_object_is_named(tmp_path: Path, line: str) -> No
 
     with pytest.raises(RunError, match=r"rows\.jsonl:2: "):
         runs.read_rows(tmp_path / "rows.jsonl")
+
+
+def read_all(file: Path) -> str:
+    return runs.read_text(file, 1 << 30, "part it", "name a file")
+
+
+@pytest.mark.parametrize("read", [runs.read_rows, runs.read_json, read_all])
+def test_a_device_without_an_end_is_refused(read: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "MAX_STREAM", 1 << 20)
+
+    with pytest.raises(RunError, match="/dev/zero cannot be read: no file, and more than 1 MiB come from it"):
+        read(Path("/dev/zero"))
+
+
+def test_a_pipe_is_read_once_and_to_its_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = Thread(target=(tmp_path / "pipe").write_text, args=('{"a": 1}\r\n\n{"b": 2}\n',))
+    writer.start()
+    found = runs.numbered_rows(tmp_path / "pipe")
+    writer.join()
+
+    assert found == [(1, {"a": 1}), (3, {"b": 2})]
 
 
 def test_rows_of_bytes_are_a_run_error(tmp_path: Path) -> None:

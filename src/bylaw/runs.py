@@ -9,12 +9,16 @@
       manifest.json       times, versions, digests of the files above; written last
 
 A file is written beside its place and renamed into it, so a reader meets all of it or nothing. One process works on a run at a time.
+What somebody names for us to read may be a device or a pipe: of these no more than `MAX_STREAM` is read.
 """
 
+import errno
 import fcntl
+import io
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +30,7 @@ from bylaw.canonical import digest_bytes
 from bylaw.errors import RunError
 
 Json = Mapping[str, Any]
+MAX_STREAM: Final = 64 << 20  # bytes of a device or a pipe; a file has a size, at which a reader looks who has a limit
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -118,12 +123,28 @@ def write_text(file: Path, text: str) -> None:
         beside.unlink(missing_ok=True)
 
 
+def read_bytes(file: Path) -> bytes:
+    """A file, or what a device or a pipe gives until its end; raises OSError, EFBIG where none of these comes to an end."""
+    with file.open("rb") as opened:
+        if stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            return opened.read()
+        content = opened.read(MAX_STREAM + 1)
+    if len(content) > MAX_STREAM:
+        raise OSError(errno.EFBIG, f"no file, and more than {MAX_STREAM >> 20} MiB come from it", str(file))
+    return content
+
+
+def plain_text(file: Path) -> str:
+    """The same as UTF-8 text, each line's end as `\\n`; raises OSError or UnicodeDecodeError."""
+    return io.TextIOWrapper(io.BytesIO(read_bytes(file)), "utf-8").read()
+
+
 def read_text(file: Path, most_bytes: int, smaller: str, hint: str) -> str:
     """A file of somebody else's as text; raises RunError where it is too large (`smaller` is what to do then), or cannot be read."""
     try:
         if file.stat().st_size > most_bytes:
             raise RunError(f"{file} has more than {most_bytes >> 20} MiB", smaller)
-        return file.read_text(encoding="utf-8")
+        return plain_text(file)
     except OSError as error:
         raise RunError(f"{file} cannot be read: {error.strerror}", hint) from error
     except UnicodeDecodeError as error:
@@ -138,9 +159,10 @@ def write_json(file: Path, value: Json) -> None:
 def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON file; raises RunError when it is missing or broken."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = json.loads(plain_text(file))
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{file} cannot be read: {error}", "if a run is broken, start it anew with another --out") from error
+        why = getattr(error, "strerror", "") or error
+        raise RunError(f"{file} cannot be read: {why}", "if a run is broken, start it anew with another --out") from error
     if not isinstance(value, dict):
         raise RunError(f"{file} holds no JSON object", "if a run is broken, start it anew with another --out")
     return value
@@ -159,11 +181,16 @@ def write_rows(file: Path, rows: Iterable[Json]) -> None:
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
     """Read JSON lines; raises RunError with the line that is broken."""
-    rows: list[dict[str, Any]] = []
+    return [row for _, row in numbered_rows(file)]
+
+
+def numbered_rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
+    """The same, each with the number of its line; empty lines count."""
+    rows: list[tuple[int, dict[str, Any]]] = []
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")  # and nowhere else: a text may hold U+2028
+        lines = plain_text(file).split("\n")  # and nowhere else: a text may hold U+2028
     except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{file} cannot be read: {error}", "name a file of JSON lines") from error
+        raise RunError(f"{file} cannot be read: {getattr(error, 'strerror', '') or error}", "name a file of JSON lines") from error
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line) if line.strip() else None
@@ -172,7 +199,7 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
         if row is not None and not isinstance(row, dict):
             raise RunError(f"{file}:{number}: not a JSON object", "each line is one JSON object")
         if row is not None:
-            rows.append(row)
+            rows.append((number, row))
     return rows
 
 

@@ -483,6 +483,14 @@ def test_labels_under_another_version_of_the_policy_are_never_compared(tmp_path:
     assert not ids[0] & ids[1]
 
 
+@pytest.mark.parametrize("out", ["/dev/zero", "/dev/full", "."])
+def test_labels_are_added_to_no_device_and_to_no_folder(out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(["label", "collect", str(rows_in(tmp_path)), "--policy", str(PATH), "--annotator", "ana", "--out", out])
+
+    assert code == 2
+    assert capsys.readouterr().err == f"error: {out} is no file that labels can be added to\n  next: name a file with --out\n"
+
+
 @pytest.mark.slow
 def test_the_commands_label_and_tell_the_agreement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

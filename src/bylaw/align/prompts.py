@@ -99,9 +99,7 @@ def rows_of_file(file: Path, policy: Policy) -> list[PromptRow]:
 
 def placed(file: Path) -> list[tuple[str, dict[str, Any]]]:
     """The rows of a file of JSON lines, each with its file:line; empty lines count."""
-    rows = runs.read_rows(file)
-    numbers = (number for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1) if line.strip())
-    return [(f"{file}:{number}", row) for number, row in zip(numbers, rows, strict=True)]
+    return [(f"{file}:{number}", row) for number, row in runs.numbered_rows(file)]
 
 
 def asked(text: str, clauses: tuple[str, ...], history: tuple[Turn, ...] = ()) -> Prompt:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from bylaw import runs
 from bylaw.errors import ModelError, RunError
 from bylaw.evals.cases import Case, Suite
 from bylaw.evals.suite_sets import BY_NAME, SETS, PublicSet
@@ -134,7 +135,7 @@ def _rows(file: Path) -> Rows:
         if file.suffix == ".csv":
             with file.open(encoding="utf-8-sig", newline="") as lines:
                 return [{str(key): value for key, value in row.items()} for row in csv.DictReader(lines)]
-        text = file.read_text(encoding="utf-8")
+        text = runs.plain_text(file)
         if file.suffix == ".py":
             return _tasks(text)
         if file.suffix == ".jsonl":

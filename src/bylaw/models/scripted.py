@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bylaw import runs
 from bylaw.errors import ModelError
 from bylaw.models import transcript
 from bylaw.types import Completion, Message, Progress, Sampling
@@ -40,7 +41,7 @@ def load(file: Path) -> ScriptedModel:
     `\\1`, `\\2` … in what it says. A prompt that no line knows gets no reply.
     """
     try:
-        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
+        lines = [json.loads(line) for line in runs.plain_text(file).split("\n") if line.strip()]
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{file}: the script cannot be read: {error}", 'each line is {"when": "…", "say": "…"}') from error
     for number, line in enumerate(lines, 1):

@@ -47,7 +47,7 @@ def begin(policy_path: Path, out: Path | None, manners: Manners = USUAL, *, arms
     asked["generator"] = asked["generator"] or asked["model"]
     judged_by = judge or ("" if world.speaks(policy) else asked["model"])
     files = [*asked.get("prompts", ()), *(asked[key] for key in ("tests", "replay", "helpful") if asked.get(key))]
-    given = tuple(digest_bytes(Path(file).read_bytes()) for file in files)
+    given = tuple(digest_bytes(runs.read_bytes(Path(file))) for file in files)
     whole = Asked(policy=policy.digest, judge=judged_by, arms=wanted, files=given, **asked)
     return start(policy_path, whole, out or Path("runs") / f"{policy.id}-{policy.digest[7:15]}-{whole.size}-{whole.seed}", manners)
 

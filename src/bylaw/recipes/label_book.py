@@ -115,6 +115,8 @@ def opened(file: Path, annotator: str) -> Iterator[Book]:
     """Open a file of labels for one annotator; raises RunError while another process writes to it, or where it holds anything else."""
     if not _NAME.fullmatch(annotator):
         raise RunError(f"{annotator[:64]!r} is no name for an annotator", "use up to 64 letters, digits and . @ + - _")
+    if file.exists() and not file.is_file():
+        raise RunError(f"{file} is no file that labels can be added to", "name a file with --out")
     file.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:

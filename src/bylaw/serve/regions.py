@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from bylaw import runs
 from bylaw.errors import StoreError
 from bylaw.govern.appeals import Appeals
 from bylaw.govern.approvals import Approvals
@@ -67,7 +68,7 @@ def read(file: Path, data_dir: Path) -> tuple[Region, ...]:
     try:
         if file.stat().st_size > MAX_FILE_BYTES:
             raise StoreError(f"{file}: larger than {MAX_FILE_BYTES} bytes", "Is it the right file?")
-        text = file.read_text("utf-8")
+        text = runs.plain_text(file)
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", "") or "it is no UTF-8"
         raise StoreError(f"{file}: cannot be read: {why}", "Check the path and its permissions.") from error

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from bylaw import runs
 from bylaw.errors import StoreError
 from bylaw.govern.rails import library
 from bylaw.govern.rails.rail import Rail, RailFacts
@@ -103,7 +104,7 @@ def read(file: Path) -> Wiring:
     try:
         if file.stat().st_size > MAX_FILE_BYTES:
             raise StoreError(f"{file}: larger than {MAX_FILE_BYTES} bytes", "Is it the right file?")
-        text = file.read_text("utf-8")
+        text = runs.plain_text(file)
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(
             f"{file}: cannot be read: {getattr(error, 'strerror', '') or error}", "Check the path and its permissions."
