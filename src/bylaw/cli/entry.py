@@ -1,8 +1,10 @@
 """The front door of the command line: which commands there are, and what an error looks like."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -39,6 +41,8 @@ from bylaw.cli.saying import ERROR, INTERRUPTED, failed, say
 from bylaw.cli.staying import Program
 from bylaw.cli.telling import any_letter, ended
 
+WIDE: Final = 80  # columns; on a narrower terminal the tables of the help would cut the names of options
+
 app = typer.Typer(
     help="One written policy: trained into the model, enforced at run time, tested by attack, proven by evidence.",
     no_args_is_help=True,
@@ -58,8 +62,11 @@ def run(arguments: Sequence[str], commands: typer.Typer | None = None, stays: Ca
     """Run one command line and return its exit code; `stays` does what a command that stays is to do."""
 
     def work() -> object:
+        called, width = commands or app, _columns()
+        called.rich_markup_mode = "rich" if width >= WIDE else None
+        fits: dict[str, Any] = {} if width >= WIDE else {"terminal_width": width}
         try:
-            code = (commands or app)(list(arguments), prog_name="bylaw", standalone_mode=False)
+            code = called(list(arguments), prog_name="bylaw", standalone_mode=False, **fits)
         except typer.TyperException as error:
             said, where = error.format_message().replace("Value error, ", ""), getattr(error, "ctx", None)
             return failed(said, f"See `{where.command_path if where else 'bylaw'} --help`.") if said else ERROR
@@ -68,6 +75,15 @@ def run(arguments: Sequence[str], commands: typer.Typer | None = None, stays: Ca
         return stays(code) if isinstance(code, Program) else code
 
     return ended(work)
+
+
+def _columns() -> int:
+    """How wide the terminal is, as rich finds it: also where the output goes to a pager."""
+    said, found = os.environ.get("COLUMNS", ""), 0
+    for stream in (2, 1, 0):
+        with suppress(OSError):  # no terminal
+            found = os.get_terminal_size(stream).columns
+    return (int(said) if said.isdigit() else found) or WIDE
 
 
 def _version(asked: bool) -> None:
