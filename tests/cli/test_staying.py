@@ -107,6 +107,26 @@ def test_a_script_still_looks_for_no_module_in_the_working_directory(tmp_path: P
 
 
 @pytest.mark.slow
+def test_it_runs_with_the_options_that_python_was_started_with(tmp_path: Path) -> None:
+    given = ["-u", "-X", "int_max_str_digits=5000", "-X", "no_debug_ranges", "-X", "utf8", "-X", "dev"]
+    with listening([sys.executable, *given, "-m", "bylaw", *line(tmp_path / "data")], tmp_path) as process:
+        shown = Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
+    flags = shown[1 : shown.index("-m")]
+
+    assert shown[shown.index("-m") + 1] == "bylaw.cli.staying"
+    assert "-u" in flags
+    assert sorted(flags[at + 1] for at, one in enumerate(flags) if one == "-X") == sorted(given[2::2])
+
+
+@pytest.mark.slow
+def test_it_runs_with_no_option_that_python_was_not_started_with(tmp_path: Path) -> None:
+    with listening([sys.executable, "-E", "-B", "-m", "bylaw", *line(tmp_path / "data")], tmp_path) as process:
+        shown = Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
+
+    assert sorted(shown[1 : shown.index("-m")]) == ["-B", "-E"]
+
+
+@pytest.mark.slow
 def test_what_goes_wrong_after_the_options_were_read_is_said_as_ever(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bylaw", *line(tmp_path / "data", tmp_path / "none")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)

@@ -56,13 +56,21 @@ def _become(written: bytes) -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as `multiprocessing` does
-    if sys.modules["__main__"].__spec__ is None and "-P" not in flags:
-        flags.append("-P")  # a script does not look for modules in the working directory, as `-m` does
     try:
-        os.execv(sys.executable, [sys.executable, *flags, "-m", __name__, str(read), *sys.argv[1:]])  # ourselves
+        os.execv(sys.executable, [sys.executable, *_options(), "-m", __name__, str(read), *sys.argv[1:]])  # ourselves
     except OSError:
         os.close(read)
+
+
+def _options() -> list[str]:
+    """What this interpreter was started with. That it buffers nothing (`-u`) stands in no flag; its standard output says so."""
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as `multiprocessing` does
+    named = {flags[at + 1].partition("=")[0] for at, one in enumerate(flags[:-1]) if one == "-X"}
+    for name, value in sys._xoptions.items():  # those of them that `subprocess` leaves out
+        flags += [] if name in named else ["-X", name if value is True else f"{name}={value}"]
+    if sys.modules["__main__"].__spec__ is None and "-P" not in flags:
+        flags.append("-P")  # a script does not look for modules in the working directory, as `-m` does
+    return [*flags, "-u"] if getattr(sys.__stdout__, "write_through", False) else flags
 
 
 def main() -> None:
