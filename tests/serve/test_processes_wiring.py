@@ -4,7 +4,7 @@ import base64
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,12 +15,15 @@ import pytest
 from sqlalchemy import select, update
 
 from bylaw.errors import BylawError, ModelError, PolicyError
+from bylaw.govern import ringing
 from bylaw.govern.rails.rail import RailFacts
+from bylaw.govern.summons import SILENT_MS
 from bylaw.serve import live, wiring
 from bylaw.serve.start import Process, Setting, prepare
 from bylaw.serve.wiring import HookAt, JudgeAt, MailAt, Wired, Wiring
 from bylaw.store import database
 from bylaw.store.approval_tables import APPROVALS
+from bylaw.store.database import Store
 from bylaw.types import Policy
 from tests.serve.rig import CLAUSE, CLAUSES, Speaker, post, serving, speaking, written
 from tests.serve.test_processes_sessions import asked, refund
@@ -234,6 +237,33 @@ def test_a_mail_server_that_is_down_changes_nothing_and_is_named(tmp_path: Path,
     assert any("ringing for " in one for one in caplog.messages)
 
 
+def oldest_grown_silent(store: Store) -> str | None:
+    """The oldest request now waits for as long as nobody rings any more."""
+    with store.writing() as connection:
+        first = connection.execute(select(APPROVALS.c.id).order_by(APPROVALS.c.requested_at)).scalars().first()
+        back = update(APPROVALS).where(APPROVALS.c.id == first).values(requested_at=APPROVALS.c.requested_at - SILENT_MS - 1)
+        connection.execute(back)
+    return first
+
+
+@pytest.mark.slow
+def test_a_request_that_nobody_was_rung_for_is_rung_for_once_by_those_who_live_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BYLAW_TEST_SECRET", SECRET)
+    monkeypatch.setattr(ringing, "LOOK_S", 0.05)
+    policy = written(tmp_path / "policy")
+    with gateways(tmp_path, Wiring(), policy) as (urls, speaker):
+        speaker.replies += [refund(500.0), refund(600.0)]
+        effects = [asked(urls[0], "a"), asked(urls[0], "b")]
+    with listening(lambda body: {}) as desk, closing(database.open(tmp_path / "s.sqlite")) as store:
+        wired = Wiring(hosts=("127.0.0.1",), hooks=(HookAt(f"{desk.url}/bylaw", "BYLAW_TEST_SECRET", True),))
+        with gateways(tmp_path, wired, policy, 3):
+            first = oldest_grown_silent(store)
+            until(lambda: bool(desk.got))
+        rung = [one["data"]["approval"] for one in desk.got]
+
+    assert (effects, rung) == (["require_approval"] * 2, [first])
+
+
 @pytest.mark.slow
 def test_a_request_that_nobody_was_rung_for_is_rung_for_once_by_whoever_starts_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -243,13 +273,8 @@ def test_a_request_that_nobody_was_rung_for_is_rung_for_once_by_whoever_starts_n
     with gateways(tmp_path, Wiring(), policy) as (urls, speaker):
         speaker.replies += [refund(500.0), refund(600.0)]
         effects = [asked(urls[0], "a"), asked(urls[0], "b")]
-    store = database.open(tmp_path / "s.sqlite")
-    with store.writing() as connection:
-        first = connection.execute(select(APPROVALS.c.id)).scalars().first()
-        connection.execute(
-            update(APPROVALS).where(APPROVALS.c.id == first).values(requested_at=APPROVALS.c.requested_at - wiring.SILENT_MS)
-        )
-    store.close()
+    with closing(database.open(tmp_path / "s.sqlite")) as store:
+        first = oldest_grown_silent(store)
     with listening(lambda body: {}) as desk:
         wired = Wiring(hosts=("127.0.0.1",), hooks=(HookAt(f"{desk.url}/bylaw", "BYLAW_TEST_SECRET", True),))
         with gateways(tmp_path, wired, policy, 2):

@@ -76,7 +76,7 @@ class Approvals:
         self._store = store
         self._record = record
         self._clock = clock or Clock()
-        self._summons = Summons(store, ring)
+        self.summons = Summons(store, ring, self._now)
         self._process: processes.Process | None = None
         self._lock = threading.Lock()
         self._untold: dict[str, tuple[str, str, str, str]] = {}  # by a claim's digest: the request, how it ended, the result, why
@@ -102,7 +102,7 @@ class Approvals:
                 if found.state == "executing" and found.id in self.recover():
                     continue
                 if found.state in ("executing", "unknown") or now < found.expires_at:
-                    self._summons.again(found, now)
+                    self.summons.again(found, now)
                     return found
                 self._retire(found)
             elif waiting >= MAX_WAITING:
@@ -220,7 +220,7 @@ class Approvals:
         ended = self._step(old.id, plan, person.id)
         if isinstance(ended, Refused):
             return ended
-        self._summons.send(new)
+        self.summons.send(new)
         return new
 
     def settle(self, approval: str, person: Person, ran: bool, reason: str) -> Approval | Refused:
@@ -348,7 +348,7 @@ class Approvals:
         if not rows.put(self._store, new):
             self._record(steps.entry(new, "withdrawn", new.requested_at, by))
             return False
-        self._summons.send(new)
+        self.summons.send(new)
         return True
 
     def _elsewhere(self, row: Approval, new: Approval, now: int) -> Refused | None:

@@ -3,6 +3,9 @@
 What is sent says which request, which clauses and how long it waits; never what it is about, which may be private. Each ring is tried at
 most `TRIES` times in a thread of its own; a request waits and can be listed whether or not anybody heard. How it went is given to `told`,
 which writes it beside the request (`Approvals.note`); beside an appeal there is no place for it, so that only the log tells.
+
+A process that dies takes with it what its bell had not rung for. So a bell at rest looks once a minute for requests that nobody was rung
+for (`follow`); and each asks right before it rings for a request whether it is the one who does (`mine`). Appeals are not looked for.
 """
 
 import logging
@@ -28,6 +31,7 @@ from bylaw.store.approval_rows import Approval
 TRIES: Final = 4
 WAITS_S: Final = (1.0, 5.0, 30.0)  # between the tries
 MAX_QUEUED: Final = 1_000
+LOOK_S: Final = 60.0  # how often a bell at rest looks for what nobody was rung for
 MAIL_TIMEOUT_S: Final = 10.0
 LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 LOG: Final = logging.getLogger(__name__)
@@ -35,6 +39,8 @@ LOG: Final = logging.getLogger(__name__)
 Waiting = Approval | Appeal  # what waits for a person
 Channel = Callable[[Waiting], str]  # rings once; empty where it was heard, else why not
 Told = Callable[[str, str], object]  # the id of what waits, how it went
+Mine = Callable[[str], bool]  # whether this process is the one that rings for the request with this id; raises StoreError
+Missed = Callable[[], int]  # rings for what nobody was rung for; for how much
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +138,26 @@ def _iso(time_ms: int) -> str:
 
 
 class Bell:
-    """Rings every channel for each request, in a thread of its own. Give `ring` to Approvals, and Approvals.note to `told`."""
+    """Rings every channel for each request, in a thread of its own.
 
-    def __init__(self, channels: Sequence[Channel], told: Told, waits_s: Sequence[float] = WAITS_S) -> None:
+    Give `ring` to Approvals; and `note` of it to `told`, `summons.take` to `mine`, `summons.missed` to `follow`.
+    """
+
+    def __init__(self, channels: Sequence[Channel], told: Told, waits_s: Sequence[float] = WAITS_S, mine: Mine | None = None) -> None:
         self._channels = channels
         self._told = told
         self._waits_s = waits_s
+        self._mine = mine
+        self._missed: Missed | None = None
         self._queue: queue.Queue[Waiting | None] = queue.Queue(MAX_QUEUED)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._ring_all, name="bylaw-bell", daemon=True)
         self._thread.start()
+
+    def follow(self, missed: Missed) -> None:
+        """Have `missed` called now, and from then on whenever there was nothing to ring for in a while."""
+        missed()
+        self._missed = missed
 
     def ring(self, waiting: Waiting) -> None:
         """Ring for this request or appeal soon; never waits."""
@@ -161,12 +177,39 @@ class Bell:
         self._thread.join(patience_s)
 
     def _ring_all(self) -> None:
-        while (waiting := self._queue.get()) is not None:
-            faults = [fault for channel in self._channels if (fault := self._tried(channel, waiting))]
-            if faults:
-                LOG.warning("ringing for %s failed: %s", waiting.id, "; ".join(faults))
-            rung = len(self._channels) - len(faults)
-            self._tell(waiting.id, f"rang {rung} of {len(self._channels)}" + (f"; {'; '.join(faults)}" if faults else ""))
+        wait_s = LOOK_S
+        while not (self._closed.is_set() and self._queue.empty()):
+            try:
+                waiting = self._queue.get(timeout=wait_s)
+            except queue.Empty:
+                wait_s = 0.0 if self._looked() else LOOK_S
+                continue
+            if waiting is not None and self._begins(waiting):
+                self._ring_for(waiting)
+
+    def _ring_for(self, waiting: Waiting) -> None:
+        faults = [fault for channel in self._channels if (fault := self._tried(channel, waiting))]
+        if faults:
+            LOG.warning("ringing for %s failed: %s", waiting.id, "; ".join(faults))
+        rung = len(self._channels) - len(faults)
+        self._tell(waiting.id, f"rang {rung} of {len(self._channels)}" + (f"; {'; '.join(faults)}" if faults else ""))
+
+    def _looked(self) -> int:
+        try:
+            return self._missed() if self._missed is not None else 0
+        except Exception:  # this thread must live to ring for what comes
+            LOG.exception("for whom nobody was rung could not be looked up")
+            return 0
+
+    def _begins(self, waiting: Waiting) -> bool:
+        """Whether to ring: nobody else does, and it still waits. Where that cannot be known, whoever looks for it later rings."""
+        if self._mine is None or isinstance(waiting, Appeal) or waiting.notice:  # a notice: it was taken when it was found
+            return True
+        try:
+            return self._mine(waiting.id)
+        except BylawError as error:
+            LOG.warning("whether to ring for %s could not be known: %s", waiting.id, error.what)
+            return False
 
     def _tried(self, channel: Channel, waiting: Waiting) -> str:
         fault = ""

@@ -7,7 +7,6 @@ force in the store, which a rollback or an activation changes within a second. N
 import asyncio
 import gc
 import os
-import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -34,7 +33,7 @@ from bylaw.serve.secret import secret_in
 from bylaw.serve.sessions import Keeper, Sessions
 from bylaw.serve.upstream import Upstream
 from bylaw.serve.wiring import Wired, Wiring
-from bylaw.store import approval_rows, database
+from bylaw.store import database
 from bylaw.store.watching import Watch
 
 GARBAGE: Final = 20_000  # as in `start`
@@ -107,9 +106,12 @@ def opened(setting: Setting, stack: AsyncExitStack) -> mcp_stdio.MakeLine:
     def told(approval: str, how: str) -> None:
         approvals.note(approval, how)
 
-    approvals = Approvals(store, ledger.append, ring=wired.ring(told))
+    def mine(approval: str) -> bool:
+        return approvals.summons.take(approval)
+
+    approvals = Approvals(store, ledger.append, ring=wired.ring(told, mine))
     stack.callback(approvals.close)
-    wired.catch_up(lambda: approvals.find(["pending"]), lambda one: approval_rows.taken(store, one), time.time())
+    wired.catch_up(approvals.summons.missed)
     keeper = Keeper(Histories(store))
     stack.callback(keeper.close)
     sessions = Sessions(keeper=keeper)

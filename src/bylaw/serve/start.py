@@ -8,7 +8,6 @@ import ipaddress
 import logging
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -38,7 +37,7 @@ from bylaw.serve.sessions import Keeper, Sessions
 from bylaw.serve.upstream import Upstream
 from bylaw.serve.watched_folder import WatchedFolder
 from bylaw.serve.wiring import Wired, Wiring
-from bylaw.store import approval_rows, database
+from bylaw.store import database
 from bylaw.store.database import Store
 from bylaw.store.watching import Watch
 
@@ -208,16 +207,19 @@ def opened(setting: Setting, stack: AsyncExitStack) -> Gateway:
         for one in books:
             one.note(approval, how)  # only one of them has it
 
-    ring_for = wired.ring(told)
+    def mine(approval: str) -> bool:
+        return any(one.summons.take(approval) for one in books)
+
+    ring_for = wired.ring(told, mine)
     approvals = Approvals(store, ledger.append, ring=ring_for)
     books.append(approvals)  # a bell of what was left over may say how it went before the rest of this stands
     stack.callback(approvals.close)
     stack.callback(wired.close)  # before what it writes to
-    wired.catch_up(lambda: approvals.find(["pending"]), lambda one: approval_rows.taken(store, one), time.time())
     gate = _gate(setting, live, ledger, stops, approvals, stack)
     gate.troubles, gate.appeals = wired.troubles.now, Appeals(store, ledger.append, ring=ring_for)
     gate.regions = regional.opened(setting.regions, gate, ring_for, stack)
     books += [place.approvals for place in gate.regions.values() if place.approvals]
+    wired.catch_up(lambda: sum([one.summons.missed() for one in books]))
     gates = (gate, *gate.regions.values())
     watching = watchers.begun(setting.wiring, gates, wired.troubles.say, stack, setting.workers, str(setting.database))
     stack.callback(trying.begun(live, ledger.append, gates, None if setting.unsafe_watch else watch))

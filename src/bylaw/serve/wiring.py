@@ -32,11 +32,10 @@ from bylaw.policy.notation import read_yaml
 from bylaw.serve.lookout import Lookout, read_lookout
 from bylaw.serve.mcp_servers import ServerAt, read_servers
 from bylaw.serve.secret import secret_in
-from bylaw.store.approval_rows import Approval
 from bylaw.types import Clause, Hit, Model, Place, Policy
 
 if TYPE_CHECKING:  # mail and HTTP clients load only where somebody is rung
-    from bylaw.govern.ringing import Bell, Channel, Told, Waiting
+    from bylaw.govern.ringing import Bell, Channel, Mine, Missed, Told, Waiting
 
 Reached = Literal["either", "https"]
 FILE: Final = "gateway.yaml"
@@ -47,7 +46,6 @@ TIMEOUT_S: Final = 10  # of one verdict
 CALLS_A_DAY: Final = 10_000
 THREADS: Final = 8
 MAIL_PORT: Final = 587
-SILENT_MS: Final = 10 * 60 * 1000  # after which nobody is still trying to ring for a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,19 +251,18 @@ class Wired:
         grounding = {self._bears.rail.name: self._bears.rail} if self._bears else {}
         return {**library.known(), **grounding, **(self._judges.rails_of(policy) if self._judges else {})}
 
-    def ring(self, told: "Told") -> "Callable[[Waiting], None] | None":
-        """Begin to ring; how it went is `told`. None where nobody is to be rung."""
+    def ring(self, told: "Told", mine: "Mine") -> "Callable[[Waiting], None] | None":
+        """Begin to ring, where it is `mine` to ring; how it went is `told`. None where nobody is to be rung."""
         if self._channels:
             from bylaw.govern.ringing import Bell  # noqa: PLC0415  # see above
 
-            self.bell = Bell(self._channels, told)
+            self.bell = Bell(self._channels, told, mine=mine)
         return self.bell.ring if self.bell else None
 
-    def catch_up(self, waiting: Callable[[], Sequence[Approval]], taken: Callable[[str], bool], now_s: float) -> None:
-        """Ring for requests whose process died before it could; each of them once, whichever process is the one."""
-        for one in waiting() if self.bell else ():
-            if self.bell and not one.notice and now_s * 1000 - one.requested_at > SILENT_MS and taken(one.id):
-                self.bell.ring(one)
+    def catch_up(self, missed: "Missed") -> None:
+        """Ring for requests whose process died before it could, now and as long as this one lives."""
+        if self.bell is not None:
+            self.bell.follow(missed)
 
     def close(self) -> None:
         """Ring for what waits, and stop."""

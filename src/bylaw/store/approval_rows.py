@@ -21,6 +21,7 @@ STATES: Final[tuple[State, ...]] = (
 OPEN: Final[tuple[State, ...]] = ("pending", "approved")
 ENDED: Final[tuple[State, ...]] = ("denied", "expired", "done", "failed", "released", "superseded")
 MAX_LISTED: Final = 500
+BEING_RUNG: Final = "being rung"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,13 @@ def waiting(connection: Connection, requester: str, tenant: str, now_ms: int) ->
     return connection.execute(asked).scalar() or 0
 
 
+def silent(connection: Connection, before_ms: int, now_ms: int, limit: int) -> list[Approval]:
+    """Requests that wait since before a time, and for which nobody has begun to ring; those that wait longest first."""
+    mine = (APPROVALS.c.state == "pending", APPROVALS.c.notice == "", APPROVALS.c.requested_at < before_ms, APPROVALS.c.expires_at > now_ms)
+    asked = select(APPROVALS).where(*mine).order_by(APPROVALS.c.requested_at, APPROVALS.c.id).limit(limit)
+    return [_approval(connection, dict(row)) for row in connection.execute(asked).mappings().all()]
+
+
 def note(connection: Connection, approval: str, notice: str) -> None:
     """Write down how ringing for a request went. No step: it changes nothing that is decided."""
     connection.execute(update(APPROVALS).where(APPROVALS.c.id == approval).values(notice=notice))
@@ -157,7 +165,7 @@ def taken(store: Store, approval: str) -> bool:
     """Whether this process is the one that now rings for a waiting request that nobody was rung for."""
     silent = (APPROVALS.c.id == approval, APPROVALS.c.state == "pending", APPROVALS.c.notice == "")
     with store.writing() as connection:
-        return connection.execute(update(APPROVALS).where(*silent).values(notice="being rung")).rowcount == 1
+        return connection.execute(update(APPROVALS).where(*silent).values(notice=BEING_RUNG)).rowcount == 1
 
 
 def to_json(approval: Approval) -> dict[str, Any]:

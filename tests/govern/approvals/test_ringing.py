@@ -8,7 +8,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
@@ -17,12 +17,16 @@ import pytest
 from bylaw.canonical import canonical
 from bylaw.errors import StoreError
 from bylaw.govern import approval_steps, ringing, webhooks
+from bylaw.govern.approvals import Approvals
 from bylaw.govern.ringing import Bell, Mail, by_mail, by_webhook
+from bylaw.govern.summons import AT_ONCE, SILENT_MS
 from bylaw.govern.webhooks import Webhook
 from bylaw.store.appeal_rows import Appeal
 from bylaw.store.approval_rows import Approval
+from bylaw.store.clock import Clock
 from bylaw.store.database import Store
-from tests.govern.approvals.scene import AGENT, CALL, Scene, asking
+from tests.govern.approvals.scene import AGENT, ANN, CALL, LEAD, OTHER_CALL, Scene, asking
+from tests.store.losing import away
 
 KEY = bytes(range(32))
 INSIDE_4 = "127.0.0.1 10.0.0.7 192.168.1.1 172.16.0.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1 240.0.0.1"
@@ -243,6 +247,117 @@ def test_ringing_never_waits_for_a_slow_listener(approval: Approval) -> None:
 
     assert took < 30
     assert "nobody was rung: too many requests at once" in told
+
+
+LONG = replace(LEAD, ttl_s=3_600)
+
+
+def living(scene: Scene, rung: list[str]) -> Approvals:
+    """Another process on the scene's store, which rings."""
+    return Approvals(scene.store, scene.ledger, Clock(lambda: scene.time_s, lambda: scene.time_s), ring=lambda one: rung.append(one.id))
+
+
+def test_of_all_who_look_one_rings_for_a_request_that_nobody_was_rung_for(store: Store) -> None:
+    scene, rung = Scene(store), list[str]()
+    others = [living(scene, rung) for _ in range(3)]
+    asked, late = scene.asked(LONG), scene.asked(LONG, call=OTHER_CALL)
+    scene.approvals.note(late.id, "rang 1 of 1")
+    looked = [one.summons.missed() for one in others]
+    scene.tick(SILENT_MS // 1000 + 1)
+    looked += [one.summons.missed() for one in others * 2]
+
+    assert (rung, looked) == ([asked.id], [0, 0, 0, 1, 0, 0, 0, 0, 0])
+
+
+def test_nobody_is_rung_for_what_is_answered_or_over_however_silent(store: Store) -> None:
+    scene, rung = Scene(store), list[str]()
+    scene.approvals.decide(scene.asked(LONG).id, ANN, True)
+    scene.asked(call=OTHER_CALL)
+    scene.tick(LEAD.ttl_s + SILENT_MS // 1000)
+
+    assert (living(scene, rung).summons.missed(), rung) == (0, [])
+
+
+def test_a_look_takes_few_at_a_time_and_none_is_forgotten(store: Store) -> None:
+    scene, rung = Scene(store), list[str]()
+    asked = [scene.asked(LONG, call={**CALL, "n": number}).id for number in range(AT_ONCE + 2)]
+    scene.tick(SILENT_MS // 1000 + 1)
+    other = living(scene, rung)
+    looked = [other.summons.missed() for _ in range(3)]
+
+    assert looked == [AT_ONCE, 2, 0]
+    assert sorted(rung) == sorted(asked)
+
+
+def test_a_store_that_is_away_is_looked_at_again(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    scene, rung = Scene(store), list[str]()
+    asked, other = scene.asked(LONG), living(scene, rung)
+    scene.tick(SILENT_MS // 1000 + 1)
+    with away(store):
+        nobody = other.summons.missed()
+    found = other.summons.missed()
+
+    assert (nobody, found, rung) == (0, 1, [asked.id])
+    assert "could not be looked up" in caplog.text
+
+
+def test_a_bell_goes_on_looking_while_it_is_at_rest_and_after_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ringing, "LOOK_S", 0.001)
+    looks, seen = list[int](), threading.Event()
+
+    def missed() -> int:
+        looks.append(len(looks))
+        if len(looks) == 2:
+            raise RuntimeError("no paper")
+        if len(looks) > 3:
+            seen.set()
+        return 0
+
+    bell = Bell([], lambda _id, _how: None)
+    bell.follow(missed)
+    found = seen.wait(60)
+    bell.close()
+
+    assert found
+
+
+def test_a_bell_that_is_behind_does_not_ring_for_what_another_rang_for_meanwhile(store: Store) -> None:
+    scene, rung, gate = Scene(store), list[str](), threading.Event()
+    first, second = scene.asked(LONG), scene.asked(LONG, call=OTHER_CALL)
+
+    def slow(waiting: Approval | Appeal) -> str:
+        rung.append(f"late {waiting.id}")
+        gate.wait(60)
+        return ""
+
+    bell = Bell([slow], scene.approvals.note, mine=scene.approvals.summons.take)
+    bell.ring(first)
+    bell.ring(second)
+    _until(lambda: " ".join(rung))
+    scene.tick(SILENT_MS // 1000 + 1)
+    living(scene, rung).summons.missed()
+    gate.set()
+    bell.close()
+
+    assert rung == [f"late {first.id}", second.id]
+
+
+def test_a_bell_that_is_closed_rings_for_all_that_it_has_taken(store: Store) -> None:
+    scene, rung = Scene(store), list[str]()
+    asked = [scene.asked(LONG, call={**CALL, "n": number}).id for number in range(3)]
+
+    def hears(waiting: Approval | Appeal) -> str:
+        rung.append(waiting.id)
+        return ""
+
+    scene.tick(SILENT_MS // 1000 + 1)
+    bell = Bell([hears], scene.approvals.note, mine=scene.approvals.summons.take)
+    other = Approvals(scene.store, scene.ledger, Clock(lambda: scene.time_s, lambda: scene.time_s), ring=bell.ring)
+    bell.follow(other.summons.missed)
+    bell.close()
+
+    assert sorted(rung) == sorted(asked)
+    assert {one.notice for one in scene.approvals.find()} == {"rang 1 of 1"}
 
 
 class _Post(socketserver.StreamRequestHandler):
