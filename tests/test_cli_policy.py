@@ -101,7 +101,7 @@ def test_a_full_disk_is_two_lines() -> None:
         done = subprocess.run([*BYLAW, "policy", "show", REFUNDS], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
 
     assert done.returncode == 2
-    assert done.stderr.splitlines()[0] == "error: no space left on the device"
+    assert done.stderr.splitlines()[0] == "error: standard output: no space left on the device"
     assert len(done.stderr.splitlines()) == 2
 
 

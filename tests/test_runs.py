@@ -266,6 +266,15 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: 
     assert _names(tmp_path) == ["file.json"]
 
 
+def test_a_full_disk_is_told_of_by_the_name_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("before")
+    (tmp_path / f".file.{os.getpid()}").symlink_to("/dev/full")
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*/file'"):
+        runs.write_text(tmp_path / "file", "after")
+    assert _names(tmp_path) == ["file"]
+
+
 def test_a_text_that_cannot_be_encoded_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
     file = tmp_path / "file.txt"
     runs.write_text(file, "old")

@@ -119,6 +119,9 @@ def write_text(file: Path, text: str) -> None:
             out.flush()
             os.fsync(out.fileno())
         beside.replace(file)
+    except OSError as error:
+        error.filename = str(file)  # nobody has heard of the one beside it
+        raise
     finally:
         beside.unlink(missing_ok=True)
 

@@ -1,6 +1,8 @@
 """A wrong path, a device, a folder nobody may read, a full disk: each is two lines, and nothing is lost."""
 
+import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -40,3 +42,47 @@ def test_a_device_without_an_end_is_refused_and_nothing_is_made(
     assert "no file, and more than 1 MiB come from it" in said.err.splitlines()[0]
     assert len(said.err.splitlines()) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_file_in_the_place_of_the_data_directory_is_said_to_be_one(tmp_path: Path, capsys: Said) -> None:
+    (tmp_path / "data").write_text("mine")
+    code = run(["keys", "create", "--principal", "kim", "--role", "viewer", "--data-dir", str(tmp_path / "data")])
+
+    assert code == 2
+    assert f"{tmp_path / 'data'} is a file or lies in one" in capsys.readouterr().err.splitlines()[0]
+    assert (tmp_path / "data").read_text() == "mine"
+
+
+def test_a_policy_that_cannot_be_reached_is_not_said_to_be_missing(tmp_path: Path, capsys: Said) -> None:
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    code = run(["policy", "show", str(tmp_path / "round")])
+
+    assert code == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'round'}: cannot be read: Too many levels of symbolic links")
+
+
+@pytest.mark.slow
+def test_findings_for_a_full_disk_are_said_with_its_name_and_the_ones_before_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "found.sarif").write_text("before")
+    (tmp_path / f".found.sarif.{os.getpid()}").symlink_to("/dev/full")
+    code = run(["policy", "lint", REFUNDS, "--sarif", "found.sarif"])
+
+    assert (code, capsys.readouterr().err.splitlines()[0]) == (2, "error: found.sarif: no space left on the device")
+    assert (tmp_path / "found.sarif").read_text() == "before"
+
+
+@pytest.mark.slow
+def test_findings_can_go_where_the_output_goes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    got: list[str] = []
+    reader = Thread(target=lambda: got.append((tmp_path / "pipe").read_text()))
+    reader.start()
+    code = run(["policy", "lint", REFUNDS, "--sarif", str(tmp_path / "pipe")])
+    reader.join()
+
+    assert code == 0
+    assert got[0].startswith("{")

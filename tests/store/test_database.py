@@ -111,7 +111,7 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
         ("postgresql+nodriver://host/db", "postgresql://host/db: not a URL of a store"),
         ("postgresql://me:secret@host:notaport/db", "postgresql://host:notaport/db: not a URL of a store"),
         ("postgresql+nodriver://host/db?password=secret", "postgresql://host/db: not a URL of a store"),
-        ("/dev/null/store.sqlite", "the store cannot be opened: File exists"),
+        ("/dev/null/store.sqlite", "no store can be there, for /dev/null is a file or lies in one"),
         ("/proc/store.sqlite", "the store cannot be opened"),
     ],
 )

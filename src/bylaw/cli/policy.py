@@ -25,9 +25,11 @@ def policy_lint(
 
     findings = lint(path, datetime.now(UTC).date(), against)
     if sarif:
+        from bylaw import runs  # noqa: PLC0415  # see `cli`
         from bylaw.policy.sarif import sarif as as_sarif  # noqa: PLC0415  # see `cli`
 
-        sarif.write_text(json.dumps(as_sarif(findings, path, Path.cwd()), indent=2) + "\n", encoding="utf-8")
+        write = Path.write_text if sarif.exists() and not sarif.is_file() else runs.write_text  # a pipe is not written whole
+        write(sarif, json.dumps(as_sarif(findings, path, Path.cwd()), indent=2) + "\n")
     if as_json:
         keys = ("code", "level", "message", "fix", "clause")
         say_json([{**{key: getattr(one, key) for key in keys}, "file": one.place.file, "line": one.place.line} for one in findings])

@@ -51,9 +51,14 @@ def say_json(value: Any) -> None:
 
 
 def _write(text: str, stream: Any) -> None:
-    if stream is not None:  # a program that was started without any
+    if stream is None:  # a program that was started without any
+        return
+    try:
         stream.write(f"{text}\n")
         stream.flush()
+    except OSError as error:
+        error.filename = "standard output"
+        raise
 
 
 def any_letter() -> None:

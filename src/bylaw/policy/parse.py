@@ -86,8 +86,10 @@ def read(path: Path) -> Document:
     """Read a policy and gather its faults; raises PolicyError only where there is nothing to read at all."""
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise PolicyError(f"{path}: no such policy", "Give a policy folder with a policy.yaml, or one Markdown file.") from error
+    except OSError as error:
+        raise PolicyError(f"{path}: cannot be read: {error.strerror}", "Check the path and its permissions.") from error
     reading = _Reading(path if stat.S_ISDIR(mode) else path.parent)
     if stat.S_ISDIR(mode):
         reading.folder()

@@ -264,6 +264,8 @@ def _sqlite(path: Path) -> Store:
         if not (stat.S_ISREG(found.st_mode) and os.access(path, os.R_OK | os.W_OK)):
             fault = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EACCES
             raise OSError(fault, os.strerror(fault))
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StoreError(f"{path}: no store can be there, for {path.parent} is a file or lies in one", "Name a folder.") from error
     except OSError as error:
         raise StoreError(f"{path}: the store cannot be opened: {error.strerror}", "Check the path and its permissions.") from error
     pool: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": POOL_OVERFLOW, "pool_logging_name": POOL_NAME}
