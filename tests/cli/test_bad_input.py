@@ -1,6 +1,10 @@
 """A wrong path, a device, a folder nobody may read, a full disk: each is two lines, and nothing is lost."""
 
 import os
+import pty
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from threading import Thread
 
@@ -86,3 +90,17 @@ def test_findings_can_go_where_the_output_goes(tmp_path: Path) -> None:
 
     assert code == 0
     assert got[0].startswith("{")
+
+
+@pytest.mark.slow
+def test_who_types_a_case_is_asked_for_it(tmp_path: Path) -> None:
+    shutil.copytree(REFUNDS, tmp_path / "policy")
+    ours, theirs = pty.openpty()
+    asked = ["policy", "rule", str(tmp_path / "policy"), "advice.legal", "--side", "good", "--by", "J. Osei, legal", "--why", "Because."]
+    os.write(ours, b"user: hi\nassistant: Hello.\n\x04")
+    done = subprocess.run([sys.executable, "-m", "bylaw", *asked], stdin=theirs, capture_output=True, text=True, check=False)
+    os.close(ours)
+    os.close(theirs)
+
+    assert (done.returncode, done.stderr) == (0, "Type the case, a dialogue or an event; Ctrl-D on a line of its own ends it.\n")
+    assert "assistant: Hello." in (tmp_path / "policy" / "conduct.md").read_text()

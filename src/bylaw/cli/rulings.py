@@ -95,6 +95,8 @@ def _words(file: Path | None) -> str:
 
     try:
         if file is None:
+            if sys.stdin.isatty():
+                say("Type the case, a dialogue or an event; Ctrl-D on a line of its own ends it.", sys.stderr)
             return sys.stdin.read(MAX_CASE_CHARS + 1)
         with file.open(encoding="utf-8") as opened:
             return opened.read(MAX_CASE_CHARS + 1)
