@@ -58,7 +58,12 @@ def stop(
 
 
 def resume(
-    scope: Scope = "global", reason: Reason = "", by: By = "", store: StoreUrl = "", data_dir: DataDir = DATA_DIR, as_json: AsJson = False
+    scope: Scope = "global",
+    reason: Annotated[str, typer.Option(help="Why; for the record.", show_default=False)] = "",
+    by: By = "",
+    store: StoreUrl = "",
+    data_dir: DataDir = DATA_DIR,
+    as_json: AsJson = False,
 ) -> None:
     """Lift the stops of exactly this scope."""
     from bylaw.govern import stops  # noqa: PLC0415  # see `cli`
