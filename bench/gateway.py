@@ -166,7 +166,7 @@ def unrecorded(listening: socket.socket, url: str, folder: str) -> None:
     gc.set_threshold(GARBAGE)
 
     class Anybody:
-        def enter(self, headers: Any) -> Any:
+        async def enter(self, headers: Any) -> Any:
             from bylaw.serve.door import LOCAL
             from bylaw.serve.gate import Who
 

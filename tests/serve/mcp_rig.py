@@ -183,7 +183,7 @@ def text(result: Mapping[str, Any]) -> str:
 class ByKey:
     """A door: the key is the principal's name; none is the agent."""
 
-    def enter(self, headers: Mapping[bytes, bytes]) -> Who:
+    async def enter(self, headers: Mapping[bytes, bytes]) -> Who:
         shown = headers.get(b"authorization", b"").decode().removeprefix("Bearer ")
         if shown == "nobody":
             raise NotIn(401, "this needs a key")

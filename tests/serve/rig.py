@@ -197,7 +197,7 @@ class Open:
 
     who: Who = field(default_factory=lambda: Who({"id": "local", "roles": [], "tenant": "", "jurisdiction": ""}))
 
-    def enter(self, headers: Mapping[bytes, bytes]) -> Who:
+    async def enter(self, headers: Mapping[bytes, bytes]) -> Who:
         return self.who
 
 

@@ -1,20 +1,30 @@
 """What a key may use: tokens a day and in all, money; as the upstream says it, streamed or not, shared by all processes."""
 
-from collections.abc import Iterator
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import event
 
 from bylaw.errors import StoreError
+from bylaw.govern import keys
 from bylaw.govern.budgets import DAY_MS, STALE_S, Budgets, Limits, Meter, Spent, price
-from bylaw.govern.keys import Grant
+from bylaw.govern.keys import Grant, KeyRing
+from bylaw.serve.door import LOOKS, Door, NotIn, looked_up
 from bylaw.serve.gate import Who
+from bylaw.serve.metering import Metered
+from bylaw.serve.upstream import Answered, Upstream
 from bylaw.store import database
 from bylaw.store.clock import Clock
 from bylaw.store.database import Store
-from bylaw.store.usage_rows import Sum, Used, sums
+from bylaw.store.usage_rows import Sum, Used, add, sums
+from bylaw.store.watching import Watch
 from tests.serve import test_chat_streams as chat
 from tests.serve import test_messages as messages
 from tests.serve import test_responses as responses
@@ -290,3 +300,141 @@ def test_counting_goes_on_by_itself(store: Store) -> None:
     budgets.close()
 
     assert sums(store, 0, [KEY])[KEY].tokens == 4
+
+
+# ---- Beside the loop -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def reads(store: Store, then: Callable[[], object] = lambda: None) -> Iterator[list[int]]:
+    """In which threads it is read what was used; each goes on after `then`."""
+    threads: list[int] = []
+
+    def seen(_connection: Any, _cursor: Any, said: str, *_: Any) -> None:
+        if said.startswith("SELECT") and "AS today" in said:
+            threads.append(threading.get_ident())
+            then()
+
+    event.listen(store.engine, "after_cursor_execute", seen)
+    try:
+        yield threads
+    finally:
+        event.remove(store.engine, "after_cursor_execute", seen)
+
+
+class Patient(Upstream):
+    """An upstream that answers when it may."""
+
+    def __init__(self) -> None:
+        super().__init__("http://localhost")
+        self.may, self.asked = asyncio.Event(), 0
+
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answered:
+        self.asked += 1
+        await self.may.wait()
+        return Answered(200, [], b"{}")
+
+
+def test_the_first_request_of_a_key_with_a_budget_has_the_store_read_beside_the_loop(store: Store, budgets: Budgets) -> None:
+    _, secret = keys.create(store, lambda entry: None, Grant("kim", tokens_total=100))
+    watch = Watch(store)
+    entrance, shown = Door(KeyRing(watch), local=False, budgets=budgets), {b"authorization": f"Bearer {secret}".encode()}
+    watch.look()
+
+    async def come() -> list[str]:
+        return [(await entrance.enter(shown)).id for _ in range(2)]
+
+    with reads(store) as threads:
+        came = asyncio.run(come())
+
+    assert came == ["kim", "kim"]
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
+def test_a_key_that_has_used_up_its_budget_does_not_come_in_the_first_time_either(store: Store, budgets: Budgets) -> None:
+    key, secret = keys.create(store, lambda entry: None, Grant("kim", tokens_total=100))
+    add(store, 0, {key.id: Used(100)})
+    watch = Watch(store)
+    entrance = Door(KeyRing(watch), local=False, budgets=budgets)
+    watch.look()
+
+    with pytest.raises(NotIn, match="100 tokens in all is used up") as refused:
+        asyncio.run(entrance.enter({b"authorization": f"Bearer {secret}".encode()}))
+    assert refused.value.status == 429
+
+
+def test_of_two_first_requests_at_once_one_passes_where_there_is_room_for_one(store: Store, budgets: Budgets) -> None:
+    body = orjson.dumps({"model": "m", "max_tokens": 100})
+
+    async def both() -> list[Any]:
+        patient = Patient()
+        metered = Metered(patient, Meter(budgets, KEY, Limits(total=100)))
+        tasks = [asyncio.create_task(metered.post("/chat/completions", body, {})) for _ in range(2)]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=30)
+        patient.may.set()
+        return [patient.asked, *await asyncio.gather(*tasks, return_exceptions=True)]
+
+    with reads(store) as threads:
+        number, *ended = asyncio.run(both())
+
+    assert number == 1
+    assert sorted(type(one).__name__ for one in ended) == ["Answered", "NotIn"]
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+def test_a_request_that_is_given_up_while_the_store_is_read_leaves_nothing_under_way(store: Store, budgets: Budgets) -> None:
+    reading, go, limits = threading.Event(), threading.Event(), Limits(total=100)
+
+    def slowly() -> None:
+        reading.set()
+        go.wait(30)
+
+    async def given_up() -> None:
+        metered = Metered(Patient(), Meter(budgets, KEY, limits))
+        task = asyncio.create_task(metered.post("/chat/completions", b'{"max_tokens":100}', {}))
+        while not (reading.is_set() or task.done()):
+            await asyncio.sleep(0.001)
+        task.cancel()
+        go.set()
+        await asyncio.wait([task])
+
+    with reads(store, slowly):
+        asyncio.run(given_up())  # and its threads have ended
+
+    assert isinstance(budgets.begin(KEY, limits, Used(1)), int)
+
+
+def test_what_is_added_while_it_is_read_counts(store: Store, budgets: Budgets, hand: Hand) -> None:
+    reading, go, limits = threading.Event(), threading.Event(), Limits(total=10)
+    number = budgets.begin(KEY, limits, Used(1))
+    assert isinstance(number, int)
+    hand.time_s += STALE_S + 1
+    budgets.end(KEY, number, Used(6, 4))
+
+    def slowly() -> None:
+        if not reading.is_set():
+            reading.set()
+            go.wait(30)
+
+    with reads(store, slowly), ThreadPoolExecutor(2) as threads:
+        first = threads.submit(budgets.spent, KEY, limits)
+        reading.wait(30)
+        added = threads.submit(budgets.sync)
+        wait([added], timeout=1)  # by now it is over, or waits for who reads
+        go.set()
+        found = [first.result(), added.result()]
+
+    assert isinstance(found[0], Spent)
+    assert isinstance(budgets.spent(KEY, limits), Spent)
+
+
+def test_a_store_that_answers_too_late_to_count_on_keeps_the_key_out(store: Store, budgets: Budgets, hand: Hand) -> None:
+    def slowly() -> None:
+        hand.time_s += STALE_S + 1
+
+    with reads(store, slowly) as threads, pytest.raises(StoreError, match="read too slowly"):
+        asyncio.run(looked_up(Meter(budgets, KEY, MANY)))
+
+    assert len(threads) == LOOKS

@@ -114,6 +114,13 @@ class Budgets:
         with suppress(BylawError):
             self.sync()
 
+    def known(self, key: str) -> bool:
+        """Whether what a key has used is known here, so that the next question about it reads no store."""
+        with self._lock:
+            account, now = self._accounts.get(key), self._steady()
+            behind = self._behind is not None and now - self._behind > STALE_S
+            return account is not None and not behind and now - account.read_at <= STALE_S
+
     def spent(self, key: str, limits: Limits) -> Spent | None:
         """Which budget of a key is used up, if one is; raises StoreError where that cannot be known."""
         account = self._account(key)
@@ -196,12 +203,18 @@ class Budgets:
             self.sync()
         if account is not None and now - account.read_at <= STALE_S:
             return account
-        day = self._day()
-        found = rows.sums(self._store, day, [key])[key]
-        with self._lock:
-            account = self._accounts.setdefault(key, _Account(found, day, now, now))
-            account.known, account.day, account.read_at, account.seen_at = found, day, now, now
-            return account
+        with self._syncing:  # what is added while it is read would be neither in what was read nor waiting to be added
+            now = self._steady()
+            with self._lock:
+                account = self._accounts.get(key)
+            if account is not None and now - account.read_at <= STALE_S:  # another who asked for it, or a sync, was faster
+                return account
+            day = self._day()
+            found = rows.sums(self._store, day, [key])[key]
+            with self._lock:
+                account = self._accounts.setdefault(key, _Account(found, day, now, now))
+                account.known, account.day, account.read_at, account.seen_at = found, day, now, now
+                return account
 
     def _day(self) -> int:
         return self._clock.now_ms() // DAY_MS
@@ -227,6 +240,10 @@ class Meter:
     key: str
     limits: Limits
     price: Price | None = None
+
+    def known(self) -> bool:
+        """Whether this process knows what the key has used; else the next question reads the store."""
+        return self.budgets.known(self.key)
 
     def spent(self) -> Spent | None:
         """What is used up, if anything is; raises StoreError where that cannot be known."""

@@ -5,6 +5,7 @@ Without a key, on loopback only, a caller is the principal `local`. Not so a web
 process.
 """
 
+import asyncio
 import re
 import time
 from collections import OrderedDict
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from bylaw.errors import StoreError
 from bylaw.govern.budgets import Budgets, Meter, price
 from bylaw.govern.keys import ADMIN, Key, KeyRing
 from bylaw.govern.quorum import Person
@@ -20,6 +22,7 @@ from bylaw.serve.gate import Who
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 LOCAL: Final[Mapping[str, Any]] = {"id": "local", "roles": [], "tenant": "", "jurisdiction": ""}
 SOON_S: Final = 1  # when to come again where the store is away
+LOOKS: Final = 2  # at what a key has used: the first may take so long that it is no longer true
 MAX_COUNTED: Final = 100_000  # keys whose requests are counted
 SAME: Final = (b"none", b"same-origin")  # what a browser says of a request that no other site's page makes
 _HERE: Final = re.compile(
@@ -64,8 +67,17 @@ class Door:
     prices: Mapping[str, str] = field(default_factory=dict)  # of tokens, by region
     _buckets: "OrderedDict[str, Bucket]" = field(default_factory=OrderedDict)
 
-    def enter(self, headers: Mapping[bytes, bytes]) -> Who:
-        """Who asks; raises NotIn."""
+    async def enter(self, headers: Mapping[bytes, bytes]) -> Who:
+        """Who asks, with a budget that is not used up; raises NotIn, and StoreError where that cannot be known."""
+        who = self.who(headers)
+        if who.meter is not None:
+            await looked_up(who.meter)
+            if (spent := who.meter.spent()) is not None:
+                raise NotIn(429, spent.what, spent.retry_after_s)
+        return who
+
+    def who(self, headers: Mapping[bytes, bytes]) -> Who:
+        """Who asks, whatever is left of their budget; raises NotIn."""
         key = self.key(headers)
         if key is None:
             return Who({**LOCAL, "jurisdiction": chosen(ANY, headers.get(PLACE, b"").decode("latin-1"))} if PLACE in headers else LOCAL)
@@ -107,7 +119,7 @@ class Door:
         return key.person()
 
     def _meter(self, key: Key, place: str) -> Meter | None:
-        """What counts a key's use, where it has a budget that is not used up; raises NotIn, and StoreError where that cannot be known."""
+        """What counts a key's use, where it has a budget; raises NotIn."""
         limits = key.grant.limits
         if not limits:
             return None
@@ -116,10 +128,7 @@ class Door:
         costs = key.grant.price or self.prices.get(place, "")
         if limits.micros is not None and not costs:
             raise NotIn(403, "this key has a budget in money, and nobody has said what tokens cost; make one with --price IN/OUT")
-        meter = Meter(self.budgets, key.id, limits, price(costs) if costs else None)
-        if (spent := meter.spent()) is not None:
-            raise NotIn(429, spent.what, spent.retry_after_s)
-        return meter
+        return Meter(self.budgets, key.id, limits, price(costs) if costs else None)
 
     def _count(self, key: Key) -> None:
         """Let a key come as often as it may, evenly; raises NotIn."""
@@ -133,6 +142,16 @@ class Door:
             self._buckets.popitem(last=False)
         if left < 1:
             raise NotIn(429, f"this key may ask {key.grant.requests_per_min} times a minute", max(1, round((1 - left) * 60 / most)))
+
+
+async def looked_up(meter: Meter) -> None:
+    """Have the store read what a key has used, unless that is known here: in a thread, for it may take long. Raises StoreError."""
+    for _ in range(LOOKS):
+        if meter.known():
+            return
+        await asyncio.to_thread(meter.spent)
+    if not meter.known():
+        raise StoreError("what this key has used is read too slowly to count on", "Is the store overloaded, or its disk hanging?")
 
 
 def chosen(allowed: str, header: str) -> str:

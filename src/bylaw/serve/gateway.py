@@ -49,8 +49,8 @@ App = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 class Entrance(Protocol):
     """Who may come in."""
 
-    def enter(self, headers: Mapping[bytes, bytes]) -> Who:
-        """Who asks; raises NotIn."""
+    async def enter(self, headers: Mapping[bytes, bytes]) -> Who:
+        """Who asks; raises NotIn, and BylawError where that cannot be known."""
 
 
 @dataclass(slots=True)
@@ -95,7 +95,7 @@ class Gateway:
                 raise NotIn(503, "too many requests are being answered", 1)
             headers = dict(scope["headers"])
             begun.parent = headers.get(b"traceparent", b"")
-            who = self.door.enter(headers)
+            who = await self.door.enter(headers)
             body = await _body(headers, receive)
             work = self._model(route, who, headers, body, begun) if route else self._pass(scope, who, headers, body, begun)
             await self.clients.served(work, receive)

@@ -149,7 +149,7 @@ class Mcp:
 
     async def _one(self, scope: Scope, receive: Receive, begun: Begun) -> None:
         headers: list[tuple[bytes, bytes]] = list(scope["headers"])
-        who = self.door.enter(dict(headers))
+        who = await self.door.enter(dict(headers))
         at = self.servers.get(scope["path"].removeprefix(BEGINS))
         if at is None:
             raise NotIn(404, "no such MCP server is configured here")

@@ -126,7 +126,7 @@ def opened(setting: Setting, stack: AsyncExitStack) -> mcp_stdio.MakeLine:
 
     def make(server: Server) -> Line:
         nonlocal here
-        who = here or door.enter(headers)
+        who = here or door.who(headers)
         if key and not who.key:
             raise NotIn(401, f"{setting.key_env} holds no key of this place")
         here = None if key else who

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from bylaw.govern.budgets import Meter, Spent
-from bylaw.serve.door import NotIn
+from bylaw.serve.door import NotIn, looked_up
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.sse import Reader, Sent
 from bylaw.serve.upstream import Answered, Streaming, Upstream, UpstreamTrouble
@@ -74,7 +74,7 @@ class Metered(Upstream):
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answered:
         """Ask, count, and wait for the whole reply."""
-        number, tally, counts = self._begin(body, _map(body)), Tally(len(body)), False
+        number, tally, counts = await self._begin(body, _map(body)), Tally(len(body)), False
         try:
             reply = await self.inner.post(path, body, headers)
             counts = reply.status == 200
@@ -102,7 +102,7 @@ class Metered(Upstream):
             hidden = not (isinstance(options, dict) and options.get("include_usage"))
             asked["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
             body = dump(asked)
-        number, tally, counts = self._begin(body, asked), Tally(len(body)), False
+        number, tally, counts = await self._begin(body, asked), Tally(len(body)), False
         try:
             async with self.inner.stream(path, body, headers, method) as live:
                 counts = live.status == 200
@@ -113,8 +113,12 @@ class Metered(Upstream):
         finally:
             self.meter.end(number, *((tally.tokens_in, tally.tokens_out) if counts else (0, 0)))
 
-    def _begin(self, body: bytes, asked: JsonMap) -> int:
-        """A question is about to be asked; raises NotIn where nothing is left."""
+    async def _begin(self, body: bytes, asked: JsonMap) -> int:
+        """A question is about to be asked; raises NotIn where nothing is left, StoreError where that cannot be known.
+
+        It begins on the loop, whoever looked it up: a task that is cancelled while a thread works would leave it under way for ever.
+        """
+        await looked_up(self.meter)
         most = next((value for name in ASKED if (value := _number(asked.get(name))) is not None), 0)
         begun = self.meter.begin(len(body), most)
         if isinstance(begun, Spent):
