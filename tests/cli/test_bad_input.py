@@ -12,6 +12,7 @@ import pytest
 
 from bylaw import runs
 from bylaw.cli.entry import run
+from bylaw.ledger.writer import Ledger
 
 REFUNDS = str(Path(__file__).parents[2] / "policies" / "refunds")
 
@@ -46,6 +47,18 @@ def test_a_device_without_an_end_is_refused_and_nothing_is_made(
     assert "no file, and more than 1 MiB come from it" in said.err.splitlines()[0]
     assert len(said.err.splitlines()) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_device_is_no_evaluation_to_compare_the_records_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.append({"kind": "note", "principal": "kim", "facts": {"step": "tried"}})
+    monkeypatch.setattr(runs, "MAX_STREAM", 1 << 20)
+    code = run(["watch", "report", "--data-dir", str(tmp_path), "--run", "/dev/zero"])
+    said = capsys.readouterr().err.splitlines()
+
+    assert (code, len(said)) == (2, 2)
+    assert "has no results that can be read: OSError at /dev/zero" in said[0]
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from markupsafe import Markup
 from starlette.responses import Response
 
+from bylaw import runs
 from bylaw.govern.rulebook import HERE
 from bylaw.serve.console import plots
 from bylaw.serve.console.page import Asked, May, Page
@@ -109,7 +110,7 @@ def read(folder: Path) -> Measured:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise NotIn(404, f"{path.name} has more than {MAX_BYTES} bytes")
-        value = json.loads(path.read_bytes())
+        value = json.loads(runs.read_bytes(path))
         return _arms(folder.name, value) if "arms" in value else _suites(folder.name, value)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise NotIn(404, f"the run that this gateway names has no results that can be read: {type(error).__name__} at {path}") from error
