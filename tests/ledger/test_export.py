@@ -2,11 +2,16 @@
 
 import ast
 import json
+import os
+import resource
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -189,6 +194,37 @@ def test_an_export_without_contents_holds_none_and_verifies(tmp_path: Path) -> N
         export.export([], key, tmp_path / "out")
 
 
+def test_an_export_that_a_full_disk_cuts_short_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
+    small = fill(tmp_path, 7)
+    with Ledger(tmp_path / "other") as ledger:
+        for _ in range(9):
+            ledger.append({"kind": "decision", "contents": {"input": "x" * 20_000}})
+    key = keyfile.public_key(tmp_path / "keys" / "ledger.pub")
+    large = place.logs(tmp_path / "other")[0]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # no file can grow beyond: what a full disk does to a write
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            export.export([small, large], key, tmp_path / "out", True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    left = list((tmp_path / "out").iterdir())
+
+    assert (caught.value.filename, left) == (str(tmp_path / "out" / f"{large.stem}.jsonl"), [])
+    assert len(export.export([small], key, tmp_path / "out")) == 1
+
+
+def test_an_export_that_a_damaged_log_cuts_short_leaves_nothing(tmp_path: Path) -> None:
+    path = fill(tmp_path, 7)
+    key = keyfile.public_key(tmp_path / "keys" / "ledger.pub")
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE ledger_leaves SET leaf='text' WHERE at=5")
+
+    with pytest.raises(LedgerError, match="wrong type"):
+        export.export([path], key, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_log_left_out_of_an_export_is_missed_by_both(tmp_path: Path) -> None:
     paths = exported(tmp_path)
     key = keyfile.public_key(tmp_path / "keys" / "ledger.pub")
@@ -255,3 +291,41 @@ def test_the_verifiers_exit_code_says_what_it_found(tmp_path: Path) -> None:
     assert (good, kept, unreadable.returncode, bad.returncode) == (0, 0, 2, 1)
     assert len(unreadable.stderr.splitlines()) == 1
     assert "WRONG" in bad.stdout
+
+
+@pytest.mark.slow
+def test_the_verifier_reads_no_device_without_an_end(tmp_path: Path) -> None:
+    (path, _) = exported(tmp_path)
+    (tmp_path / "endless.jsonl").symlink_to("/dev/zero")
+    asked = (["--checkpoint", "/dev/zero", path], ["/dev/zero"], [tmp_path / "endless.jsonl"])
+
+    def bounded() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+
+    done = [
+        subprocess.run(
+            [sys.executable, "-I", verify_standalone.__file__, "--key", tmp_path / "keys" / "ledger.pub", *one],
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=bounded,
+        )
+        for one in asked
+    ]
+
+    assert [one.returncode for one in done] == [2, 1, 1], [one.stderr[-300:] for one in done]
+    assert done[0].stderr == "error: not a signed note\n"
+    assert ["WRONG /dev/zero: not a proof of a bylaw ledger" in done[1].stdout, "WRONG" in done[2].stdout] == [True, True]
+
+
+@pytest.mark.slow
+def test_the_verifier_reads_a_checkpoint_out_of_a_pipe(tmp_path: Path) -> None:
+    (path, _) = exported(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    note = (tmp_path / "ledger" / f"{path.stem}.checkpoint").read_text()
+    writer = Thread(target=lambda: (tmp_path / "pipe").write_text(note))
+    writer.start()
+    done = run("--key", tmp_path / "keys" / "ledger.pub", "--checkpoint", tmp_path / "pipe", tmp_path / "out")
+    writer.join()
+
+    assert done.returncode == 0, done.stderr

@@ -1,14 +1,17 @@
 """Taking a log out of the house: files that a verifier of one page reads, and proofs of single entries.
 
 An export is a folder: a `.jsonl` file for each log (its lines are described in `reading.py`), the public key, and `verify.py`, which needs
-nothing of bylaw. A proof is text: of one entry c2sp.org/tlog-proof, with the entry itself as `extra`; of growth since an earlier
+nothing of bylaw. It is whole, or there is none: a file is written beside its place, and where one cannot be, those before it go too.
+A proof is text: of one entry c2sp.org/tlog-proof, with the entry itself as `extra`; of growth since an earlier
 checkpoint what c2sp.org/tlog-witness calls an add-checkpoint request.
 """
 
 import base64
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import orjson
 
@@ -26,30 +29,53 @@ def export(paths: Iterable[Path], key: PublicKey, out: Path, contents: bool = Fa
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LedgerError(f"{out} exists and is not empty", "Name a new folder; an export never writes over another.")
     out.mkdir(parents=True, exist_ok=True)
-    written = []
-    for path in paths:
-        with stored(path) as log:
-            if log.origin:
-                written.append(out / f"{path.stem}.jsonl")
-                _write(log, written[-1], contents)
-    (out / "ledger.pub").write_text(f"{key}\n", "ascii")
-    (out / VERIFIER).write_bytes(Path(verify_standalone.__file__).read_bytes())
+    public, verifier, written = out / "ledger.pub", out / VERIFIER, list[Path]()
+    try:
+        for path in paths:
+            with stored(path) as log:
+                if log.origin:
+                    written.append(out / f"{path.stem}.jsonl")
+                    with _whole(written[-1]) as file:
+                        _write(log, file, contents)
+        for path, content in ((public, f"{key}\n".encode()), (verifier, Path(verify_standalone.__file__).read_bytes())):
+            with _whole(path) as file:
+                file.write(content)
+    except BaseException:
+        for path in (*written, public, verifier):
+            path.unlink(missing_ok=True)
+        raise
     return written
 
 
-def _write(log: StoredLog, path: Path, contents: bool) -> None:
+@contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that is there when all of it is; an OSError has its name."""
+    beside = path.with_name(f".{path.name}-new")
+    try:
+        with beside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # nobody has heard of the one beside it
+        raise
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _write(log: StoredLog, file: IO[bytes], contents: bool) -> None:
     notes = log.notes()
     (size,) = log.db.execute("SELECT count(*) FROM ledger_leaves WHERE log=?", [log.origin]).fetchone()
-    with path.open("wb") as file:
-        header = {"checkpoints": len(notes), "contents": contents, "format": FORMAT, "leaves": size, "log": log.origin}
-        file.write(_line(header))
-        for _, leaf in log.leaves():
-            file.write(leaf + b"\n")
-        file.writelines(_line({"note": note}) for note in notes)
-        if contents:
-            for one in log.contents():
-                said = {"at": one.at, "content": _text(one.content), "name": one.name, "salt": _text(one.salt)}
-                file.write(_line(said))
+    header = {"checkpoints": len(notes), "contents": contents, "format": FORMAT, "leaves": size, "log": log.origin}
+    file.write(_line(header))
+    for _, leaf in log.leaves():
+        file.write(leaf + b"\n")
+    file.writelines(_line({"note": note}) for note in notes)
+    if contents:
+        for one in log.contents():
+            said = {"at": one.at, "content": _text(one.content), "name": one.name, "salt": _text(one.salt)}
+            file.write(_line(said))
 
 
 def _line(value: object) -> bytes:

@@ -31,6 +31,7 @@ TEXTS = {"approval", "decision", "kind", "log", "policy", "principal", "session"
 LEAF = TEXTS | {"clauses", "clock_back_us", "contents", "facts", "index", "rules", "seq", "v"}
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 MOST = 2**53 - 1
+MOST_BYTES = 64 << 20  # of a pipe or a device: what is cut there holds nowhere
 Key = tuple[str, bytes]  # name, 32 bytes
 
 
@@ -186,8 +187,7 @@ class Log:
         self.claims: list[tuple[int, bytes, str]] = []  # size, root, who signed it
         self.joined: list[dict[str, Any]] = []  # what a log of roots says of others
         self.missing: list[tuple[int, str, tuple[float, str], str]] = []  # contents that are gone: entry, name, time, session
-        with path.open("rb") as file:
-            lines = file.read().split(b"\n")
+        lines = content(path).split(b"\n")
         if lines.pop() != b"":
             raise Wrong("the last line does not end")
         header = strict(lines[0], HEADER) if lines else {}
@@ -309,9 +309,6 @@ class Log:
         return root(peaks)
 
 
-# ---- All of them -------------------------------------------------------------------------------------------------------
-
-
 def check_logs(paths: list[Path], key: Key, held: list[tuple[str, int, bytes]]) -> tuple[list[str], list[str]]:
     """(what holds, what does not), each a list of lines."""
     logs: dict[str, Log] = {}
@@ -361,11 +358,14 @@ def check_proof(text: str, key: Key) -> str:
 
 def files(paths: list[Path]) -> tuple[list[Path], list[Path]]:
     """The exports and proofs among these paths and in these folders."""
-    found = []
-    for path in paths:
-        found += sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
-    proofs = [path for path in found if path.suffix != ".jsonl"]
-    return [path for path in found if path.suffix == ".jsonl"], proofs
+    found = [one for path in paths for one in (sorted(path.glob("*.jsonl")) if path.is_dir() else [path])]
+    return [path for path in found if path.suffix == ".jsonl"], [path for path in found if path.suffix != ".jsonl"]
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a file; of anything else as many as may be read, for a device may give them without an end."""
+    with path.open("rb") as file:
+        return file.read() if path.is_file() else file.read(MOST_BYTES)
 
 
 def main(arguments: list[str]) -> int:
@@ -377,14 +377,14 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     try:
         key = read_key(Path(asked.key).read_text("ascii") if Path(asked.key).is_file() else asked.key)
-        held = [read_checkpoint(path.read_bytes().decode("utf-8"), key) for path in asked.checkpoint]
+        held = [read_checkpoint(content(path).decode("utf-8"), key) for path in asked.checkpoint]
         logs, proofs = files(asked.paths)
         if not logs and not proofs:
             raise Wrong("nothing to verify there")
         good, wrong = check_logs(logs, key, held)
         for path in proofs:
             try:
-                good.append(check_proof(path.read_bytes().decode("utf-8"), key))
+                good.append(check_proof(content(path).decode("utf-8"), key))
             except (Wrong, UnicodeDecodeError) as error:
                 wrong.append(f"{path}: {error}")
     except (Wrong, OSError, UnicodeDecodeError) as error:
