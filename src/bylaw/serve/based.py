@@ -1,10 +1,12 @@
 """What is recorded of an exchange: its entries, and what it was judged on, noted as it goes (see `govern.basis`). Nothing here decides."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from bylaw.errors import LedgerError
 from bylaw.govern import basis
 from bylaw.govern.session import History
 from bylaw.serve.preface import without
@@ -38,6 +40,26 @@ class Pending(NamedTuple):
     facts: Mapping[
         str, Any
     ]  # the hour in which it was judged, and whether something was cut out of it: the answer may take long, and be cut
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """The model is being asked: whatever becomes of it, the request has its record when this ends."""
+
+    exchange: "Exchange"
+
+    async def __aenter__(self) -> None:
+        """Nothing is recorded yet: with its answer, a request is one entry."""
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Record the request where nothing else has; raises LedgerError."""
+        if self.exchange.pending is None or isinstance(error, LedgerError):
+            return
+        if error is None or isinstance(error, Exception):
+            await self.exchange.input_recorded()
+            return
+        task = asyncio.ensure_future(self.exchange.input_recorded())  # the client has gone, or this process ends: nobody waits for it
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
 def entry(

@@ -2,7 +2,7 @@
 
 Order: input (and what tools and documents said) -> upstream -> thinking, answer, tool calls -> record -> release. An input that is let
 through and that no clause speaks of is recorded together with what came of it: in one entry before anything of the reply leaves, or by
-itself where a stream begins or the model could not be asked. Where the record cannot be written, nothing leaves.
+itself where a stream begins, the model could not be asked or the client has gone. Where the record cannot be written, nothing leaves.
 
 Each choice of a reply is judged by itself: its strictest decision holds for all of it. A choice that waits for a person is stored as it
 is; the client is told so in a normal completion, and gets exactly the stored one, once, by asking again with `x-bylaw-approval`.
@@ -121,17 +121,18 @@ class Exchange:
 
     async def answer(self) -> Done:
         """Ask the model and judge its reply; raises UpstreamTrouble, LedgerError. The request has been admitted."""
-        said, headers = await self.ask(self.route.shape.whole(self.asked.body))
-        decisions, approval, records = [], "", []
-        for choice in said.choices:
-            body, decision, waits, record = await self.settle(said, choice)
-            said = said if body is said.body else said._replace(body=body)
-            approval = approval or waits
-            decisions.append(decision)
-            records.append(record)
-        if not self.gate.ways.show_thinking:
-            self.route.shape.without_thinking(said.body)
-        await self.replied(said.body)
+        async with based.Asking(self):
+            said, headers = await self.ask(self.route.shape.whole(self.asked.body))
+            decisions, approval, records = [], "", []
+            for choice in said.choices:
+                body, decision, waits, record = await self.settle(said, choice)
+                said = said if body is said.body else said._replace(body=body)
+                approval = approval or waits
+                decisions.append(decision)
+                records.append(record)
+            if not self.gate.ways.show_thinking:
+                self.route.shape.without_thinking(said.body)
+            await self.replied(said.body)
         quiet = len(decisions) == 1 and self.admitted is self.law.quiet  # then the answer's decision says it all
         whole = decisions[0] if quiet else together([*([self.admitted] if self.admitted else []), *decisions])
         return Done(said.body, whole, records[-1] if records else "", approval, headers)

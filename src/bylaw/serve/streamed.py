@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bylaw.errors import LedgerError
 from bylaw.govern.streaming import HoldBack
-from bylaw.serve import refusals
+from bylaw.serve import based, refusals
 from bylaw.serve.ends import OPEN, UpstreamSaid
 from bylaw.serve.exchange import Exchange
 from bylaw.serve.law import RailFailed, blocked, together
@@ -65,7 +65,8 @@ def may_stream(exchange: Exchange) -> bool:
 async def stream(exchange: Exchange, opened: "asyncio.Future[list[tuple[bytes, bytes]]]") -> AsyncGenerator[bytes]:
     """The answer in pieces. `opened` gets the upstream's headers as soon as an answer has begun; until then errors are raised."""
     asked = exchange.asked
-    async with exchange.gate.upstream.stream(exchange.route.path, dump(asked.body), exchange.send_headers) as live:
+    upstream = exchange.gate.upstream.stream(exchange.route.path, dump(asked.body), exchange.send_headers)
+    async with based.Asking(exchange), upstream as live:
         if live.status != 200:
             raise UpstreamSaid(live.status, await live.rest(), live.headers)
         await exchange.input_recorded()
