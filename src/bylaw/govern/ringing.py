@@ -4,8 +4,9 @@ What is sent says which request, which clauses and how long it waits; never what
 most `TRIES` times in a thread of its own; a request waits and can be listed whether or not anybody heard. How it went is given to `told`,
 which writes it beside the request (`Approvals.note`); beside an appeal there is no place for it, so that only the log tells.
 
-A process that dies takes with it what its bell had not rung for. So a bell at rest looks once a minute for requests that nobody was rung
-for (`follow`); and each asks right before it rings for a request whether it is the one who does (`mine`). Appeals are not looked for.
+A process that dies takes with it what its bell had not rung for. So a bell looks once a minute for requests that nobody was rung for
+(`follow`), however much there is to ring for; and each asks right before it rings for a request whether it is the one who does (`mine`).
+Appeals are not looked for.
 """
 
 import logging
@@ -31,7 +32,7 @@ from bylaw.store.approval_rows import Approval
 TRIES: Final = 4
 WAITS_S: Final = (1.0, 5.0, 30.0)  # between the tries
 MAX_QUEUED: Final = 1_000
-LOOK_S: Final = 60.0  # how often a bell at rest looks for what nobody was rung for
+LOOK_S: Final = 60.0  # how often a bell looks for what nobody was rung for
 MAIL_TIMEOUT_S: Final = 10.0
 LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 LOG: Final = logging.getLogger(__name__)
@@ -155,7 +156,7 @@ class Bell:
         self._thread.start()
 
     def follow(self, missed: Missed) -> None:
-        """Have `missed` called now, and from then on whenever there was nothing to ring for in a while."""
+        """Have `missed` called now, and from then on once a minute, and again as soon as all that it found is rung for."""
         missed()
         self._missed = missed
 
@@ -177,15 +178,17 @@ class Bell:
         self._thread.join(patience_s)
 
     def _ring_all(self) -> None:
-        wait_s = LOOK_S
+        found, due = 0, time.monotonic() + LOOK_S
         while not (self._closed.is_set() and self._queue.empty()):
             try:
-                waiting = self._queue.get(timeout=wait_s)
+                waiting = self._queue.get(timeout=0.0 if found else max(due - time.monotonic(), 0.0))
             except queue.Empty:
-                wait_s = 0.0 if self._looked() else LOOK_S
-                continue
+                waiting, due = None, 0.0  # all that was found is rung for: there may be more
             if waiting is not None and self._begins(waiting):
                 self._ring_for(waiting)
+            room = self._queue.qsize() <= MAX_QUEUED // 2  # else it would take on what it has no place for
+            if time.monotonic() >= due and room and not self._closed.is_set():
+                found, due = self._looked(), time.monotonic() + LOOK_S
 
     def _ring_for(self, waiting: Waiting) -> None:
         faults = [fault for channel in self._channels if (fault := self._tried(channel, waiting))]

@@ -321,6 +321,29 @@ def test_a_bell_goes_on_looking_while_it_is_at_rest_and_after_a_fault(monkeypatc
     assert found
 
 
+def test_a_bell_that_is_never_at_rest_looks_all_the_same(approval: Approval, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ringing, "LOOK_S", 0.0)
+    looks, rung, seen = list[int](), list[int](), threading.Event()
+
+    def missed() -> int:
+        looks.append(len(rung))
+        return 0
+
+    def hears(waiting: Approval | Appeal) -> str:
+        rung.append(len(looks))
+        bell.ring(waiting) if len(rung) < 50 else seen.set()
+        return ""
+
+    bell = Bell([hears], lambda _id, _how: None)
+    bell.follow(missed)
+    looks.clear()
+    bell.ring(approval)
+    seen.wait(60)
+    bell.close()
+
+    assert any(0 < at < 50 for at in looks)
+
+
 def test_a_bell_that_is_behind_does_not_ring_for_what_another_rang_for_meanwhile(store: Store) -> None:
     scene, rung, gate = Scene(store), list[str](), threading.Event()
     first, second = scene.asked(LONG), scene.asked(LONG, call=OTHER_CALL)
