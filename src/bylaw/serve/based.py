@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bylaw.errors import LedgerError
 from bylaw.govern import basis
+from bylaw.govern.rails.rail import RailFacts
 from bylaw.govern.session import History
 from bylaw.serve.preface import without
 from bylaw.serve.sayings import APPEALED
-from bylaw.serve.wire import Text
+from bylaw.serve.wire import Asked, Text
 from bylaw.types import EMPTY, Decision, Event
 
 if TYPE_CHECKING:  # which notes it
@@ -141,6 +142,19 @@ def known(exchange: "Exchange", text: Text) -> bool:
     if text.role != "assistant" or text.surface != "input":
         return False
     return exchange.session.said(without(exchange.law.sayings, exchange.place, text.text))
+
+
+def rail_facts(asked: Asked) -> RailFacts:
+    """What rails may know of a request."""
+    system, documents, request = [], [], ""
+    for text in asked.texts:
+        if text.surface in ("document", "tool_result"):
+            documents.append(text.text)
+        if text.role == "user":
+            request = text.text
+        elif text.path and text.role in ("system", "developer"):
+            system.append(text.text)
+    return RailFacts("\n".join(system), (), tuple(documents), asked.schema, request)
 
 
 # ---- What becomes of a session ---------------------------------------------------------------------------------------

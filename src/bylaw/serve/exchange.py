@@ -58,7 +58,7 @@ class Exchange:
     votes: dict[str, Any] = field(default_factory=dict)  # of the checks on the answer that was judged last, by clause
     on: based.On = field(default_factory=based.On)  # what it was judged on
     naming: Callable[[str], str] | None = None  # how ids of the upstream are given out; None: as they are
-    _rail_facts: RailFacts | None = None
+    _rail_facts: tuple[Asked, RailFacts] | None = None  # of which request
 
     # ---- What goes in -------------------------------------------------------------------------------------------------
 
@@ -375,19 +375,9 @@ class Exchange:
         """What rails may know of the request."""
         if not self.law.book.rails and not self.law.required:
             return NO_FACTS
-        self._rail_facts = self._rail_facts or self._gather_facts()
-        return self._rail_facts
-
-    def _gather_facts(self) -> RailFacts:
-        system, documents, request = [], [], ""
-        for text in self.asked.texts:
-            if text.surface in ("document", "tool_result"):
-                documents.append(text.text)
-            if text.role == "user":
-                request = text.text
-            elif text.path and text.role in ("system", "developer"):
-                system.append(text.text)
-        return RailFacts("\n".join(system), (), tuple(documents), self.asked.schema, request)
+        if self._rail_facts is None or self._rail_facts[0] is not self.asked:  # what waited for a person takes the request's place
+            self._rail_facts = self.asked, based.rail_facts(self.asked)
+        return self._rail_facts[1]
 
 
 def readable(call: Call) -> bool:

@@ -121,7 +121,8 @@ def _rejudged(exchange: Exchange, approval: str, what: Any) -> Decision:
             ]
             if all(text.surface != "input" for text in texts):
                 events.append(exchange.event("input", ""))
-            return together([law.now(event, exchange.rail_facts()) for event in events])
+            facts = replace(exchange, asked=asked).rail_facts()
+            return together([law.now(event, facts) for event in events])
         return reply_rejudged(
             exchange, (approval, *instead_of(what)), exchange.route.shape.said(load(what["reply"].encode()), exchange.asked.body)
         )
