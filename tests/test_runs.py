@@ -247,6 +247,18 @@ def test_a_pipe_is_read_once_and_to_its_end(tmp_path: Path) -> None:
     assert found == [(1, {"a": 1}), (3, {"b": 2})]
 
 
+def test_a_pipe_has_no_digest_for_it_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"rows")
+    os.mkfifo(tmp_path / "pipe")
+    found = runs.digest_of(tmp_path / "file")
+
+    with pytest.raises(RunError, match="is no file, and it is read more than once"):
+        runs.digest_of(tmp_path / "pipe")
+    with pytest.raises(FileNotFoundError):
+        runs.digest_of(tmp_path / "nothing")
+    assert found == digest_bytes(b"rows")
+
+
 def test_rows_of_bytes_are_a_run_error(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(b'{"a": "\xff"}\n')
 

@@ -137,6 +137,13 @@ def read_bytes(file: Path) -> bytes:
     return content
 
 
+def digest_of(file: Path) -> str:
+    """The digest of a file that is read once more besides; raises RunError where it gives what it has only once, OSError."""
+    if file.exists() and not file.is_file():
+        raise RunError(f"{file} is no file, and it is read more than once", "Name a file: what a pipe gives can be put into one.")
+    return digest_bytes(file.read_bytes())
+
+
 def plain_text(file: Path) -> str:
     """The same as UTF-8 text, each line's end as `\\n`; raises OSError or UnicodeDecodeError."""
     return io.TextIOWrapper(io.BytesIO(read_bytes(file)), "utf-8").read()

@@ -44,9 +44,23 @@ def test_a_device_without_an_end_is_refused_and_nothing_is_made(
 
     assert (code, said.out) == (2, "")
     assert "/dev/zero" in said.err.splitlines()[0]
-    assert "no file, and more than 1 MiB come from it" in said.err.splitlines()[0]
+    assert any(why in said.err for why in ("no file, and more than 1 MiB come from it", "is no file, and it is read more than once"))
     assert len(said.err.splitlines()) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_set_of_prompts_is_not_made_from_a_pipe_whose_digest_nobody_could_take(tmp_path: Path, capsys: Said) -> None:
+    ours, theirs = os.pipe()
+    os.write(theirs, b'{"prompt": "May I have a refund?", "clauses": []}\n')
+    os.close(theirs)
+    code = run(["prompts", "--policy", REFUNDS, "--from", f"/dev/fd/{ours}", "--out", str(tmp_path / "made")])
+    os.close(ours)
+    said = capsys.readouterr()
+
+    assert (code, said.out, len(said.err.splitlines())) == (2, "", 2)
+    assert f"/dev/fd/{ours} is no file" in said.err
+    assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.slow

@@ -13,7 +13,6 @@ from typing import Any
 from bylaw import runs
 from bylaw._version import __version__
 from bylaw.align import replay
-from bylaw.canonical import digest_bytes
 from bylaw.errors import ModelError, PolicyError, RunError
 from bylaw.models import targets
 from bylaw.models.manners import USUAL, Manners
@@ -47,7 +46,7 @@ def begin(policy_path: Path, out: Path | None, manners: Manners = USUAL, *, arms
     asked["generator"] = asked["generator"] or asked["model"]
     judged_by = judge or ("" if world.speaks(policy) else asked["model"])
     files = [*asked.get("prompts", ()), *(asked[key] for key in ("tests", "replay", "helpful") if asked.get(key))]
-    given = tuple(digest_bytes(runs.read_bytes(Path(file))) for file in files)
+    given = tuple(runs.digest_of(Path(file)) for file in files)
     whole = Asked(policy=policy.digest, judge=judged_by, arms=wanted, files=given, **asked)
     return start(policy_path, whole, out or Path("runs") / f"{policy.id}-{policy.digest[7:15]}-{whole.size}-{whole.seed}", manners)
 

@@ -19,7 +19,6 @@ from bylaw.align import families, prompt_writer, prompts, strip
 from bylaw.align.families import Dropped, Parted
 from bylaw.align.prompt_writer import Written
 from bylaw.align.prompts import PromptRow
-from bylaw.canonical import digest_bytes
 from bylaw.errors import RunError
 from bylaw.models import loading, targets
 from bylaw.policy import parse
@@ -46,8 +45,8 @@ class Wanted:
         """What was asked, for a restart to compare."""
         return {
             "policy": policy.digest,
-            "files": [digest_bytes(file.read_bytes()) for file in self.files],
-            "labels": [digest_bytes(file.read_bytes()) for file in self.labels],
+            "files": [runs.digest_of(file) for file in self.files],
+            "labels": [runs.digest_of(file) for file in self.labels],
             "writer": self.writer,
             "clauses": list(self.clauses),
             "per_clause": self.per_clause,
@@ -58,10 +57,11 @@ class Wanted:
 def make(policy_path: Path, out: Path, wanted: Wanted, progress: Progress | None = None) -> dict[str, Any]:
     """Gather, part and write a set of prompts; returns its counts. A set that is finished is only counted again."""
     policy = parse.load(policy_path)
+    asked = wanted.to_json(policy)
     given = [*prompts.rows_of_examples(policy), *(row for file in wanted.files for row in prompts.rows_of_file(file, policy))]
     given = by_people(given, [label for file in wanted.labels for label in read_labels(file)], policy)
     writer = loading.open_model(targets.parse(wanted.writer)) if wanted.writer else None
-    run = runs.start(out, wanted.to_json(policy))
+    run = runs.start(out, asked)
     if run.done(STEP):
         return run.record(STEP)
     with runs.alone(run):
