@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,18 @@ def test_proposals_in_a_file_wait_until_a_person_says_true(draft: Path, script: 
     assert codes == [0, 0, 0]
     assert untouched == ""
     assert load(draft).clauses[0].rationale == "It spreads."
+
+
+def test_proposals_for_a_full_disk_are_said_with_its_name_and_no_half_of_them_is_left(
+    draft: Path, script: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "proposals.jsonl"
+    beside = tmp_path / f".proposals.jsonl.{os.getpid()}"
+    beside.symlink_to("/dev/full")
+    code = run(["policy", "draft", str(draft), "--model", script, "--out", str(out)])
+
+    assert (code, capsys.readouterr().err.splitlines()[0]) == (2, f"error: {out}: no space left on the device")
+    assert not out.exists()
 
 
 def test_proposals_are_never_written_over_decisions_nor_where_they_cannot_be(

@@ -1,6 +1,7 @@
 """A backup taken under writing load comes back whole; a damaged one is refused; one that is behind says so; nothing is written over."""
 
 import json
+import resource
 import shutil
 import sqlite3
 import stat
@@ -184,6 +185,20 @@ def test_nothing_is_ever_written_over(tmp_path: Path) -> None:
         backup.backup(tmp_path / "none", "", tmp_path / "out2")
 
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["data", "out"]
+
+
+def test_a_backup_for_a_full_disk_names_where_it_was_to_be(tmp_path: Path) -> None:
+    with working(tmp_path / "data") as (_, _, ledger):
+        ledger.append({"kind": "decision"})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))  # no file can grow beyond: what a full disk does to a write
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            backup.backup(tmp_path / "data", "", tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert (caught.value.filename, (tmp_path / "out").exists()) == (str(tmp_path / "out"), False)
 
 
 def test_a_backup_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def draft(
     ] = None,
 ) -> None:
     """Let a model draft response, rationale, examples and rules; you accept them one by one (y, n, e to edit, q to stop)."""
+    from bylaw import runs  # noqa: PLC0415  # see `cli`
     from bylaw.errors import PolicyError  # noqa: PLC0415  # see `cli`
     from bylaw.policy import drafts, parse  # noqa: PLC0415  # see `cli`
     from bylaw.policy.fresh import fresh_file  # noqa: PLC0415  # see `cli`
@@ -131,7 +132,7 @@ def draft(
     if out:
         if not found.proposals:
             raise PolicyError("no proposal can stand", "What was wrong is said above: ask again, or another model. Nothing was written.")
-        out.write_text("".join(json.dumps(drafts.row(one), ensure_ascii=False) + "\n" for one in found.proposals), "utf-8")
+        runs.write_rows(out, [drafts.row(one) for one in found.proposals])
         say(f"  next: set `accept` to true where you agree, then bylaw policy draft {path} --accept {out}")
         return
     taken = 0

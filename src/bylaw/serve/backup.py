@@ -63,7 +63,9 @@ def backup(data_dir: Path, store: str | Path, out: Path, with_key: bool = False)
     out.mkdir(mode=0o700)
     try:
         return _taken(data_dir, store, out, with_key)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = error.filename or str(out)  # a full disk names no file
         shutil.rmtree(out)  # half a backup is as secret as a whole one, and helps nobody
         raise
 
