@@ -67,6 +67,29 @@ def test_a_claim_that_the_store_never_took_holds_the_next_time(scene: Scene) -> 
     assert done.state == "done"
 
 
+def test_a_claim_that_comes_to_stand_long_after_its_answer_was_lost_ends_all_the_same(scene: Scene) -> None:
+    asked, moves = scene.approved(), list[tuple[str, Any]]()
+
+    def keep(_connection: Any, _cursor: Any, statement: str, given: Any, *_: Any) -> None:
+        if statement.startswith(MOVES):
+            moves.append((statement, given))
+
+    event.listen(scene.store.engine, "before_cursor_execute", keep)
+    with answers_lost(scene.store, MOVES, taken=False), pytest.raises(StoreError, match="timed out"):
+        claimed(scene, asked.id)
+    event.remove(scene.store.engine, "before_cursor_execute", keep)
+    scene.approvals.recover()  # it does not stand yet
+    with scene.store.writing() as connection:
+        connection.exec_driver_sql(*moves[0])
+    stands = scene.approvals.get(asked.id)
+    scene.approvals.recover()
+    ended = scene.approvals.get(asked.id)
+
+    assert (stands.state if stands else "", len(moves)) == ("executing", 1)
+    assert ended is not None
+    assert (ended.state, ended.said) == ("failed", "not run: the answer to its claim was lost")
+
+
 @pytest.mark.parametrize("taken", [True, False])
 def test_an_end_that_the_store_could_not_be_told_is_told_later(scene: Scene, taken: bool) -> None:
     asked = scene.approved()
