@@ -183,7 +183,12 @@ class Exchange:
             decisions += agreed.decisions
             self.votes = {clause: dict(votes) for clause, votes in agreed.votes.items()}
         judged = await self.weigh_calls(choice.calls, together(decisions))
-        return together([*decisions, *(decision for _, decision in judged)]), judged
+        return together([*decisions, *(decision for _, decision in judged), *self.stopped(choice.calls)]), judged
+
+    def stopped(self, calls: Sequence[Call]) -> Sequence[Decision]:
+        """Stops that hold an answer with these calls; asked once more when all of it is judged, for that may have taken long."""
+        reasons = {reason for tool in ("", *(call.tool for call in calls)) for reason in self.stops(tool)}
+        return [Decision("stop", (), (), self.law.digest, reason="; ".join(sorted(reasons)))] if reasons else ()
 
     async def weigh_calls(self, calls: Sequence[Call], before: Decision) -> list[tuple[Call, Decision]]:
         """What is decided on each call, each of them after those before it; counted where all of them may leave."""

@@ -126,7 +126,7 @@ class Run:
         if reasons := exchange.stops(""):
             before = replace(before, effect="stop", reason="; ".join(sorted(reasons)))
         calls = await exchange.weigh_calls(done.calls, before)
-        decision = together([before, *(one for _, one in calls)])
+        decision = together([before, *(one for _, one in calls), *exchange.stopped(done.calls)])
         if decision.effect == "revise":  # the text has left, and cannot be taken back
             decision = replace(decision, effect="block")
         choice = Choice(done.choice, (), (), (Text("thinking", done.thinking),) if done.thinking else ())
