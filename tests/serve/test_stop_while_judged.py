@@ -1,4 +1,4 @@
-"""A stop that is pressed while an answer is being judged holds that answer: what asks a model may take long."""
+"""A stop that is pressed while a request or an answer is being judged holds it: what asks a model may take long."""
 
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from bylaw.govern.rulebook import Rulebook
 from bylaw.policy.parse import load
 from bylaw.serve.law import Law
 from bylaw.types import Event, Hit
-from tests.serve.rig import PATIENCE_S, RAILS, Apart, Rig, post, rigged
+from tests.serve.rig import PATIENCE_S, RAILS, Apart, Reply, Rig, post, rigged
 
 ROUTE = "/v1/chat/completions"
 CALL = {"id": "t", "type": "function", "function": {"name": "lookup", "arguments": '{"order": 81}'}}
@@ -32,6 +32,21 @@ enforce:
 ```
 
 A lookup MUST be checked.
+
+## Requests are checked {#input.checked}
+
+```yaml clause
+severity: high
+response: comply
+owner: desk
+enforce:
+  - rule: r
+    on: input
+    detect: [whole]
+    then: block
+```
+
+A request MUST be checked.
 """
 
 
@@ -65,16 +80,9 @@ def rig(tmp_path: Path, judge: Judge) -> Iterator[Rig]:
         yield one
 
 
-@pytest.mark.parametrize(
-    ("surface", "message"), [("output", {"content": "The answer."}), ("tool_call", {"content": None, "tool_calls": [CALL]})]
-)
-def test_an_answer_that_is_being_judged_when_a_stop_comes_does_not_leave(
-    rig: Rig, judge: Judge, surface: str, message: dict[str, Any]
-) -> None:
-    judge.surface = surface
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", **message}}
-    rig.speaker.replies.append({"id": "c", "object": "chat.completion", "choices": [choice]})
-    replies: list[Any] = []
+def stopped_at(rig: Rig, judge: Judge, surface: str) -> Reply:
+    """What comes of a request where a stop is pressed while the rail works on this surface."""
+    judge.surface, replies = surface, list[Reply]()
     body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}]})
     client = threading.Thread(target=lambda: replies.append(post(rig.url + ROUTE, body)))
     client.start()
@@ -82,7 +90,26 @@ def test_an_answer_that_is_being_judged_when_a_stop_comes_does_not_leave(
     rig.stopped.add("drill")
     judge.answers.set()
     client.join(PATIENCE_S)
+    return replies[0]
 
-    assert replies[0].headers["x-bylaw-decision"] == "stop"
-    assert (b"The answer." in replies[0].body, b"lookup" in replies[0].body) == (False, False)
+
+def test_a_request_that_is_being_judged_when_a_stop_comes_is_not_sent_on(rig: Rig, judge: Judge) -> None:
+    reply = stopped_at(rig, judge, "input")
+
+    assert (reply.headers["x-bylaw-decision"], rig.speaker.asked) == ("stop", [])
+    assert rig.book.kinds() == [("decision", "input", "stop")]
+
+
+@pytest.mark.parametrize(
+    ("surface", "message"), [("output", {"content": "The answer."}), ("tool_call", {"content": None, "tool_calls": [CALL]})]
+)
+def test_an_answer_that_is_being_judged_when_a_stop_comes_does_not_leave(
+    rig: Rig, judge: Judge, surface: str, message: dict[str, Any]
+) -> None:
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", **message}}
+    rig.speaker.replies.append({"id": "c", "object": "chat.completion", "choices": [choice]})
+    reply = stopped_at(rig, judge, surface)
+
+    assert reply.headers["x-bylaw-decision"] == "stop"
+    assert (b"The answer." in reply.body, b"lookup" in reply.body) == (False, False)
     assert ("decision", "output", "stop") in rig.book.kinds()

@@ -87,7 +87,7 @@ class Exchange:
             await self.session.change(after, self.law.reads_session)
         if wordless:  # a request without a word is one, too
             decisions.append(await self.law.judge(self.event("input", ""), facts, self.stops("")))
-        decision = self.admitted = together(decisions)
+        decision = self.admitted = together([*decisions, *self.stopped(())])
         request = dump(self.asked.body)
         if decision.effect in OPEN or (decision.effect == "require_approval" and self.approved):
             self.pending = based.Pending(decision, {"request": request, **based.contents(self, "input")}, basis.facts(self.on.cut))
