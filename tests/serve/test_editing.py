@@ -1,7 +1,8 @@
 """What waits for people is edited: other arguments, judged anew, approved by somebody else, released in the place of the first."""
 
 import asyncio
-from collections.abc import Iterator
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,19 @@ import pytest
 
 from bylaw.cli.entry import app
 from bylaw.govern.quorum import Person, Refused
+from bylaw.govern.rails.rail import RailFacts
+from bylaw.govern.rulebook import Rulebook
+from bylaw.policy.parse import load
 from bylaw.serve import editing
 from bylaw.serve.editing import NoSuchCall
+from bylaw.serve.law import Law
 from bylaw.store.approval_rows import Approval
+from bylaw.types import Event, Hit
 from tests.serve import test_chat as chat
 from tests.serve import test_messages as messages
 from tests.serve import test_responses as responses
 from tests.serve.recorded import recent
-from tests.serve.rig import Rig, post, rigged
+from tests.serve.rig import RAILS, STREAMABLE, Apart, Rig, ask, post, rigged
 from tests.serve.test_serving import Served, refunding, served, until
 
 __all__ = ["served"]
@@ -225,3 +231,23 @@ def test_chats_own_client_reads_the_edited_call(rig: Rig) -> None:
     calls = made.choices[0].message.tool_calls or []
 
     assert [orjson.loads(one.function.arguments) for one in calls if one.type == "function"] == [SMALL]
+
+
+def test_a_rail_that_may_take_long_is_asked_beside_the_loop(tmp_path: Path) -> None:
+    threads = list[int]()
+
+    def noted(event: Event, names: Sequence[str], facts: RailFacts) -> tuple[Mapping[str, Sequence[Hit]], Collection[str]]:
+        threads.append(threading.get_ident())
+        return ask(event, names, facts)
+
+    def law(folder: Path) -> Law:
+        spans = {name: longest for name, (_, longest) in RAILS.items()}
+        return Law(Rulebook.load(load(folder), RAILS), noted, spans, frozenset({"whole"}))
+
+    with rigged(tmp_path, (*STREAMABLE, "tone.whole"), apart=Apart(law)) as rig:
+        approval = waiting(rig, "/v1/chat/completions", LARGE)
+        threads.clear()
+        edited = asyncio.run(editing.edit(rig.gate, approval, ANN, SMALL))
+
+    assert isinstance(edited, Approval)
+    assert (bool(threads), threading.get_ident() in threads) == (True, False)

@@ -52,7 +52,7 @@ async def edit(gate: Gate, approval: str, person: Person, args: Mapping[str, Any
     principal: dict[str, Any] = {**steps.bound_of(found), "roles": []}
     if found.route == "run":
         new = {**what, "args": dict(args)} if isinstance(what, dict) and call == 0 else _none(found)
-        decision = _judged_call(gate, principal, new)
+        decision = await loop.run_in_executor(None, _judged_call, gate, principal, new)
     else:
         new, decision = await _reply(gate, principal, found, what, args, call)
     return await loop.run_in_executor(None, lambda: approvals.edit(approval, person, new, decision, reason))
@@ -96,7 +96,8 @@ async def _reply(
         said = route.shape.said(load(new["reply"].encode()))
     except BadBody as error:
         return new, blocked(law, error.what)
-    return new, reply_rejudged(exchange, (found.id, *instead_of(new)), said)
+    waited = (found.id, *instead_of(new))
+    return new, await asyncio.get_running_loop().run_in_executor(None, reply_rejudged, exchange, waited, said)  # it may ask a model
 
 
 def _session(gate: Gate, found: Approval, what: Mapping[str, Any]) -> Session:
