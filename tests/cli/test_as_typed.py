@@ -1,5 +1,6 @@
 """What a newcomer types, and what must come of it: names copied from one command into another, options alone, files that are none."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import typer
 
 from bylaw.cli.entry import run
+from bylaw.ledger import roots, rotation
 from bylaw.ledger.writer import Ledger
 from bylaw.store import database
 
@@ -37,6 +39,24 @@ def test_a_record_is_found_by_the_name_that_tail_shows(place: Path, capsys: Said
     assert (code, unknown) == (0, 2)
     assert "principal    kim" in shown
     assert "there is no record nosuch#0" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_record_of_a_log_whose_name_another_one_has_is_found_or_asked_for_in_full(place: Path, capsys: Said) -> None:
+    roots.join(place)
+    rotation.rotate(place)
+    with Ledger(place) as ledger:
+        ledger.append({"kind": "note"})
+    roots.join(place)
+    run(["ledger", "tail", "--data-dir", str(place), "--json"])
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"kind": "roots"' in line]
+    codes = [run(["ledger", "show", "roots#0", "--data-dir", str(place)])]
+    asked = capsys.readouterr().err
+    codes += [run(["ledger", "show", f"{one['log']}#0", "--data-dir", str(place)]) for one in said]
+    alone = run(["ledger", "show", "roots#1", "--data-dir", str(place)])  # of the older one alone
+
+    assert (codes, alone) == ([2, 0, 0], 0)
+    assert all(f"{one['log']}#0" in asked.splitlines()[1] for one in said)
 
 
 def test_a_ruling_takes_the_name_that_tail_shows(place: Path, capsys: Said) -> None:

@@ -56,11 +56,11 @@ def there(url: str, data_dir: Path) -> None:
 def full_name(record: str, data_dir: Path) -> str:
     """A record's name with all of its log's, where only the log's own part is given, as `bylaw ledger tail` shows it.
 
-    Raises LedgerError where no ledger is.
+    Raises LedgerError where no ledger is, or where two logs of that name have such a record: each key has its log of roots.
     """
     from bylaw.errors import LedgerError  # noqa: PLC0415  # see `cli`
     from bylaw.ledger import place  # noqa: PLC0415  # see `cli`
-    from bylaw.ledger.reading import stored  # noqa: PLC0415  # see `cli`
+    from bylaw.ledger.reading import named, stored  # noqa: PLC0415  # see `cli`
 
     logs = [*place.files(data_dir), *place.sealed(data_dir)]
     if not logs:
@@ -68,10 +68,14 @@ def full_name(record: str, data_dir: Path) -> str:
     log, mark, index = record.rpartition("#")
     if not mark or "/" in log:
         return record
+    names = []
     for path in (path for path in logs if path.stem == log):
         with stored(path) as found:
-            return f"{found.origin}#{index}"
-    return record
+            names.append(f"{found.origin}#{index}")
+    there = [name for name in names if named([data_dir], name)]
+    if len(there) > 1:
+        raise LedgerError(f"{record} is the name of {len(there)} records, of one key each", f"Write {' or '.join(there)}.")
+    return there[0] if there else record
 
 
 def login() -> str:
