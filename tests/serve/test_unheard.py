@@ -1,15 +1,22 @@
 """A request that was let through is in the record, whatever becomes of asking the model; and once."""
 
+import asyncio
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 
 from bylaw.errors import StoreError
+from bylaw.serve.based import Pending
+from bylaw.serve.exchange import Exchange
+from bylaw.serve.gate import Who
+from bylaw.serve.routes import ROUTES
 from bylaw.serve.upstream import Answered, Upstream
+from bylaw.serve.wire import Asked, Choice
 from tests.serve.rig import PATIENCE_S, Rig, post, rigged
 from tests.serve.test_serving import until
 
@@ -72,3 +79,20 @@ def test_a_request_that_cannot_be_recorded_is_not_tried_again(rig: Rig) -> None:
     reply = post(rig.url + ROUTE, body())
 
     assert (reply.status, b"could not be recorded" in reply.body) == (503, True)
+
+
+def test_a_client_that_goes_while_several_entries_are_handed_in_takes_none_of_them_away(rig: Rig) -> None:
+    async def story() -> None:
+        session = rig.gate.sessions.of("local", "one")
+        exchange = Exchange(rig.gate, ROUTES[ROUTE], rig.gate.laws({}), Who({"id": "local"}), session, Asked({}, "m", False, ()), {})
+        exchange.pending = Pending(replace(exchange.passed, clauses=("a.b",)), {}, {})
+        task = asyncio.create_task(exchange.recorded(exchange.passed, {}, Choice(0, ()), ()))
+        await asyncio.sleep(0)  # it has begun, and waits
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(0)
+
+    asyncio.run(story())
+
+    assert rig.book.kinds() == [("decision", "input", "allow"), ("decision", "output", "allow")]

@@ -323,7 +323,8 @@ class Exchange:
         ]
         if len(entries) == 1:
             return await self.write(entries[0])
-        return (await asyncio.gather(*(self.write(entry) for entry in entries)))[-1]
+        # shielded: where the client goes before they are handed in, they are handed in all the same
+        return (await asyncio.shield(asyncio.gather(*(self.write(entry) for entry in entries))))[-1]
 
     def call_entry(self, call: Call, decision: Decision, at: int) -> dict[str, Any]:
         """What is recorded of one call."""
