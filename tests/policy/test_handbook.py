@@ -1,6 +1,7 @@
 """The handbook: a page for every clause, nothing of a policy taken for HTML, nothing asked of anybody."""
 
 import re
+import resource
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -129,6 +130,22 @@ def test_every_surface_and_effect_has_words() -> None:
     assert rule_in_words(Rule("r", ("tool_result",), "require_approval", approvers=("a", "b"), quorum=2, ttl_s=60)) == (
         "When a tool answers, a person must approve it first (2 of them: a or b), within 1m."
     )
+
+
+def test_a_handbook_for_a_full_disk_leaves_the_old_one(tmp_path: Path) -> None:
+    policy = load(ROOT / "policies" / "refunds")
+    write_handbook(policy, tmp_path / "book")
+    before = {page.name for page in (tmp_path / "book").iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))  # no file can grow beyond: what a full disk does to a write
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            write_handbook(policy, tmp_path / "book")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert Path(caught.value.filename).parent == tmp_path / "book"
+    assert {page.name for page in (tmp_path / "book").iterdir() if page.stat().st_size} == before
 
 
 def test_a_handbook_may_be_written_again_but_over_nothing_else(tmp_path: Path) -> None:

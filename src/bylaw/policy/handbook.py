@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from bylaw import runs
 from bylaw.canonical import digest
 from bylaw.errors import PolicyError
 from bylaw.policy.compile import RESPONSES, SEVERITIES
@@ -87,10 +88,11 @@ def write_handbook(policy: Policy, folder: Path) -> int:
     if any(path.suffix != ".html" or not path.is_file() or MARK not in path.read_text("utf-8", "replace")[:2_000] for path in old):
         raise PolicyError(f"{folder}: this folder holds more than a handbook", "Give --out the name of a new folder; nothing was written.")
     folder.mkdir(parents=True, exist_ok=True)
-    for path in old:
-        path.unlink()
     for file, text in pages.items():
-        (folder / file).write_text(text, "utf-8")
+        runs.write_text(folder / file, text)  # whole or not at all: on a full disk the old page stays
+    for path in old:
+        if path.name not in pages:
+            path.unlink()
     return len(pages)
 
 
