@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from bylaw.errors import StoreError
+from bylaw.serve.http1 import Web
 from bylaw.serve.mcp_line import Line, Server
-from bylaw.serve.mcp_servers import Remote, ServerAt, Web
+from bylaw.serve.mcp_servers import Remote, ServerAt
 from bylaw.serve.mcp_stdio import Pump
 from bylaw.serve.mcp_wire import Gone, Rpc
 from tests.serve.mcp_rig import User, lined

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bylaw.serve import mcp_lines
+from bylaw.serve.http1 import Web
 from bylaw.serve.mcp_child import Child
 from bylaw.serve.mcp_lines import Lines
-from bylaw.serve.mcp_servers import Remote, ServerAt, Web
+from bylaw.serve.mcp_servers import Remote, ServerAt
 from bylaw.serve.mcp_stdio import Pump
 from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, MAX_QUESTIONS, Rpc
 from tests.serve.mcp_rig import lined

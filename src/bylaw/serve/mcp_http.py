@@ -21,12 +21,13 @@ from bylaw.errors import BylawError
 from bylaw.serve.door import Door, NotIn
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.gateway import EVENTS, JSON, Begun, Receive, Scope, Send
+from bylaw.serve.http1 import Web
 from bylaw.serve.mcp_child import Child
 from bylaw.serve.mcp_held import Held, Most, room_for
 from bylaw.serve.mcp_line import Line, Server
 from bylaw.serve.mcp_pins import Pins
 from bylaw.serve.mcp_seal import Seal
-from bylaw.serve.mcp_servers import Remote, ServerAt, Web
+from bylaw.serve.mcp_servers import Remote, ServerAt
 from bylaw.serve.mcp_wire import (
     CAPABILITIES_KEY,
     INVALID,

@@ -17,20 +17,18 @@ from typing import TYPE_CHECKING, Any, Final
 from bylaw.errors import StoreError
 from bylaw.policy.fields import Fields, as_text
 from bylaw.policy.notation import Node
+from bylaw.serve.http1 import Broken, Reply, Unsent, Web, address
 from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Gone, Id, Rpc, is_modern, kind_of, mirrored, read, routing
 from bylaw.serve.secret import secret_in
 from bylaw.serve.sse import Reader
 from bylaw.serve.wire import BadBody, JsonMap, dump
 
-if TYPE_CHECKING:  # what is needed to ask a server loads where there is one
-    import aiohttp
-
+if TYPE_CHECKING:  # the two know each other
     from bylaw.serve.mcp_asking import Client
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 MAX_SERVERS: Final = 100
 MAX_ARGS: Final = 200
-SILENCE_S: Final = 600.0  # without a byte
 AWAY: Final = -32000
 ACCEPT: Final = "application/json, text/event-stream"
 REFUSED: Final = range(300, 500)  # statuses by which a server says that it has done nothing
@@ -74,34 +72,15 @@ def _server(name: str, fields: Fields) -> ServerAt:
         raise StoreError(
             f"mcp {name} has either a url or a command", "Write `{url: https://HOST/mcp}` or `{command: [PROGRAM, ARGUMENT]}`."
         )
-    if made.url and not made.url.startswith(("http://", "https://")):
-        raise StoreError(f"mcp {name}: {made.url!r} is no http(s) address", "Write `url: https://HOST/mcp`.")
+    if made.url:
+        try:
+            address(made.url)
+        except ValueError as error:
+            raise StoreError(f"mcp {name}: {made.url!r} is no http(s) address: {error}", "Write `url: https://HOST/mcp`.") from None
     return made
 
 
 Heard = Callable[[JsonMap], Awaitable[None]]  # what a server says besides its answer
-
-
-class Web:
-    """The HTTP client of one process. Opened on the event loop that uses it."""
-
-    def __init__(self) -> None:
-        self._client: aiohttp.ClientSession | None = None
-
-    @property
-    def client(self) -> "aiohttp.ClientSession":
-        """The one session: connections are kept, redirects and cookies are not."""
-        if self._client is None:
-            from bylaw.serve import web  # noqa: PLC0415  # it loads aiohttp, see above
-
-            self._client = web.client(SILENCE_S)
-        return self._client
-
-    async def close(self) -> None:
-        """Let go of all connections."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
 
 
 @dataclass(slots=True)
@@ -144,23 +123,25 @@ class Remote:
     async def end(self) -> None:
         """End the session, where the server lets one."""
         if self.session:
-            await self._request("DELETE", None, self._headers({}))
+            (await self._request(b"DELETE ", b"", self._headers({}))).close()
 
     async def _post(self, message: JsonMap, ours: int | None) -> JsonMap:
-        reply = await self._request("POST", dump(message), self._headers(message))
+        reply = await self._request(b"POST ", dump(message), self._headers(message))
         try:
-            if (session := reply.headers.get("mcp-session-id")) and message.get("method") == "initialize":
-                self.session = session
+            if message.get("method") == "initialize" and (session := reply.headers.get(b"mcp-session-id")):
+                self.session = session.decode("latin-1")
             if ours is None:
                 return {}
-            if reply.content_type == "text/event-stream":
+            if reply.headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"text/event-stream":
                 return await self._stream(reply, ours)
             found = await self._whole(reply, ours)
             if message.get("method") == "initialize" and isinstance(result := found.get("result"), dict):
                 self.version = str(result.get("protocolVersion", ""))[:40]
             return found
+        except Broken as error:
+            raise Gone(AWAY, f"the server broke off ({error}); the call may have run") from error
         finally:
-            reply.release() if reply.content.is_eof() else reply.close()
+            reply.close()
 
     def _headers(self, message: JsonMap) -> dict[str, str]:
         said = {"content-type": "application/json", "accept": ACCEPT}
@@ -176,25 +157,16 @@ class Remote:
             said["mcp-session-id"] = self.session
         return said | ({"mcp-protocol-version": self.version} if self.version else {})
 
-    async def _request(self, method: str, body: bytes | None, headers: Mapping[str, str]) -> "aiohttp.ClientResponse":
-        import aiohttp  # noqa: PLC0415  # see above
-
+    async def _request(self, method: bytes, body: bytes, headers: Mapping[str, str]) -> Reply:
         try:
-            return await self.web.client.request(method, self.at.url, data=body, headers=headers, allow_redirects=False)
-        except aiohttp.ClientConnectorError as error:
+            return await self.web.request(method, address(self.at.url), headers.items(), body)
+        except Unsent as error:
             raise Rpc(AWAY, "the server cannot be reached") from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Gone(AWAY, f"the server broke off ({type(error).__name__}); the call may have run") from error
+        except Broken as error:
+            raise Gone(AWAY, f"the server broke off ({error}); the call may have run") from error
 
-    async def _whole(self, reply: "aiohttp.ClientResponse", ours: int) -> JsonMap:
-        import aiohttp  # noqa: PLC0415  # see above
-
-        try:
-            body = await reply.content.read(MAX_MESSAGE_BYTES + 1)
-            while not reply.content.at_eof() and len(body) <= MAX_MESSAGE_BYTES:
-                body += await reply.content.read(MAX_MESSAGE_BYTES + 1 - len(body))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Gone(AWAY, f"the server broke off ({type(error).__name__}); the call may have run") from error
+    async def _whole(self, reply: Reply, ours: int) -> JsonMap:
+        body = await reply.whole(MAX_MESSAGE_BYTES)
         with suppress(Rpc):  # what is no message is told by its status
             message = read(body)
             if kind_of(message) == "response" and (message["id"] == ours or (message["id"] is None and "error" in message)):
@@ -202,20 +174,19 @@ class Remote:
         said = f"the server answered what is no answer (HTTP {reply.status})"
         raise Rpc(AWAY, said) if reply.status in REFUSED else Gone(AWAY, f"{said}; the call may have run")
 
-    async def _stream(self, reply: "aiohttp.ClientResponse", ours: int) -> JsonMap:
-        import aiohttp  # noqa: PLC0415  # see above
-
+    async def _stream(self, reply: Reply, ours: int) -> JsonMap:
         reader = Reader()
         try:
-            async for piece in reply.content.iter_any():
+            while piece := await reply.piece():
                 for event in reader.feed(piece):
                     message = read(event.content) if event.content else {}
                     if message and kind_of(message) == "response":
                         if message["id"] == ours:
+                            reply.skip()
                             return _said(message)
                     elif message and self.heard is not None:
                         await self.heard(message)
-        except (aiohttp.ClientError, TimeoutError, OSError, BadBody, Rpc) as error:
+        except (BadBody, Rpc) as error:
             raise Gone(AWAY, f"the server broke off ({type(error).__name__}); the call may have run") from error
         raise Gone(AWAY, "the server ended without an answer; the call may have run")
 

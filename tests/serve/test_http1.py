@@ -1,0 +1,493 @@
+"""The HTTP/1.1 client towards MCP servers, against a server that says exactly what a test wants, in the pieces that it wants."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bylaw.serve import http1
+from bylaw.serve.http1 import MAX_HEAD_BYTES, MAX_HELD_BYTES, Broken, Unsent, Web, address
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+LONG = 1 << 20
+Answer = bytes | Sequence[bytes | float] | None  # a number: wait for so long; None: close the connection
+
+
+class Server:
+    """Answers each request with what is next; knows on which connection it came."""
+
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[int, bytes]] = []
+        self.connections = 0
+        self.port = 0
+        self.writers: list[asyncio.StreamWriter] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/mcp"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        number = self.connections
+        self.writers.append(writer)
+        self.tasks.append(cast("asyncio.Task[None]", asyncio.current_task()))
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                size = next(int(line[16:]) for line in head.split(b"\r\n") if line.startswith(b"content-length: "))
+                self.asked.append((number, head + await reader.readexactly(size)))
+                answer = self.answers.pop(0)
+                for piece in (answer,) if isinstance(answer, bytes) else answer or ():
+                    if isinstance(piece, bytes):
+                        writer.write(piece)
+                        await writer.drain()
+                    else:
+                        await asyncio.sleep(piece)
+                if answer is None or b"connection: close" in (answer if isinstance(answer, bytes) else b"") or not self.answers:
+                    return writer.close()
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            return writer.close()
+
+    async def close(self) -> None:
+        """Nobody talks any more."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await asyncio.sleep(0.001)  # their transports close
+
+
+def talk(
+    answers: Sequence[Answer],
+    work: Callable[[Web, Server], Awaitable[Any]],
+    silence_s: float = 60,
+    run: Callable[[Coroutine[Any, Any, Any]], Any] = uvloop.run,
+) -> tuple[Any, Server]:
+    """What comes of talking to a server with these answers. After the last of them it closes the connection."""
+    made = Server(answers)
+
+    async def both() -> Any:
+        server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+        made.port = server.sockets[0].getsockname()[1]
+        web = Web(silence_s)
+        try:
+            return await asyncio.wait_for(work(web, made), 60)
+        finally:
+            await web.close()
+            server.close()
+            await made.close()
+
+    return run(both()), made
+
+
+async def post(web: Web, server: Server, body: bytes = b"{}", headers: Sequence[tuple[str, str]] = ()) -> tuple[int, bytes]:
+    reply = await web.request(b"POST ", address(server.url), headers, body)
+    try:
+        return reply.status, await reply.whole(LONG)
+    finally:
+        reply.close()
+
+
+def times(number: int) -> Callable[[Web, Server], Awaitable[list[tuple[int, bytes]]]]:
+    async def work(web: Web, server: Server) -> list[tuple[int, bytes]]:
+        return [await post(web, server) for _ in range(number)]
+
+    return work
+
+
+# ---- Answers as they should be ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("run", [uvloop.run, asyncio.run])
+def test_one_connection_serves_one_request_after_another(run: Any) -> None:
+    found, server = talk([OK, OK, OK], times(3), run=run)
+
+    assert found == [(200, b"{}")] * 3
+    assert server.connections == 1
+    assert {request for _, request in server.asked} == {
+        b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1:%d\r\nuser-agent: bylaw\r\naccept-encoding: identity\r\ncontent-length: 2\r\n\r\n{}"
+        % server.port
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 200, b"abcde"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-late: field\r\n\r\n", 200, b"abc"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
+        (b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n", 202, b""),
+        (b"HTTP/1.1 307 Away\r\nlocation: http://127.0.0.1:9/\r\ncontent-length: 1\r\n\r\nx", 307, b"x"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\ncontent-encoding: gzip\r\n\r\n" + OK, 200, b"{}"),
+    ],
+)
+def test_answers_of_every_form_leave_the_connection_as_it_was(answer: bytes, status: int, body: bytes) -> None:
+    found, server = talk([answer, OK], times(2))
+
+    assert found == [(status, body), (200, b"{}")]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}",
+        b"HTTP/1.0 200 OK\r\nconnection: close\r\n\r\n{}",
+    ],
+)
+def test_a_server_that_closes_the_connection_is_asked_on_a_new_one(answer: bytes) -> None:
+    found, server = talk([answer, OK], times(2))
+
+    assert found == [(200, b"{}")] * 2
+    assert server.connections == 2
+
+
+@given(st.lists(st.integers(0, 199), max_size=8))
+def test_an_answer_says_the_same_in_whatever_pieces_it_comes(cuts: list[int]) -> None:
+    answer = (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-A: " + b"b" * 30 + b"\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n10\r\n0123456789abcdef\r\n3;ext=1\r\nxyz\r\n0\r\n\r\n"
+    )
+    ends = sorted({min(cut, len(answer)) for cut in cuts} | {0, len(answer)})
+    wire, seen = _Wire(), []
+
+    async def work() -> None:
+        link = _linked(wire)
+        asked = asyncio.ensure_future(link.ask(b"POST / HTTP/1.1\r\n\r\n"))
+        await asyncio.sleep(0)
+        for start, end in pairwise(ends):
+            link.data_received(answer[start:end])
+            await asyncio.sleep(0)
+        reply = await asked
+        seen.append((reply.status, reply.headers[b"content-type"], reply.headers[b"x-a"], await reply.whole(LONG)))
+        reply.close()
+
+    asyncio.run(work())
+
+    assert seen == [(200, b"text/event-stream", b"b" * 30, b"0123456789abcdefxyz")]
+    assert not wire.closing
+
+
+def test_a_long_body_waits_at_the_server_until_it_is_read() -> None:
+    size = 40 * MAX_HELD_BYTES
+    held = []
+
+    async def work(web: Web, server: Server) -> int:
+        reply = await web.request(b"POST ", address(server.url), (), b"{}")
+        await asyncio.sleep(0.05)
+        got = 0
+        while piece := await reply.piece():
+            held.append(len(piece))
+            got += len(piece)
+            await asyncio.sleep(0)
+        reply.close()
+        return got
+
+    got, _ = talk([b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size)], work)
+
+    assert got == size
+    assert max(held) <= 3 * MAX_HELD_BYTES  # the system's own buffers and one read more
+
+
+def test_what_is_longer_than_was_asked_for_is_not_read_to_its_end() -> None:
+    size = 8 * LONG
+
+    async def work(web: Web, server: Server) -> int:
+        return len((await post(web, server))[1])
+
+    got, _ = talk([b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size)], work)
+
+    assert LONG < got < LONG + 4 * MAX_HELD_BYTES
+
+
+# ---- Streams whose end nobody needs ----------------------------------------------------------------------------------
+
+STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n6\r\ndata:x\r\n"
+
+
+async def skipped(web: Web, server: Server) -> int:
+    reply = await web.request(b"POST ", address(server.url), (), b"{}")
+    await reply.piece()
+    reply.skip()
+    reply.close()
+    await asyncio.sleep(0.1)
+    left = len(web._links)
+    await post(web, server)
+    return left
+
+
+def test_the_end_of_a_stream_that_comes_later_is_passed_over_and_the_connection_kept() -> None:
+    left, server = talk([[STREAM, 0.02, b"2\r\n\n\n\r\n0\r\n\r\n"], OK], skipped)
+
+    assert (left, server.connections) == (1, 1)
+
+
+def test_a_stream_that_goes_on_is_left() -> None:
+    more = b"%x\r\n" % LONG + bytes(LONG) + b"\r\n"
+    left, server = talk([[STREAM, 0.02, more], OK], skipped)
+
+    assert (left, server.connections) == (0, 2)
+
+
+def test_a_stream_that_is_left_in_the_middle_takes_its_connection_along() -> None:
+    async def work(web: Web, server: Server) -> None:
+        reply = await web.request(b"POST ", address(server.url), (), b"{}")
+        reply.close()
+        await post(web, server)
+
+    _, server = talk([[STREAM, 0.05, b"0\r\n\r\n"], OK], work)
+
+    assert server.connections == 2
+
+
+def test_whoever_no_longer_waits_takes_the_connection_along() -> None:
+    async def work(web: Web, server: Server) -> tuple[int, bytes]:
+        asked = asyncio.ensure_future(post(web, server))
+        await asyncio.sleep(0.05)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        await asyncio.sleep(0)
+        assert not web._links
+        return await post(web, server)
+
+    found, server = talk([[0.2, b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong"], OK], work)
+
+    assert found == (200, b"{}")
+    assert server.connections == 2
+
+
+# ---- Answers as they should not be -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (None, "closed the connection"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{}", "closed the connection"),
+        (b"HTTP/1.1 200 OK\r\ncontent-le", "closed the connection"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "no HTTP"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}", "no HTTP"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "no HTTP"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "no HTTP"),
+        (b"HTTP/1.1 101 Switching\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n", "no HTTP"),
+        (b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}", "encoded"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "encoded"),
+        (b"HTTP/1.1 200 OK\r\nx-a: " + b"a" * MAX_HEAD_BYTES + b"\r\n\r\n", "head of its answer is too long"),
+        (b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * MAX_HEAD_BYTES, "head of its answer is too long"),
+        (b"HTTP/1.1 103 Early\r\n\r\n" * MAX_HEAD_BYTES, "head of its answer is too long"),
+    ],
+)
+def test_what_is_no_answer_breaks_off(answer: bytes | None, says: str) -> None:
+    with pytest.raises(Broken, match=says):
+        talk([answer], times(1))
+
+
+WRONG = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong"
+
+
+@pytest.mark.parametrize("answer", [OK + WRONG, OK + b"what", [OK, 0.0, WRONG], [OK, 0.05, WRONG]])
+def test_an_answer_that_nobody_asked_for_is_never_the_answer_to_the_next_request(answer: Answer) -> None:
+    async def work(web: Web, server: Server) -> list[tuple[int, bytes]]:
+        first = await post(web, server)
+        await asyncio.sleep(0.15)
+        return [first, await post(web, server)]
+
+    found, server = talk([answer, OK], work)
+
+    assert found == [(200, b"{}")] * 2
+    assert server.connections == 2
+
+
+def test_a_server_that_says_nothing_is_left() -> None:
+    with pytest.raises(Broken, match="silent"):
+        talk([[5.0, OK]], times(1), silence_s=0.1)
+    with pytest.raises(Broken, match="silent"):
+        talk([[b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{", 5.0]], times(1), silence_s=0.1)
+
+
+def test_a_connection_that_the_server_has_closed_meanwhile_is_not_used_again() -> None:
+    async def work(web: Web, server: Server) -> tuple[int, bytes]:
+        await post(web, server)
+        server.writers[0].close()
+        await asyncio.sleep(0.05)
+        assert not any(web._idle.values())
+        return await post(web, server)
+
+    found, server = talk([OK, OK], work)
+
+    assert found == (200, b"{}")
+    assert server.connections == 2
+
+
+def test_where_a_request_was_answered_before_it_was_taken_whole_the_connection_is_not_kept() -> None:
+    wire = _Wire()
+    wire.unsent = 7
+
+    async def work() -> None:
+        link = _linked(wire)
+        asked = asyncio.ensure_future(link.ask(b"POST / HTTP/1.1\r\n\r\n"))
+        await asyncio.sleep(0)
+        link.data_received(OK)
+        reply = await asked
+        await reply.whole(LONG)
+        reply.close()
+
+    asyncio.run(work())
+
+    assert wire.closing
+
+
+# ---- What is not sent ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["a\r\nx-b: c", "a\nb", "a\0b", "日本"])
+def test_a_header_that_would_be_another_one_is_not_sent(value: str) -> None:
+    async def work(web: Web, server: Server) -> None:
+        with pytest.raises(Unsent):
+            await post(web, server, headers=[("x-a", value)])
+
+    _, server = talk([OK], work)
+
+    assert server.asked == []
+
+
+def test_nobody_there_is_told_apart_from_somebody_who_broke_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http1, "CONNECT_S", 0.3)  # a server without TLS waits for more
+
+    async def work(web: Web, server: Server) -> None:
+        for url in ("http://127.0.0.1:1/mcp", server.url.replace("http:", "https:"), "http://no-such-host.invalid/"):
+            with pytest.raises(Unsent):
+                await web.request(b"POST ", address(url), (), b"{}")
+
+    talk([None], work)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "head"),
+    [
+        ("http://a/mcp", "a", 80, b"/mcp HTTP/1.1\r\nhost: a\r\n"),
+        ("https://a:443/x?y=1&z=%20#part", "a", 443, b"/x?y=1&z=%20 HTTP/1.1\r\nhost: a\r\n"),
+        ("http://a:8080", "a", 8080, b"/ HTTP/1.1\r\nhost: a:8080\r\n"),
+        ("http://[::1]:80/ü", "::1", 80, b"/%C3%BC HTTP/1.1\r\nhost: [::1]\r\n"),
+        ("http://bücher.example/", "xn--bcher-kva.example", 80, b"/ HTTP/1.1\r\nhost: xn--bcher-kva.example\r\n"),
+    ],
+)
+def test_an_address_becomes_a_target_and_a_host(url: str, host: str, port: int, head: bytes) -> None:
+    found = address(url)
+
+    assert (found.host, found.port, found.tls) == (host, port, url.startswith("https"))
+    assert found.head.startswith(head)
+
+
+def test_a_name_and_a_password_in_an_address_are_basic_authorization() -> None:
+    head = address("http://me:s%40crt@a/").head
+
+    assert b"host: a\r\n" in head
+    assert b"authorization: Basic bWU6c0BjcnQ=\r\n" in head
+
+
+@pytest.mark.parametrize("url", ["ftp://a/", "http://", "http://a b/", "http://a/\r\nx: y", "http://a:99999/", "http://a:b/", "a"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # whatever the standard library says of it
+        address(url)
+
+
+# ---- TLS -------------------------------------------------------------------------------------------------------------
+
+
+def certified(folder: Path, name: str) -> ssl.SSLContext:
+    """A server's context with a certificate for this name, which also stands in `folder/ca.pem`."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    made = (
+        x509.CertificateBuilder(who, who, key.public_key(), x509.random_serial_number(), now - timedelta(1), now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, SHA256())
+    )
+    (folder / "ca.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
+    return context
+
+
+@pytest.mark.parametrize(("name", "trusted", "good"), [("localhost", True, True), ("other", True, False), ("localhost", False, False)])
+def test_a_server_has_to_show_a_certificate_for_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, trusted: bool, good: bool
+) -> None:
+    context, made = certified(tmp_path, name), Server([OK, OK])
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+
+    async def work() -> list[tuple[int, bytes]]:
+        server = await asyncio.start_server(made.serve, "localhost", 0, ssl=context)
+        url, web = f"https://localhost:{server.sockets[0].getsockname()[1]}/mcp", Web()
+        try:
+            found = []
+            for _ in range(2):
+                reply = await web.request(b"POST ", address(url), (), b"{}")
+                found.append((reply.status, await reply.whole(LONG)))
+                reply.close()
+            return found
+        finally:
+            await web.close()
+            server.close()
+            await made.close()
+
+    if good:
+        assert uvloop.run(work()) == [(200, b"{}")] * 2
+        assert made.connections == 1
+    else:
+        with pytest.raises(Unsent):
+            uvloop.run(work())
+        assert made.asked == []
+
+
+# ---- Without a network -----------------------------------------------------------------------------------------------
+
+
+class _Wire(asyncio.Transport):
+    """A transport that sends nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closing = False
+        self.unsent = 0
+
+    def write(self, data: Any) -> None: ...
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def abort(self) -> None:
+        self.closing = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+def _linked(wire: _Wire) -> Any:
+    from bylaw.serve.http1 import _Link
+
+    link = _Link(Web(), address("http://a/"), asyncio.get_running_loop())
+    link.connection_made(wire)
+    return link
