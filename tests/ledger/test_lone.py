@@ -16,8 +16,8 @@ import pytest
 from bylaw.errors import LedgerError
 from bylaw.ledger import place
 from bylaw.ledger.disk import CRAMPED, ROOMY_BYTES, Disk
-from bylaw.ledger.waiting import IDLE, IDLE_S, PROBE, SOON_S, Watch
-from bylaw.ledger.writer import FEW_BYTES, Ledger, Settings
+from bylaw.ledger.waiting import IDLE, IDLE_S, PROBE, QUICK_S, SOON_S, Watch
+from bylaw.ledger.writer import ALONE_S, FEW_BYTES, Ledger, Settings
 from tests.ledger.logs import report
 
 DECISION = {"kind": "decision", "decision": "allow"}
@@ -160,31 +160,97 @@ def test_where_there_is_no_room_what_nobody_waits_for_is_not_taken_and_after_a_f
     assert report(tmp_path).logs[0].entries == 2
 
 
-def test_a_loop_is_idle_while_it_works_no_more_than_to_wake_up_and_is_looked_at_again() -> None:
-    worked = [1.0]
-    seen = []
+class Watched:
+    """A watch whose loop never turns by itself, and whose groups a thread writes that is not there."""
 
-    def group(took_s: float) -> bool:
-        watch.handed()
-        worked[0] += took_s
-        watch.told([])
-        return watch.idle
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.worked = 1.0
+        self.watch = Watch(self.loop, 1, lambda: LedgerError("late", ""), lambda watch: watch.handed(), lambda: self.worked)
 
-    loop = asyncio.new_event_loop()
-    watch = Watch(loop, 1, lambda: LedgerError("late", ""), lambda _: None, lambda: worked[0])
-    seen.append([group(IDLE_S / 2) for _ in range(IDLE)])
+    def handed(self) -> None:
+        self.watch.add(self.loop.create_future())
+        self.watch._turned = self.watch._since  # nothing has been done since
+        self.watch._turn()
+
+    def group(self, took_s: float) -> bool:
+        """A group is handed over and written, and the loop has worked for so long meanwhile: is it idle?"""
+        self.handed()
+        self.worked += took_s
+        self.watch.told([])
+        return self.watch.idle
+
+
+@pytest.fixture
+def watched() -> Iterator[Watched]:
+    one = Watched()
+    yield one
+    one.loop.close()
+
+
+def test_a_loop_is_idle_while_it_works_no_more_than_to_wake_up_and_is_looked_at_again(watched: Watched) -> None:
+    seen = [[watched.group(IDLE_S / 2) for _ in range(IDLE)]]
     for _ in range(PROBE):
-        watch.wrote()
-    seen.append([watch.idle, group(IDLE_S / 2), group(IDLE_S * 2), group(IDLE_S / 2)])
+        watched.watch.wrote()
+    seen.append([watched.watch.idle, watched.group(IDLE_S / 2), watched.group(QUICK_S), watched.group(IDLE_S / 2)])
     for _ in range(IDLE):
-        group(IDLE_S / 2)
-    watch.handed()
-    watch.handed()  # entries came while a group was being written
-    watch.told([])
-    seen.append([watch.idle])
-    loop.close()
+        watched.group(IDLE_S / 2)
+    watched.handed()
+    watched.handed()  # entries came while a group was being written
+    watched.watch.told([])
+    seen.append([watched.watch.idle])
 
     assert seen == [[False] * (IDLE - 1) + [True], [False, True, False, False], [False]]
+
+
+def test_how_much_a_loop_may_work_to_be_idle_goes_by_how_long_the_group_took(watched: Watched) -> None:
+    for _ in range(IDLE):
+        watched.handed()
+        watched.watch._handed_at -= 0.001  # a slow machine, which is slow to wake up too
+        watched.worked += 0.000_2
+        watched.watch.told([])
+    slow = watched.watch.idle
+    watched.handed()
+    watched.watch._handed_at -= 10  # a disk that hung says nothing about the loop
+    watched.worked += QUICK_S
+    watched.watch.told([])
+
+    assert (slow, watched.watch.idle) == (True, False)
+
+
+def test_an_entry_that_nobody_waits_for_says_nothing_about_the_loop(watched: Watched) -> None:
+    for _ in range(IDLE):
+        idle = watched.group(IDLE_S / 2)
+        watched.watch._waited()  # what nobody waits for is handed over, and nobody is told of it
+
+    assert idle
+
+
+def test_an_idle_loop_writes_an_entry_at_once_that_comes_alone_as_the_one_before_did(tmp_path: Path) -> None:
+    async def at_once(ledger: Ledger) -> bool:
+        """Whether an entry is on the disk before the loop turns again."""
+        await asyncio.sleep(2 * ALONE_S)
+        entry = ledger.record(DECISION)
+        try:
+            entry.send(None)
+        except StopIteration:
+            return True
+        entry.close()
+        return False
+
+    async def work(ledger: Ledger) -> list[bool]:
+        watch, seen = ledger._watch(asyncio.get_running_loop()), []
+        for together, times in ((1, 3), (3, 1)):
+            await asyncio.gather(*(ledger.record(DECISION) for _ in range(together)))
+            watch._idle, watch._own = IDLE, PROBE - 2
+            seen += [await at_once(ledger) for _ in range(times)]
+        return seen
+
+    with Ledger(tmp_path, settings=WHEN_IDLE) as ledger:
+        seen = asyncio.run(work(ledger))
+
+    assert seen == [True, True, False, False]
+    assert report(tmp_path).good
 
 
 def test_an_idle_loop_writes_what_its_callers_hand_in_together_and_now_and_then_leaves_it_to_the_thread(tmp_path: Path) -> None:

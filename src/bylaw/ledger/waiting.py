@@ -19,6 +19,8 @@ GATHER_S: Final = 0.002  # how long entries of a busy loop gather at most before
 BUSY_S: Final = 0.000_05  # a turn of the loop that takes longer has done something
 SOON_S: Final = 0.05  # after which an entry that nobody waits for is written at the latest, be there another or not
 IDLE_S: Final = 0.000_1  # of processor time: a loop that took less while a group was written only slept, and woke up
+SLEPT: Final = 4  # the same of one that took less than one part in so many of that while: a slow processor is slow to wake up too
+QUICK_S: Final = 0.002  # the longest while of which parts are taken
 IDLE: Final = 32  # such groups in a row make a loop idle: now and then a group finds any loop asleep
 PROBE: Final = 64  # groups after which the writer's thread has one again, to see what the loop does meanwhile
 LOG: Final = logging.getLogger(__name__)
@@ -79,6 +81,7 @@ class Watch:
         self._came = self._before = 0  # entries that gather, and those that had gathered the last time
         self._idle = self._own = 0  # groups in a row that left this loop idle; groups it has written itself since
         self._handed = 0.0  # its processor time when it handed a group over of which it is not told yet; 0: there is none
+        self._handed_at = 0.0  # when that was
         self._since = self._turned = 0.0  # when the entry that has waited longest came, and the loop's last turn; 0: none waits
         self._futures: deque[tuple[float, asyncio.Future[Receipt]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -101,20 +104,28 @@ class Watch:
         """Whether the loop would only sleep while its next group is being written, as far as that was looked at lately."""
         return self._idle >= IDLE and self._own < PROBE
 
+    @property
+    def lone(self) -> bool:
+        """Whether an idle loop need not wait for others to gather: none do, and the last time only one had come."""
+        return self.idle and self._before == 1 and not self._since
+
     def wrote(self) -> None:
         """The loop has written a group itself."""
         self._own += 1
 
     def handed(self) -> None:
-        """The writer's thread is to write the group; on the loop's own thread."""
+        """The writer's thread is to write the group; on the loop's own thread. Of one that nobody waits for nobody is told."""
+        if not self._since:
+            return
         if self._handed:  # it has gathered a group while another was being written: that is work
             self._idle = 0
-        self._own, self._handed = 0, self._worked()
+        self._own, self._handed, self._handed_at = 0, self._worked(), perf_counter()
 
     def told(self, group: Sequence[Waiting]) -> None:
         """The writer's thread has written these; on the loop's own thread."""
         if self._handed:
-            self._idle = self._idle + 1 if self._worked() - self._handed < IDLE_S else 0
+            little_s = max(IDLE_S, min(perf_counter() - self._handed_at, QUICK_S) / SLEPT)
+            self._idle = self._idle + 1 if self._worked() - self._handed < little_s else 0
             self._handed = 0.0
         _set(group)
 
@@ -134,8 +145,8 @@ class Watch:
             self._turned = now
             self.loop.call_soon(self._turn)
         else:
-            self._since, self._came, self._before = 0.0, 0, self._came
             self._wake(self)
+            self._since, self._came, self._before = 0.0, 0, self._came
 
     def _look(self) -> None:
         now = self.loop.time()

@@ -4,8 +4,9 @@
 written the next gathers, so the disk is asked as seldom as it can be and nobody waits for more than two writes.
 
 Groups are written by a thread. To hand one over and back costs as much as a quick disk: so while it is quick, a loop that has nothing else
-to do meanwhile (`waiting.Watch` knows) writes its groups itself, and where that is wanted (`Settings.here_s`: one client; of many, fewer
-would share a commit) an entry that comes alone. The loop then stands still for one commit, and where the disk hangs just then, for as long.
+to do meanwhile (`waiting.Watch` knows) writes its groups itself; at once, where one entry comes alone, as the one before did. Where that is
+wanted (`Settings.here_s`: one client; of many, fewer would share a commit) any loop does the latter. It then stands still for one commit,
+and where the disk hangs just then, for as long.
 
 An entry's place, sequence number and bytes are settled when it is handed in; the writer hashes, signs the tree's
 new head and commits all of it at once: no entry is ever without a signature. Every so many entries or seconds, and at the close, the
@@ -118,7 +119,8 @@ class Ledger:
                 if not self._full():
                     waiting = self._hand_in(prepared)
                     waiting.future, waiting.watch = future, watch
-                    group = self._alone() if self._settings.here_s and time.perf_counter() - self._ended >= ALONE_S else []
+                    quick_s = self._settings.idle_s if watch.lone else self._settings.here_s
+                    group = self._alone(quick_s) if quick_s and time.perf_counter() - self._ended >= ALONE_S else []
                     break
             end = end or time.monotonic() + self._settings.timeout_s
             if time.monotonic() > end:
@@ -126,6 +128,7 @@ class Ledger:
             await asyncio.sleep(0.001)
         if group:
             self._write_here(group, watch)
+            watch.wrote()
         if not future.done():
             watch.add(future)
         receipt = await future
@@ -211,7 +214,7 @@ class Ledger:
                 self._usable()
             waiting = self._hand_in(prepared)
             waiting.erase, waiting.gate = erase, gate
-            group = self._alone()
+            group = self._alone(self._settings.here_s)
             if not (group or self._ripe):
                 self._ripe = True
                 self._wake.notify()
@@ -349,9 +352,9 @@ class Ledger:
         else:
             watch.handed()
 
-    def _alone(self) -> list[Waiting]:
+    def _alone(self, quick_s: float) -> list[Waiting]:
         """What an entry's own caller is to write, the moment that it has handed it in; under the lock. Nothing, where others wait."""
-        return [] if any(one.entry is None for one in list(self._waiting)[:-1]) else self._here(LATER, self._settings.here_s)
+        return [] if any(one.entry is None for one in list(self._waiting)[:-1]) else self._here(LATER, quick_s)
 
     def _here(self, most: int, quick_s: float) -> list[Waiting]:
         """All that waits, where it is little, nobody is at the disk, and the disk so quick that to hand it over would cost more."""
