@@ -104,16 +104,20 @@ class History:
         return History(self.id, calls, sums, tuple(sorted({*self.taint, *other.taint})), held, self.full or other.full)._bounded()
 
     def _ran(self, tool: str, amounts: Mapping[str, float] | None) -> "History":
+        if self.full:  # nobody can read what it would be
+            return self
         sums = dict(self.sums)
         for name, amount in (amounts or {}).items():
             sums[name] = sums.get(name, 0.0) + amount
-        full = self.full or amounts is None
+        full = amounts is None
         return History(self.id, (*self.calls, tool), sums, self.taint, self.held, full)._bounded()  # `replace` costs more than all the rest
 
     def _holding(self, ref: str, event: Event) -> "History":
+        if self.full:
+            return self
         amounts = _amounts(event)
         held = {**self.held, ref or f"unnamed-{len(self.held)}": Held(event.tool, amounts or {})}
-        return replace(self, held=held, full=self.full or amounts is None)._bounded()
+        return replace(self, held=held, full=amounts is None)._bounded()
 
     def _bounded(self) -> "History":
         small = len(self.calls) <= MAX_CALLS and len(self.sums) <= MAX_SUMS and len(self.taint) <= MAX_TAINT and len(self.held) <= MAX_HELD
