@@ -166,7 +166,8 @@ class Bell:
             self._queue.put_nowait(waiting)
         except queue.Full:
             LOG.warning("nobody was rung for %s: %d requests wait to be rung for", waiting.id, MAX_QUEUED)
-            self._tell(waiting.id, "nobody was rung: too many requests at once")
+            if not self._asks(waiting):  # else whoever looks for it later rings
+                self._tell(waiting.id, "nobody was rung: too many requests at once")
 
     def close(self, patience_s: float = 5.0) -> None:
         """Ring for what waits, without further tries, and stop."""
@@ -206,13 +207,17 @@ class Bell:
 
     def _begins(self, waiting: Waiting) -> bool:
         """Whether to ring: nobody else does, and it still waits. Where that cannot be known, whoever looks for it later rings."""
-        if self._mine is None or isinstance(waiting, Appeal) or waiting.notice:  # a notice: it was taken when it was found
+        if self._mine is None or not self._asks(waiting):
             return True
         try:
             return self._mine(waiting.id)
         except BylawError as error:
             LOG.warning("whether to ring for %s could not be known: %s", waiting.id, error.what)
             return False
+
+    def _asks(self, waiting: Waiting) -> bool:
+        """Whether it is asked who rings for this; one with a notice was taken when it was found."""
+        return self._mine is not None and not isinstance(waiting, Appeal) and not waiting.notice
 
     def _tried(self, channel: Channel, waiting: Waiting) -> str:
         fault = ""

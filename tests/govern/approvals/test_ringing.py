@@ -365,6 +365,29 @@ def test_a_bell_that_is_behind_does_not_ring_for_what_another_rang_for_meanwhile
     assert rung == [f"late {first.id}", second.id]
 
 
+def test_a_request_that_a_bell_had_no_place_for_is_rung_for_later(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ringing, "MAX_QUEUED", 1)
+    scene, begun, gate = Scene(store), threading.Event(), threading.Event()
+    asked, rung = [scene.asked(LONG, call={**CALL, "n": number}) for number in range(3)], list[str]()
+
+    def slow(_: Approval | Appeal) -> str:
+        begun.set()
+        gate.wait(60)
+        return ""
+
+    bell = Bell([slow], scene.approvals.note, mine=scene.approvals.summons.take)
+    bell.ring(asked[0])
+    begun.wait(60)
+    for one in asked[1:]:
+        bell.ring(one)
+    scene.tick(SILENT_MS // 1000 + 1)
+    living(scene, rung).summons.missed()
+    gate.set()
+    bell.close()
+
+    assert sorted(rung) == sorted(one.id for one in asked[1:])
+
+
 def test_a_bell_that_is_closed_rings_for_all_that_it_has_taken(store: Store) -> None:
     scene, rung = Scene(store), list[str]()
     asked = [scene.asked(LONG, call={**CALL, "n": number}).id for number in range(3)]
