@@ -111,11 +111,16 @@ class Dealing:
 
     async def _placed(self, judged: Judged) -> Sequence[Placed]:
         """Where each finding stands: rails are asked once more, about each text by itself."""
-        names, wanted, found = self.law.book.rails_for("tool_call", judged.event.tool), set(judged.decision.hits), []
-        for piece in texts(judged.event):
-            hits, _ = self.law.ask(Event("document", "", EMPTY, piece.text, self.who.principal), names, NO_FACTS)
-            found += [Placed(piece.where, hit) for ones in hits.values() for hit in ones if hit in wanted]
-        return found
+        names, wanted = self.law.book.rails_for("tool_call", judged.event.tool), set(judged.decision.hits)
+
+        def placed() -> Sequence[Placed]:
+            found = []
+            for piece in texts(judged.event):
+                hits, _ = self.law.ask(Event("document", "", EMPTY, piece.text, self.who.principal), names, NO_FACTS)
+                found += [Placed(piece.where, hit) for ones in hits.values() for hit in ones if hit in wanted]
+            return found
+
+        return await asyncio.to_thread(placed) if self.law.slow.intersection(names) else placed()
 
     # ---- What is said -------------------------------------------------------------------------------------------------
 
@@ -128,7 +133,7 @@ class Dealing:
             try:
                 found = gathered(body)
                 event = replace(event, text=found.whole, session=self.known(await self.session.known(self.law.session_wanted)))
-                decision = await self.law.judge(event, NO_FACTS, self.stops(tool))
+                decision = self.held(await self.law.judge(event, NO_FACTS, self.stops(tool)), tool)
                 cuts = decision.effect == "redact"
                 decision = self._cut(event, body, found, decision)
             except TooMany:
@@ -246,6 +251,11 @@ class Dealing:
     def stops(self, tool: str) -> Collection[str]:
         """Why this is stopped, if it is."""
         return self.gate.stops(self.who.principal, tool)
+
+    def held(self, decision: Decision, tool: str) -> Decision:
+        """A decision, or the stop that has come while it was made and recorded: that may have taken long."""
+        reasons = self.stops(tool)
+        return replace(decision, effect="stop", reason="; ".join(sorted(reasons))) if reasons else decision
 
     def no(self, reason: str, undecided: str) -> Decision:
         """The decision about what could not be judged."""

@@ -11,7 +11,7 @@ Each call is recorded before it is sent, and its result before the client has it
 import asyncio
 import logging
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 from bylaw.canonical import digest_bytes
@@ -83,9 +83,9 @@ class Server(Protocol):
         """Send a notification."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Line:
-    """One client's line to one server."""
+    """One client's line to one server. Made for each request of today's protocol: a frozen one would take four times as long to make."""
 
     gate: Gate
     name: str  # what the server is called here
@@ -159,8 +159,8 @@ class Line:
                 claim = await Asking(dealing, judged, self.gate.approvals, self.seal).claimed(client, brought)
             elif decision.effect == "allow":
                 claim = None
-                if reasons := dealing.stops(tool):
-                    decision = replace(decision, effect="stop", reason="; ".join(sorted(reasons)))
+                decision = dealing.held(decision, tool)
+                if decision is not judged.decision:
                     record = await dealing.record(decision, "tool_call", {}, tool)
                     raise NotYet(decision, self._refused(dealing, decision, tool))
             else:
@@ -219,6 +219,9 @@ class Line:
                 claim = await Asking(dealing, judged, self.gate.approvals, self.seal).claimed(client, brought)
             elif judged.decision.effect != "allow":
                 raise NotYet(judged.decision, self._refused(dealing, judged.decision, tool))
+            elif (decision := dealing.held(judged.decision, tool)) is not judged.decision:
+                record = await dealing.record(decision, "tool_call", {}, tool)
+                raise NotYet(decision, self._refused(dealing, decision, tool))
         except NotYet as error:
             raise Rpc(WITHHELD, error.text, {"bylaw": refusals.told(error.decision, record, error.approval)}) from None
         except Question as error:
