@@ -147,7 +147,7 @@ class Gateway:
                     await self._send(exchange, begun, stored)
                     return
             await exchange.admit()
-            if asked.stream and may_stream(exchange):
+            if exchange.asked.stream and may_stream(exchange):  # it may be what waited
                 await self._stream(exchange, begun)
                 return
             await self._send(exchange, begun, await exchange.answer())
@@ -158,7 +158,7 @@ class Gateway:
             await exchange.input_recorded()
             raise await unanswered(exchange, error) from None
         except Refused as refused:
-            reply = route.shape.fresh(asked.model, uuid4().hex, refused.text)
+            reply = route.shape.fresh(exchange.asked.model, uuid4().hex, refused.text)
             await self._send(exchange, begun, Done(reply, refused.decision, refused.record, refused.approval))
 
     async def _exchange(self, gate: Gate, route: Route, who: Who, asked: Asked, headers: Mapping[bytes, bytes]) -> Exchange:
