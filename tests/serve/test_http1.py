@@ -203,6 +203,22 @@ def test_a_long_body_waits_at_the_server_until_it_is_read() -> None:
     assert max(held) <= 3 * MAX_HELD_BYTES  # the system's own buffers and one read more
 
 
+def test_a_long_body_that_came_whole_and_was_not_read_leaves_no_connection_that_nobody_reads() -> None:
+    async def work(web: Web, server: Server) -> tuple[int, bytes]:
+        reply = await web.request(b"POST ", address(server.url), (), b"{}")
+        async with asyncio.timeout(60):
+            while not reply._ended:
+                await asyncio.sleep(0.01)
+        assert reply._held > MAX_HELD_BYTES
+        reply.close()
+        return await asyncio.wait_for(post(web, server), 5)
+
+    size = MAX_HELD_BYTES + 1000  # less than the system reads in one go, more than is held
+    found, _ = talk([b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size), OK], work)
+
+    assert found == (200, b"{}")
+
+
 def test_what_is_longer_than_was_asked_for_is_not_read_to_its_end() -> None:
     size = 8 * LONG
 

@@ -111,11 +111,12 @@ class Reply:
     def skip(self) -> None:
         """Want nothing more of the body: what little is still to come, as the end of a stream, is passed over."""
         if not self._ended and not self._fault:
+            self._held = 0
             self._link.skip()
 
     def close(self) -> None:
         """Let go of it. The connection is kept where the body is whole or passed over, and both sides want that."""
-        self._link.done(self, self._ended)
+        self._link.done(self, self._ended and self._held <= MAX_HELD_BYTES)  # of more, the transport reads nothing
 
     # ---- What the connection tells ------------------------------------------------------------------------------------
 
