@@ -44,8 +44,8 @@ class Fails(Upstream):
         raise self.error
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_goes_before_the_model_answers_leaves_a_record(rig: Rig, stream: bool) -> None:
+def left(rig: Rig, stream: bool) -> None:
+    """A client asks, and goes while the model has its request."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(PATIENCE_S)
         rig.gate.upstream = Upstream(f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -59,10 +59,23 @@ def test_a_client_that_goes_before_the_model_answers_leaves_a_record(rig: Rig, s
             while asked.recv(1 << 16):  # until nobody waits for its answer any more
                 pass
         asked.close()
-        until(lambda: bool(rig.book.entries))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_goes_before_the_model_answers_leaves_a_record(rig: Rig, stream: bool) -> None:
+    left(rig, stream)
+    until(lambda: bool(rig.book.entries))
 
     assert rig.book.kinds() == [("decision", "input", "allow")]
     assert b"Hello" in rig.book.entries[0]["contents"]["request"]
+
+
+def test_where_that_record_cannot_be_written_the_log_says_so(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.book.fails_from = 0
+    left(rig, stream=False)
+    until(lambda: "whose client has gone is not recorded" in caplog.text)
+
+    assert "the disk is full" in caplog.text
 
 
 @pytest.mark.parametrize(("error", "status"), [(StoreError("what this key has used cannot be read"), 503), (RuntimeError("a fault"), 500)])

@@ -1,6 +1,7 @@
 """What is recorded of an exchange: its entries, and what it was judged on, noted as it goes (see `govern.basis`). Nothing here decides."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # which notes it
     from bylaw.serve.exchange import Exchange
 
 EXCHANGE: Final = "exchange"  # the fact that tells which request an answer belongs to, in one log
+UNHEARD: Final[set["asyncio.Task[str]"]] = set()  # records that nobody waits for; a loop alone would not hold them
+LOG: Final = logging.getLogger(__name__)
 _NUMBERS: Final = count(1)
 
 
@@ -60,7 +63,14 @@ class Asking:
             await self.exchange.input_recorded()
             return
         task = asyncio.ensure_future(self.exchange.input_recorded())  # the client has gone, or this process ends: nobody waits for it
-        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        UNHEARD.add(task)
+        task.add_done_callback(_recorded)
+
+
+def _recorded(task: "asyncio.Task[str]") -> None:
+    UNHEARD.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        LOG.error("a request whose client has gone is not recorded: %s", error)
 
 
 def entry(

@@ -151,11 +151,7 @@ class Gateway:
                 await self._stream(exchange, begun)
                 return
             await self._send(exchange, begun, await exchange.answer())
-        except (UpstreamTrouble, NotIn):
-            await exchange.input_recorded()
-            raise
         except UpstreamSaid as error:
-            await exchange.input_recorded()
             raise await unanswered(exchange, error) from None
         except Refused as refused:
             reply = route.shape.fresh(exchange.asked.model, uuid4().hex, refused.text)
