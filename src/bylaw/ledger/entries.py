@@ -55,6 +55,7 @@ _HINT: Final = "Nothing was recorded; the caller must not go on as if it were."
 _TEXTS: Final = tuple(TEXTS.items())
 _MANY: Final = (list, tuple)  # asked of every entry: `list | tuple` would be made anew each time
 _PLAIN: Final = (str, bool, type(None))
+_CONTENT: Final = (bytes, str)
 _UNSAID: Final[dict[str, Any]] = dict.fromkeys(KEYS, "") | dict.fromkeys(LISTS, ()) | {"facts": {}, "v": VERSION}
 _EMPTY: Final = dict(sorted(_UNSAID.items()))  # with every key of a leaf, and in their order there
 
@@ -93,6 +94,11 @@ def _is_kind(text: str) -> bool:
     return _KIND.fullmatch(text) is not None
 
 
+@lru_cache(maxsize=1_024)
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
+
+
 def _check_json(value: Any, depth: int) -> None:
     """Strings, whole numbers, booleans, null, lists and maps; nothing that two JSON writers could print in two ways."""
     if isinstance(value, _PLAIN):
@@ -104,13 +110,15 @@ def _check_json(value: Any, depth: int) -> None:
     if depth == 0:
         raise LedgerError(f"facts are nested deeper than {MAX_DEPTH}", _HINT)
     if isinstance(value, dict):
-        if not all(isinstance(key, str) and key.isascii() for key in value):
-            raise LedgerError("the keys of facts must be ASCII text", _HINT)
-        for one in value.values():
-            _check_json(one, depth - 1)
+        for key, one in value.items():
+            if not isinstance(key, str) or not key.isascii():
+                raise LedgerError("the keys of facts must be ASCII text", _HINT)
+            if not isinstance(one, _PLAIN):
+                _check_json(one, depth - 1)
     elif isinstance(value, _MANY):
         for one in value:
-            _check_json(one, depth - 1)
+            if not isinstance(one, _PLAIN):
+                _check_json(one, depth - 1)
     else:
         raise LedgerError(f"a fact is a {type(value).__name__}", "Facts are text, whole numbers, lists and maps; amounts are text.")
 
@@ -126,12 +134,13 @@ def check_contents(contents: Any) -> dict[str, bytes]:
     """Contents by name, as bytes. Text may hold anything a client sent, lone surrogates too."""
     if not isinstance(contents, Mapping) or len(contents) > MAX_CONTENTS:
         raise LedgerError(f"contents must be a map of at most {MAX_CONTENTS} texts", _HINT)
-    found = {}
+    found, size = {}, 0
     for name, content in contents.items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(content, str | bytes):
+        if not isinstance(name, str) or not _is_name(name) or not isinstance(content, _CONTENT):
             raise LedgerError("a content needs a plain name, and is text or bytes", _HINT)
         found[name] = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
-    if sum(map(len, found.values())) > MAX_CONTENT_BYTES:
+        size += len(found[name])
+    if size > MAX_CONTENT_BYTES:
         raise LedgerError(f"an entry's contents are larger than {MAX_CONTENT_BYTES} bytes", _HINT)
     return found
 
