@@ -313,6 +313,35 @@ def test_what_is_no_answer_breaks_off(answer: bytes | None, says: str) -> None:
         talk([answer], times(1))
 
 
+@pytest.mark.parametrize("begun", [b"1\r\na\r\n0\r\nx-a: ", b"1;x="])
+@pytest.mark.parametrize("skips", [False, True])
+def test_what_is_neither_head_nor_body_is_not_taken_without_end(begun: bytes, skips: bool) -> None:
+    wire = _Wire()
+
+    async def work() -> int:
+        link = _linked(wire)
+        asked = asyncio.ensure_future(link.ask(b"POST / HTTP/1.1\r\n\r\n"))
+        await asyncio.sleep(0)
+        link.data_received(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + begun)
+        reply = await asked
+        if skips:
+            reply.skip()
+        pieces = 0
+        while not wire.closing and pieces < 100:
+            link.data_received(b"a" * (MAX_HEAD_BYTES // 4))
+            pieces += 1
+        return pieces
+
+    assert asyncio.run(work()) <= 5
+
+
+def test_a_body_in_small_chunks_may_have_any_length() -> None:
+    size = MAX_HEAD_BYTES
+    found, _ = talk([b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1;ext=1\r\na\r\n" * size + b"0\r\n\r\n"], times(1))
+
+    assert found == [(200, b"a" * size)]
+
+
 WRONG = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong"
 
 

@@ -165,6 +165,7 @@ class _Link(asyncio.Protocol):
 
     __slots__ = (
         "_again",
+        "_bare",
         "_head_bytes",
         "_headers",
         "_reply",
@@ -185,7 +186,7 @@ class _Link(asyncio.Protocol):
         self.heard_s = loop.time()
         self._reply: Reply | None = None
         self._headers: dict[bytes, bytes] = {}
-        self._head_bytes = 0
+        self._head_bytes = self._bare = 0  # of headers, and all that came since a body's last bytes
         self._to_the_end = False  # the body ends where the connection does
         self._again = False  # the server takes another request here
         self._skipped = -1  # bytes of a body that nobody wants
@@ -198,7 +199,8 @@ class _Link(asyncio.Protocol):
     async def ask(self, request: bytes) -> Reply:
         """Send a request; its reply, once the head has come. Raises Broken."""
         reply = self._reply = Reply(self)
-        self._head_bytes, self._skipped, self._to_the_end, self._again = 0, -1, False, False
+        self._head_bytes = self._bare = 0
+        self._skipped, self._to_the_end, self._again = -1, False, False
         self.heard_s = self.loop.time()
         try:
             self.transport.write(request)
@@ -245,15 +247,14 @@ class _Link(asyncio.Protocol):
         if reply is None:  # nobody has asked anything
             return self.transport.abort()
         self.heard_s = self.loop.time()
+        self._bare += len(data)
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             why = error.__context__ if isinstance(error.__context__, _Wrong) else "its answer is no HTTP"
             return self.give_up(str(why))
-        if reply.status < 200:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                return self.give_up("the head of its answer is too long")
+        if self._bare > MAX_HEAD_BYTES:
+            return self.give_up(f"the {'head' if reply.status < 200 else 'frame'} of its answer is too long")
         return reply.wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -293,6 +294,7 @@ class _Link(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
+        self._bare = 0
         if self._skipped >= 0:
             self._skipped += len(body)
             if self._skipped > MAX_HELD_BYTES:
