@@ -259,6 +259,28 @@ def test_a_stream_that_goes_on_is_left() -> None:
     assert (left, server.connections) == (0, 2)
 
 
+def test_a_stream_that_nobody_reads_is_left_though_it_goes_on_to_say_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http1, "SWEEP_S", 0.05)
+    monkeypatch.setattr(http1, "SKIP_S", 0.2)
+    over = asyncio.Event()
+
+    async def work(web: Web, server: Server) -> None:
+        for _ in range(3):
+            reply = await web.request(b"POST ", address(server.url), (), b"{}")
+            await reply.piece()
+            reply.skip()
+            reply.close()
+        async with asyncio.timeout(5):
+            while web._links:
+                await asyncio.sleep(0.01)
+        over.set()
+
+    living = [STREAM, *[0.05, b"3\r\n:p\n\r\n"] * 200]
+    talk([living] * 4, work)
+
+    assert over.is_set()
+
+
 def test_a_stream_that_is_left_in_the_middle_takes_its_connection_along() -> None:
     async def work(web: Web, server: Server) -> None:
         reply = await web.request(b"POST ", address(server.url), (), b"{}")

@@ -19,6 +19,7 @@ import httptools
 
 CONNECT_S: Final = 10.0
 IDLE_S: Final = 30.0  # how long a connection is kept for the next call
+SKIP_S: Final = 5.0  # how long the end of an answer that nobody reads may take to come
 SWEEP_S: Final = 5.0  # how often silence and idleness are looked for
 MAX_HEAD_BYTES: Final = 64 << 10
 MAX_HELD_BYTES: Final = 256 << 10  # of a body that nobody has read; the server waits then
@@ -193,8 +194,10 @@ class _Link(asyncio.Protocol):
 
     @property
     def patience_s(self) -> float:
-        """How long nothing may come."""
-        return self._web.silence_s if self._reply is not None and self._skipped < 0 else IDLE_S
+        """How long nothing may come, or the end of what nobody reads."""
+        if self._reply is None:
+            return IDLE_S
+        return self._web.silence_s if self._skipped < 0 else SKIP_S
 
     async def ask(self, request: bytes) -> Reply:
         """Send a request; its reply, once the head has come. Raises Broken."""
@@ -212,7 +215,7 @@ class _Link(asyncio.Protocol):
 
     def skip(self) -> None:
         """Pass over the rest of the body."""
-        self._skipped = 0
+        self._skipped, self.heard_s = 0, self.loop.time()
         if not self.transport.is_closing():
             self.transport.resume_reading()
 
@@ -246,7 +249,8 @@ class _Link(asyncio.Protocol):
         reply = self._reply
         if reply is None:  # nobody has asked anything
             return self.transport.abort()
-        self.heard_s = self.loop.time()
+        if self._skipped < 0:
+            self.heard_s = self.loop.time()
         self._bare += len(data)
         try:
             self.parser.feed_data(data)
