@@ -157,6 +157,25 @@ def test_what_rested_is_pruned_on_the_way(store: Store) -> None:
     assert session_rows.count(store) == 1
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_session_over_its_bounds_is_not_forgotten_while_it_is_used(store: Store, again: bool) -> None:
+    times = [1_000.0]
+    wall = Clock(lambda: times[0], lambda: times[0])
+    histories = Histories(store, wall, lambda: times[0])
+    kept = histories.swap("kim", "s", histories.read("kim", "s"), History("s", full=True))
+    for _ in range(30):
+        times[0] += session_rows.KEPT_MS / 20_000
+        if again:  # a guard, which reads it anew
+            histories.change("kim", "s", lambda history: paid(history, 1.0))
+        else:  # a gateway, which goes on with what it has
+            assert kept is not None
+            after = paid(kept.history, 1.0)
+            kept = histories.swap("kim", "s", kept, after) if after != kept.history else kept
+        histories.change("kim", "other", lambda history: paid(history, 1.0))
+
+    assert histories.read("kim", "s").history.full
+
+
 def test_a_store_that_is_gone_is_an_error_and_no_empty_session(store: Store, tmp_path: Path) -> None:
     histories = Histories(store)
     (tmp_path / "store.sqlite").unlink()

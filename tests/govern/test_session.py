@@ -95,7 +95,12 @@ def test_a_session_over_a_bound_can_do_nothing_more() -> None:
         assert full.full
         assert decide(call(1.0, full), BOOK).effect == "block"
         assert decide(Event("output", text="hello", session=full.facts()), BOOK).effect == "block"
-        assert full.after(refund(1.0), ALLOW).after(refund(1.0), ASK, "later") == full, "what nobody can read does not grow"
+        assert full.after(refund(1.0), ASK, "later") == full, "what nobody can read does not grow"
+        ran = full.after(refund(1.0), ALLOW)
+        assert ran != full, "a store sees that it is used"
+        assert ran.after(refund(1.0), ALLOW) != ran
+        assert len(ran.calls) <= 1
+        assert ran.full
 
 
 @pytest.mark.slow

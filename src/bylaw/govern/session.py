@@ -104,8 +104,8 @@ class History:
         return History(self.id, calls, sums, tuple(sorted({*self.taint, *other.taint})), held, self.full or other.full)._bounded()
 
     def _ran(self, tool: str, amounts: Mapping[str, float] | None) -> "History":
-        if self.full:  # nobody can read what it would be
-            return self
+        if self.full:  # nobody can read what it would be; but that it changes tells a store that it is in use, and not to be forgotten
+            return replace(self, calls=() if self.calls else (tool,))
         sums = dict(self.sums)
         for name, amount in (amounts or {}).items():
             sums[name] = sums.get(name, 0.0) + amount
