@@ -275,7 +275,9 @@ def test_a_stream_that_nobody_reads_is_left_though_it_goes_on_to_say_that_it_liv
                 await asyncio.sleep(0.01)
         over.set()
 
-    living = [STREAM, *[0.05, b"3\r\n:p\n\r\n"] * 200]
+    living: list[bytes | float] = [STREAM]
+    for _ in range(200):
+        living += [0.05, b"3\r\n:p\n\r\n"]
     talk([living] * 4, work)
 
     assert over.is_set()
@@ -327,6 +329,7 @@ def test_whoever_no_longer_waits_takes_the_connection_along() -> None:
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "encoded"),
         (b"HTTP/1.1 200 OK\r\nx-a: " + b"a" * MAX_HEAD_BYTES + b"\r\n\r\n", "head of its answer is too long"),
         (b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * MAX_HEAD_BYTES, "head of its answer is too long"),
+        (b"HTTP/1.1 099 Odd\r\ncontent-length: 2\r\n\r\n[]" + OK, "no HTTP"),
         (b"HTTP/1.1 103 Early\r\n\r\n" * MAX_HEAD_BYTES, "head of its answer is too long"),
     ],
 )
@@ -468,7 +471,9 @@ def test_a_name_and_a_password_in_an_address_are_basic_authorization() -> None:
     assert b"authorization: Basic bWU6c0BjcnQ=\r\n" in head
 
 
-@pytest.mark.parametrize("url", ["ftp://a/", "http://", "http://a b/", "http://a/\r\nx: y", "http://a:99999/", "http://a:b/", "a"])
+@pytest.mark.parametrize(
+    "url", ["ftp://a/", "http://", "http://a b/", "http://a/\r\nx: y", "http://a:99999/", "http://a:b/", "http://a:0/", "a"]
+)
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # whatever the standard library says of it
         address(url)

@@ -55,6 +55,8 @@ def address(url: str) -> Address:
     parts = urlsplit(url)
     if parts.scheme not in PORTS or not parts.hostname:
         raise ValueError("it does not begin with http:// or https:// and a host")
+    if parts.port == 0:
+        raise ValueError("nobody is at port 0")
     host = parts.hostname if ":" in parts.hostname else parts.hostname.encode("idna").decode("ascii")
     named, usual = f"[{host}]" if ":" in host else host, PORTS[parts.scheme]
     port = parts.port or usual
@@ -287,6 +289,8 @@ class _Link(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The head is here."""
         status, headers, reply = self.parser.get_status_code(), self._headers, self._reply
+        if status < 100:
+            raise _Wrong("its answer is no HTTP")
         if status < 200 or reply is None:  # the real answer is still to come
             return
         coded = headers.get(b"transfer-encoding")
