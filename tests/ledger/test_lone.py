@@ -226,6 +226,26 @@ def test_an_entry_that_nobody_waits_for_says_nothing_about_the_loop(watched: Wat
     assert idle
 
 
+def test_a_loop_whose_group_could_not_be_handed_over_hands_over_the_next() -> None:
+    loop, handed = asyncio.new_event_loop(), []
+
+    def wake(watch: Watch) -> None:
+        handed.append(watch)
+        if len(handed) == 1:
+            raise RuntimeError("just now not")
+
+    watch = Watch(loop, 60, lambda: LedgerError("late", ""), wake)
+    loop.set_exception_handler(lambda *_: None)
+    try:
+        for _ in range(2):
+            watch.add(loop.create_future())
+            loop.run_until_complete(asyncio.sleep(0.01))
+    finally:
+        loop.close()
+
+    assert len(handed) == 2
+
+
 def test_an_idle_loop_writes_an_entry_at_once_that_comes_alone_as_the_one_before_did(tmp_path: Path) -> None:
     async def at_once(ledger: Ledger) -> bool:
         """Whether an entry is on the disk before the loop turns again."""

@@ -145,8 +145,10 @@ class Watch:
             self._turned = now
             self.loop.call_soon(self._turn)
         else:
-            self._wake(self)
-            self._since, self._came, self._before = 0.0, 0, self._came
+            try:
+                self._wake(self)
+            finally:
+                self._since, self._came, self._before = 0.0, 0, self._came
 
     def _look(self) -> None:
         now = self.loop.time()
