@@ -36,6 +36,7 @@ def test_servers_are_read_by_name(tmp_path: Path) -> None:
         ("tickets: {}", "either a url or a command"),
         ("tickets: {url: https://a, command: [b]}", "either a url or a command"),
         ("tickets: {url: ftp://a}", "no http"),
+        ("tickets: {url: 'https://me:word@a', key_env: KEY}", "a key and a name"),
         ("tickets: {url: https://a, uri: b}", "unknown key 'uri'"),
         ("Tic/kets: {url: https://a}", "no name of an MCP server"),
     ],

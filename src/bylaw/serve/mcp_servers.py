@@ -74,9 +74,11 @@ def _server(name: str, fields: Fields) -> ServerAt:
         )
     if made.url:
         try:
-            address(made.url)
+            at = address(made.url)
         except ValueError as error:
             raise StoreError(f"mcp {name}: {made.url!r} is no http(s) address: {error}", "Write `url: https://HOST/mcp`.") from None
+        if made.key_env and b"\r\nauthorization: " in at.head:
+            raise StoreError(f"mcp {name} has a key and a name in its url", "Leave one of them out: a request has one `Authorization`.")
     return made
 
 
