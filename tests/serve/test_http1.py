@@ -390,6 +390,23 @@ def test_a_server_that_says_nothing_is_left() -> None:
         talk([[b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{", 5.0]], times(1), silence_s=0.1)
 
 
+def test_a_server_that_waits_until_it_is_read_is_not_silent() -> None:
+    size = 40 * MAX_HELD_BYTES
+
+    async def work(web: Web, server: Server) -> int:
+        reply = await web.request(b"POST ", address(server.url), (), b"{}")
+        await asyncio.sleep(0.5)
+        got = 0
+        while piece := await reply.piece():
+            got += len(piece)
+        reply.close()
+        return got
+
+    got, _ = talk([b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size)], work, silence_s=0.2)
+
+    assert got == size
+
+
 def test_a_connection_that_the_server_has_closed_meanwhile_is_not_used_again() -> None:
     async def work(web: Web, server: Server) -> tuple[int, bytes]:
         await post(web, server)

@@ -97,6 +97,7 @@ class Reply:
         pieces.clear()
         if self._held > MAX_HELD_BYTES and not self._link.transport.is_closing():
             self._link.transport.resume_reading()
+            self._link.heard_s = self._link.loop.time()
         self._held = 0
         return found
 
@@ -197,9 +198,10 @@ class _Link(asyncio.Protocol):
     @property
     def patience_s(self) -> float:
         """How long nothing may come, or the end of what nobody reads."""
-        if self._reply is None:
-            return IDLE_S
-        return self._web.silence_s if self._skipped < 0 else SKIP_S
+        if self._reply is None or self._skipped >= 0:
+            return IDLE_S if self._reply is None else SKIP_S
+        waits = not (self.transport.is_reading() or self.transport.is_closing())  # for us to read
+        return float("inf") if waits else self._web.silence_s
 
     async def ask(self, request: bytes) -> Reply:
         """Send a request; its reply, once the head has come. Raises Broken."""
