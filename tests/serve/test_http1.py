@@ -1,8 +1,10 @@
 """The HTTP/1.1 client towards MCP servers, against a server that says exactly what a test wants, in the pieces that it wants."""
 
 import asyncio
+import socket
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bylaw.serve import http1
-from bylaw.serve.http1 import MAX_HEAD_BYTES, MAX_HELD_BYTES, Broken, Unsent, Web, address
+from bylaw.serve.address import address
+from bylaw.serve.http1 import MAX_HEAD_BYTES, MAX_HELD_BYTES, Broken, Unsent, Web
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 LONG = 1 << 20
@@ -462,6 +465,44 @@ def test_nobody_there_is_told_apart_from_somebody_who_broke_off(monkeypatch: pyt
                 await web.request(b"POST ", address(url), (), b"{}")
 
     talk([None], work)
+
+
+def test_where_one_address_of_a_name_swallows_everything_the_next_one_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(web: Web, server: Server) -> tuple[int, bytes]:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.2", server.port), backlog=0), ExitStack() as waiting:
+            for _ in range(3):  # more than it lets wait: what comes now gets no answer at all
+                one = waiting.enter_context(socket.socket())
+                one.setblocking(False)
+                one.connect_ex(("127.0.0.2", server.port))
+            where = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, server.port)) for host in ("127.0.0.2", "127.0.0.1")]
+
+            async def found(*asked: Any, **how: Any) -> Any:
+                return where
+
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await loop.create_connection(asyncio.Protocol, "127.0.0.2", server.port)
+            monkeypatch.setattr(http1, "CONNECT_S", 5.0)
+            waiting.enter_context(patched(loop, found))
+            reply = await web.request(b"POST ", address(f"http://two.example:{server.port}/"), (), b"{}")
+            said = reply.status, await reply.whole(LONG)
+            reply.close()
+            return said
+
+    found, _ = talk([OK], work, run=asyncio.run)
+
+    assert found == (200, b"{}")
+
+
+@contextmanager
+def patched(loop: asyncio.AbstractEventLoop, found: Any) -> Iterator[None]:
+    """A loop that finds names as it is told to."""
+    before, loop.getaddrinfo = loop.getaddrinfo, found  # type: ignore[method-assign]  # of this loop alone
+    try:
+        yield
+    finally:
+        loop.getaddrinfo = before  # type: ignore[method-assign]  # as it was
 
 
 @pytest.mark.parametrize(

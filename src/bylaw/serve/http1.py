@@ -6,18 +6,19 @@ nobody asked for, bytes after an answer, a head too long, an encoding, silence.
 """
 
 import asyncio
-import base64
-import re
+import socket
 import ssl
 from collections import deque
 from collections.abc import Iterable
-from functools import lru_cache
-from typing import Final, NamedTuple, cast
-from urllib.parse import quote, unquote, urlsplit
+from typing import Final, cast
 
 import httptools
+from aiohappyeyeballs import start_connection
+
+from bylaw.serve.address import Address
 
 CONNECT_S: Final = 10.0
+NEXT_S: Final = 0.25  # after which the next address of a name is tried as well (RFC 8305)
 IDLE_S: Final = 30.0  # how long a connection is kept for the next call
 SKIP_S: Final = 5.0  # how long the end of an answer that nobody reads may take to come
 SWEEP_S: Final = 5.0  # how often silence and idleness are looked for
@@ -25,9 +26,6 @@ MAX_HEAD_BYTES: Final = 64 << 10
 MAX_HELD_BYTES: Final = 256 << 10  # of a body that nobody has read; the server waits then
 SILENCE_S: Final = 600.0  # the longest without a byte
 BODILESS: Final = (204, 304)
-PORTS: Final = {"http": 80, "https": 443}
-_SAFE: Final = "/%:@!$&'()*+,;=~-._?"
-_CONTROLS: Final = re.compile(r"[\x00-\x20\x7f]")
 
 
 class Unsent(Exception):  # noqa: N818  # becomes an answer
@@ -36,37 +34,6 @@ class Unsent(Exception):  # noqa: N818  # becomes an answer
 
 class Broken(Exception):  # noqa: N818  # becomes an answer
     """Something may have been sent, and no whole answer came."""
-
-
-class Address(NamedTuple):
-    """Where a server is, as a request line and a `Host` need it."""
-
-    tls: bool
-    host: str
-    port: int
-    head: bytes  # what stands in every request to it after the method: the target, and the first header lines
-
-
-@lru_cache(maxsize=256)
-def address(url: str) -> Address:
-    """Read an http(s) address; raises ValueError. A name and a password in it become `Authorization: Basic` (RFC 7617)."""
-    if _CONTROLS.search(url):
-        raise ValueError("it has a blank or a control character")
-    parts = urlsplit(url)
-    if parts.scheme not in PORTS or not parts.hostname:
-        raise ValueError("it does not begin with http:// or https:// and a host")
-    if parts.port == 0:
-        raise ValueError("nobody is at port 0")
-    host = parts.hostname if ":" in parts.hostname else parts.hostname.encode("idna").decode("ascii")
-    named, usual = f"[{host}]" if ":" in host else host, PORTS[parts.scheme]
-    port = parts.port or usual
-    lines = [f"host: {named}" if port == usual else f"host: {named}:{port}", "user-agent: bylaw", "accept-encoding: identity"]
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        lines.append(f"authorization: Basic {base64.b64encode(pair).decode()}")
-    target = quote(parts.path or "/", _SAFE) + (f"?{quote(parts.query, _SAFE)}" if parts.query else "")
-    head = "".join(f"{line}\r\n" for line in lines)
-    return Address(parts.scheme == "https", host, port, f"{target} HTTP/1.1\r\n{head}".encode())
 
 
 class Reply:
@@ -360,7 +327,10 @@ class Web:
                 self._tls = ssl.create_default_context()
                 self._tls.set_alpn_protocols(["http/1.1"])
             async with asyncio.timeout(CONNECT_S):
-                _, link = await loop.create_connection(lambda: _Link(self, at, loop), at.host, at.port, ssl=self._tls if at.tls else None)
+                found = await loop.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)
+                sock = await start_connection(found, happy_eyeballs_delay=NEXT_S, interleave=1)
+                named, tls = (at.host, self._tls) if at.tls else (None, None)
+                _, link = await loop.create_connection(lambda: _Link(self, at, loop), sock=sock, ssl=tls, server_hostname=named)
         except (OSError, ValueError, TimeoutError) as error:  # ssl.SSLError is an OSError, a name that is none a ValueError
             raise Unsent(f"it cannot be reached ({type(error).__name__})") from error
         self._links.add(link)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from bylaw.errors import StoreError
 from bylaw.policy.fields import Fields, as_text
 from bylaw.policy.notation import Node
-from bylaw.serve.http1 import Broken, Reply, Unsent, Web, address
+from bylaw.serve.address import address
+from bylaw.serve.http1 import Broken, Reply, Unsent, Web
 from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES, Gone, Id, Rpc, is_modern, kind_of, mirrored, read, routing
 from bylaw.serve.secret import secret_in
 from bylaw.serve.sse import Reader
