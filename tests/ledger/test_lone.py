@@ -1,6 +1,7 @@
 """Entries that come alone are written by their callers; whatever is at the disk already, or locked, or slow, leaves them to the writer."""
 
 import asyncio
+import math
 import shutil
 import sqlite3
 import threading
@@ -170,7 +171,7 @@ class Watched:
 
     def handed(self) -> None:
         self.watch.add(self.loop.create_future())
-        self.watch._turned = self.watch._since  # nothing has been done since
+        self.watch._turned = math.inf  # nothing has been done since, however long this thread had no processor
         self.watch._turn()
 
     def group(self, took_s: float) -> bool:
