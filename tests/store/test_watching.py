@@ -115,6 +115,19 @@ def test_a_closed_watch_still_tells_the_truth(store: Store) -> None:
     assert list(watch.look()) == ["stops"]
 
 
+def test_a_watch_whose_store_is_away_at_the_close_says_so_and_holds_nothing_open(folder: Path) -> None:
+    path = folder / "store.sqlite"
+    store = database.open(path)
+    watch = Watch(store)
+    watch.start()
+    path.unlink()
+    with pytest.raises(StoreError):
+        watch.close()
+    store.close()
+
+    assert not [one for one in Path("/proc/self/fd").iterdir() if one.is_symlink() and str(one.readlink()).startswith(str(path))]
+
+
 def elsewhere(folder: Path, statement: str) -> None:
     """Another process works with the file."""
     does = f"import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None); db.execute({statement!r})"

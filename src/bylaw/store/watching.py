@@ -94,16 +94,16 @@ class Watch:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop looking."""
+        """Stop looking, and leave the store; raises StoreError where it cannot be told, and holds nothing open then either."""
         self._closed.set()
         if self._thread is not None:
             self._thread.join()
-        if self._process is not None:
-            self._process.close()
         with self._lock:
             if self._changes is not None:
                 self._changes.close()
                 self._changes = None
+        if self._process is not None:
+            self._process.close()
 
     def _go_on(self) -> None:
         while not self._closed.wait(POLL_S):
