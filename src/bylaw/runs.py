@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from bylaw.canonical import digest_bytes
 from bylaw.errors import RunError
+from bylaw.files import whole
 
 Json = Mapping[str, Any]
 MAX_STREAM: Final = 64 << 20  # bytes of a device or a pipe; a file has a size, at which a reader looks who has a limit
@@ -112,18 +113,8 @@ def write_text(file: Path, text: str) -> None:
     if file.exists() and not file.is_file():
         raise RunError(f"{file} is no file that can be written whole", "Name a file.")
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        beside.replace(file)
-    except OSError as error:
-        error.filename = str(file)  # nobody has heard of the one beside it
-        raise
-    finally:
-        beside.unlink(missing_ok=True)
+    with whole(file) as out:
+        out.write(text.encode())
 
 
 def read_bytes(file: Path) -> bytes:

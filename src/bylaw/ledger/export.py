@@ -7,15 +7,14 @@ checkpoint what c2sp.org/tlog-witness calls an add-checkpoint request.
 """
 
 import base64
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Final
 
 import orjson
 
 from bylaw.errors import LedgerError
+from bylaw.files import whole
 from bylaw.ledger import merkle, verify_standalone
 from bylaw.ledger.notes import Checkpoint, PublicKey, read_checkpoint
 from bylaw.ledger.reading import FORMAT, StoredLog, stored
@@ -35,33 +34,16 @@ def export(paths: Iterable[Path], key: PublicKey, out: Path, contents: bool = Fa
             with stored(path) as log:
                 if log.origin:
                     written.append(out / f"{path.stem}.jsonl")
-                    with _whole(written[-1]) as file:
+                    with whole(written[-1]) as file:
                         _write(log, file, contents)
         for path, content in ((public, f"{key}\n".encode()), (verifier, Path(verify_standalone.__file__).read_bytes())):
-            with _whole(path) as file:
+            with whole(path) as file:
                 file.write(content)
     except BaseException:
         for path in (*written, public, verifier):
             path.unlink(missing_ok=True)
         raise
     return written
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that is there when all of it is; an OSError has its name."""
-    beside = path.with_name(f".{path.name}-new")
-    try:
-        with beside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        error.filename = str(path)  # nobody has heard of the one beside it
-        raise
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _write(log: StoredLog, file: IO[bytes], contents: bool) -> None:
