@@ -12,6 +12,7 @@ from bench import Row
 
 # Each is a module here with a function `measure() -> list[Row]`.
 BENCHES: Final = (
+    "host",
     "lint_import",
     "policy_load",
     "decision",
