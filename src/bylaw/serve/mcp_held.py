@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bylaw.serve.door import NotIn
 from bylaw.serve.mcp_line import Server
-from bylaw.serve.mcp_servers import ServerAt
+from bylaw.serve.mcp_servers import Remote, ServerAt
 from bylaw.serve.mcp_wire import Id
 from bylaw.serve.wire import JsonMap
 
@@ -43,6 +43,24 @@ class Held:
     callers: "list[Caller]" = field(default_factory=list)  # whose requests are being answered
     count: int = 0
     used_at: float = field(default_factory=time.monotonic)
+    listening: "asyncio.Task[bool] | None" = None  # to what a server at an address says while it is asked nothing
+
+    def listen(self) -> None:
+        """Begin to hear what the server says while it is asked nothing; of a child everything is heard already."""
+        if isinstance(self.server, Remote) and self.listening is None:
+            self.listening = asyncio.create_task(self.server.listen(lambda: not self.rests))
+
+    def used(self) -> None:
+        """Its client is here. What the server says is heard again, where that ended because nobody was."""
+        self.used_at, task = time.monotonic(), self.listening
+        if task is not None and task.done() and not task.cancelled() and task.exception() is None and task.result():
+            self.listening = None
+            self.listen()
+
+    @property
+    def rests(self) -> bool:
+        """Whether its client has been away so long that it may make room."""
+        return not self.callers and time.monotonic() - self.used_at >= IDLE_S
 
     def next(self) -> str:
         """An id for a request to the client."""
@@ -71,4 +89,4 @@ def room_for(held: MutableMapping[str, Held], most: Most, at: ServerAt, owner: s
 
 def _rests(held: Held, owner: str) -> bool:
     own = held.owner == owner and not held.at.command
-    return not held.callers and (own or time.monotonic() - held.used_at >= IDLE_S)
+    return held.rests or (own and not held.callers)

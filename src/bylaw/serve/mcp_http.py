@@ -1,9 +1,10 @@
 """`/mcp/<server>` on the gateway: MCP over Streamable HTTP, by the protocol of 2026-07-28 and those before it.
 
 A request of today is whole in itself; headers and body must say the same. The older protocols begin with `initialize` and have a session,
-which is this process's own and bound to whoever began it: with several workers, use today's protocol or one worker. No stream is opened
-by GET. What a server says while a request is answered goes out on that request's answer, judged. Where a client gives no name for its
-session (`x-bylaw-session`), the calls of one principal to one server on one day (UTC) are one session.
+which is this process's own and bound to whoever began it: with several workers, use today's protocol or one worker. Clients open no
+stream by GET. What a server says while a request is answered goes out on that request's answer, judged, by whatever stream it comes; what
+it asks while none is, is answered with an error at once. Where a client gives no name for its session (`x-bylaw-session`), the calls of
+one principal to one server on one day (UTC) are one session.
 """
 
 import asyncio
@@ -237,7 +238,8 @@ class Mcp:
     async def _told(self, line: Line, held: Held, message: JsonMap, kind: str) -> None:
         """A notification of a client, or its answer to what it was asked."""
         if kind == "notification":
-            return await line.tell(message)
+            await line.tell(message)
+            return held.listen() if message["method"] == "notifications/initialized" else None
         ours = message.get("id")
         if not isinstance(ours, str):
             return None
@@ -277,11 +279,13 @@ class Mcp:
         if held is None or held.owner != who.owner or held.at != at:
             raise NotIn(GONE if name else 400, "no such session: begin with `initialize`")
         self._held.move_to_end(name)
-        held.used_at = time.monotonic()
+        held.used()
         return held
 
     async def _end(self, held: Held) -> None:
         self._held.pop(held.id, None)
+        if held.listening is not None:
+            held.listening.cancel()
         for future in held.asked.values():
             future.cancel()
         if isinstance(held.server, Child):

@@ -7,9 +7,11 @@
 A client's own key is never sent on: a server is asked with the key that is named here, or with none.
 """
 
+import asyncio
 import itertools
+import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -31,8 +33,12 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 MAX_SERVERS: Final = 100
 MAX_ARGS: Final = 200
 AWAY: Final = -32000
-ACCEPT: Final = "application/json, text/event-stream"
+STREAM: Final = "text/event-stream"
+ACCEPT: Final = f"application/json, {STREAM}"
 REFUSED: Final = range(300, 500)  # statuses by which a server says that it has done nothing
+AGAIN_S: Final = 1.0  # before a stream that ended is opened again; twice as long each time that nothing was heard
+MOST_S: Final = 60.0
+LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,34 @@ class Remote:
             message = {**message, "params": {**params, "requestId": ours}}
         await self._post(message, None)
 
+    async def listen(self, wanted: Callable[[], bool]) -> bool:
+        """Hear what the server says by itself (the older protocols, by GET) as long as that is `wanted`; False: it has no such stream."""
+        wait_s = AGAIN_S
+        while wanted():
+            heard = False
+            with suppress(Rpc, Broken, BadBody):  # it is opened again
+                reply = await self._request(b"GET ", b"", self._headers({}) | {"accept": STREAM})
+                try:
+                    if reply.status in REFUSED or (reply.status == 200 and not _streams(reply)):
+                        return False
+                    reader = Reader()
+                    while wanted() and (piece := await reply.piece()):
+                        for message in _messages(reader, piece):
+                            heard = True
+                            await self._told(message)
+                finally:
+                    reply.close()
+            wait_s = AGAIN_S if heard else min(2 * wait_s, MOST_S)
+            await asyncio.sleep(wait_s)
+        return True
+
+    async def _told(self, message: JsonMap) -> None:
+        try:
+            if self.heard is not None and kind_of(message) != "response":
+                await self.heard(message)
+        except Exception:  # one message less; the stream goes on, and nothing unjudged has left
+            LOG.exception("a message of %s is dropped", self.at.name)
+
     async def end(self) -> None:
         """End the session, where the server lets one."""
         if self.session:
@@ -135,7 +169,7 @@ class Remote:
                 self.session = session.decode("latin-1")
             if ours is None:
                 return {}
-            if reply.headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"text/event-stream":
+            if _streams(reply):
                 return await self._stream(reply, ours)
             found = await self._whole(reply, ours)
             if message.get("method") == "initialize" and isinstance(result := found.get("result"), dict):
@@ -181,17 +215,27 @@ class Remote:
         reader = Reader()
         try:
             while piece := await reply.piece():
-                for event in reader.feed(piece):
-                    message = read(event.content) if event.content else {}
-                    if message and kind_of(message) == "response":
+                for message in _messages(reader, piece):
+                    if kind_of(message) == "response":
                         if message["id"] == ours:
                             reply.skip()
                             return _said(message)
-                    elif message and self.heard is not None:
+                    elif self.heard is not None:
                         await self.heard(message)
         except (BadBody, Rpc) as error:
             raise Gone(AWAY, f"the server broke off ({type(error).__name__}); the call may have run") from error
         raise Gone(AWAY, "the server ended without an answer; the call may have run")
+
+
+def _streams(reply: Reply) -> bool:
+    return reply.headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == STREAM.encode()
+
+
+def _messages(reader: Reader, piece: bytes) -> Iterator[JsonMap]:
+    """The messages that a piece of a stream completes; raises BadBody and Rpc."""
+    for event in reader.feed(piece):
+        if event.content and (message := read(event.content)):
+            yield message
 
 
 def _said(message: JsonMap) -> JsonMap:
