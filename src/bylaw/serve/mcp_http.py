@@ -239,16 +239,18 @@ class Mcp:
         """A notification of a client, or its answer to what it was asked."""
         if kind == "notification":
             await line.tell(message)
-            return held.listen() if message["method"] == "notifications/initialized" else None
+            if message["method"] == "notifications/initialized" and held.id in self._held:  # it may have ended meanwhile
+                held.listen()
+            return
         ours = message.get("id")
         if not isinstance(ours, str):
-            return None
+            return
         if (future := held.asked.get(ours)) is not None:
             if not future.done():
                 future.set_result(message)
         elif (theirs := held.passed.pop(ours, None)) is not None:
             await held.server.tell({**await line.from_client(message), "id": theirs})
-        return None
+        return
 
     def _line(self, at: ServerAt, who: Who, headers: list[tuple[bytes, bytes]], server: Server, held: Held | None) -> Line:
         gate = placed(self.gate, who)

@@ -143,7 +143,8 @@ class Remote:
                     while wanted() and (piece := await reply.piece()):
                         for message in _messages(reader, piece):
                             heard = True
-                            await self._told(message)
+                            if kind_of(message) != "response":
+                                await self._told(message)
                 finally:
                     reply.close()
             wait_s = AGAIN_S if heard else min(2 * wait_s, MOST_S)
@@ -152,7 +153,7 @@ class Remote:
 
     async def _told(self, message: JsonMap) -> None:
         try:
-            if self.heard is not None and kind_of(message) != "response":
+            if self.heard is not None:
                 await self.heard(message)
         except Exception:  # one message less; the stream goes on, and nothing unjudged has left
             LOG.exception("a message of %s is dropped", self.at.name)
