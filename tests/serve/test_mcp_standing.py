@@ -159,7 +159,7 @@ def test_a_server_without_such_a_stream_is_asked_for_it_once(
     assert len(server.opened) == 1
 
 
-@pytest.mark.parametrize("last", [None, b"data: no message\n\n", b"data: \xff\n\n"])
+@pytest.mark.parametrize("last", [None, b"data: no message\n\n", b"data: \xff\n\n", b'data: {"jsonrpc": "2.0"}\n\n'])
 def test_a_stream_that_ends_or_cannot_be_read_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: bytes | None) -> None:
     monkeypatch.setattr(mcp_servers, "AGAIN_S", 0.01)
     server = Standing()

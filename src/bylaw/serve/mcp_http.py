@@ -250,7 +250,6 @@ class Mcp:
                 future.set_result(message)
         elif (theirs := held.passed.pop(ours, None)) is not None:
             await held.server.tell({**await line.from_client(message), "id": theirs})
-        return
 
     def _line(self, at: ServerAt, who: Who, headers: list[tuple[bytes, bytes]], server: Server, held: Held | None) -> Line:
         gate = placed(self.gate, who)
