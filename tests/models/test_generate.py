@@ -1,9 +1,11 @@
 """The map in this process: every row comes back once or says why not, a kill loses none, and a model can answer through it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from bylaw.models.generate import Fn, Mapped, Plan, Row, map_rows, spread
 from bylaw.models.loading import open_model
 from bylaw.models.manners import Manners
 from bylaw.models.spent import Spent
-from bylaw.models.targets import parse
+from bylaw.models.targets import EMBEDDED, parse
 from bylaw.types import Message, Sampling
 from tests.models.endpoint import fail, say, serve
 
@@ -249,6 +251,7 @@ def test_a_journal_that_cannot_be_is_one_error(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from types import SimpleNamespace
 from bylaw.models.generate import Plan, map_rows
 def fn(rows):
     if rows[0]["n"] == 6 and not Path(sys.argv[2]).exists():
@@ -358,6 +361,21 @@ def test_without_vllm_there_is_one_line_that_says_so(tmp_path: Path) -> None:
         open_model(parse(str(tmp_path)), vllm=True)
 
     assert caught.value.hint
+
+
+def test_vllm_is_told_to_report_nothing_before_it_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str | None] = []
+
+    def engine(model: str, seed: int) -> SimpleNamespace:
+        told.append(os.environ.get("DO_NOT_TRACK"))
+        return SimpleNamespace(llm_engine=SimpleNamespace(model_config=SimpleNamespace(max_model_len=512)))
+
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=engine))
+    monkeypatch.delenv("DO_NOT_TRACK", raising=False)
+
+    vllm.load(str(EMBEDDED), "embedded")
+
+    assert told == ["1"]
 
 
 class Written:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.recipes.killing import SMOKE, command, finish
+from tests.recipes.listening import listening
 
 
 @pytest.fixture(scope="session")
@@ -18,5 +19,6 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (shared / "run" / "manifest.json").is_file():
-            finish(command(shared / "run", *SMOKE))
+            with listening(shared / "called") as environment:
+                finish(command(shared / "run", *SMOKE), environment)
     return shared / "run"

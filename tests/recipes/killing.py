@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 PATIENCE_S = 300
@@ -18,9 +18,9 @@ def command(out: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "bylaw", "align", "deliberative", "--policy", "policies/policyworld", "--out", str(out), *options]
 
 
-def finish(line: Sequence[str]) -> None:
+def finish(line: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
     """Run to the end; a failing run shows what it said."""
-    done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False, env=environment)
     if done.returncode:
         raise AssertionError(done.stderr)
 

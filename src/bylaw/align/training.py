@@ -17,6 +17,7 @@ import transformers
 from transformers import PrinterCallback, TrainerCallback
 
 from bylaw import runs
+from bylaw.models.hub import tell_nothing
 from bylaw.models.local import LocalModel, load
 from bylaw.types import Progress
 
@@ -159,9 +160,8 @@ def write_log(file: Path, rows: list[Mapping[str, Any]]) -> None:
 
 
 def offline_trainers() -> None:
-    """TRL's trainers ask the hub about themselves when they are built; nothing here needs the answer."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
+    """TRL's trainers report home when they are built, and show bars: neither is wanted."""
+    tell_nothing()
     transformers.utils.logging.disable_progress_bar()
     import datasets  # noqa: PLC0415  # half a second, and only training needs it
 

@@ -1,4 +1,4 @@
-"""Whether a name on the model hub can be had at all: asked once and quickly, before anything retries for a minute."""
+"""The model hub: asked once and quickly whether a name can be had, before anything retries for a minute; told nothing of what runs here."""
 
 import os
 import socket
@@ -26,3 +26,14 @@ def ensure_reachable(name: str) -> None:
         socket.create_connection((host, 443), timeout=PATIENCE_S).close()
     except OSError as error:
         raise ModelError(f"no folder {name} here, and the model hub cannot be reached", hint) from error
+
+
+def tell_nothing() -> None:
+    """Keep libraries from reporting what is trained and served here: TRL's trainers through the hub's client, and vLLM.
+
+    The environment alone comes too late for the hub's client, which read it when it was imported.
+    """
+    from huggingface_hub import constants  # noqa: PLC0415  # the gateway's own process never needs it
+
+    os.environ["DO_NOT_TRACK"] = "1"  # vLLM asks when it loads a model; and for the processes that this one starts
+    constants.HF_HUB_DISABLE_TELEMETRY = True

@@ -5,7 +5,6 @@ completions. Axes: B rows, T tokens.
 """
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from bylaw.errors import ModelError
 from bylaw.models import transcript
+from bylaw.models.hub import tell_nothing
 from bylaw.types import Completion, Finish, Message, Progress, Sampling
 
 BATCH_ROWS: Final = 128
@@ -216,8 +216,7 @@ def quiet() -> None:
     transformers is about to drop.
     """
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated", category=FutureWarning)
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
+    tell_nothing()
     from transformers.utils import logging as transformers_logging  # noqa: PLC0415  # its import order matters to transformers
 
     transformers_logging.disable_progress_bar()

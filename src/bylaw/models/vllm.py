@@ -13,6 +13,7 @@ from typing import Any
 
 from bylaw.errors import ModelError
 from bylaw.models import endpoint, transcript
+from bylaw.models.hub import tell_nothing
 from bylaw.types import Completion, Finish, Message, Progress, Sampling
 
 
@@ -66,6 +67,7 @@ def completion(prompt: str, written: Any, thinking: bool) -> Completion:
 
 def load(where: str, name: str, hub: bool = False) -> VllmModel:
     """Load a model folder, or (`hub`) a name on the model hub; raises ModelError where vLLM is not installed."""
+    tell_nothing()
     try:
         engine_class = importlib.import_module("vllm").LLM  # never imported by name: it is in none of our extras
     except ImportError as error:
