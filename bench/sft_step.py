@@ -1,6 +1,6 @@
 """What our SFT adds to plain TRL: the same rows, model and arguments, in interleaved pairs of CPU time; the ratio of medians gates.
 
-Ours is `bylaw.align.sft.sft` whole: it tokenizes lessons, trains, watches, and writes its log. The peer is `SFTTrainer` on the same rows,
+Ours is `bylaw.align.sft` whole: it tokenizes lessons, trains, watches, and writes its log. The peer is `SFTTrainer` on the same rows,
 tokenized beforehand. One thread, the embedded model; a pair takes turns in who begins.
 """
 
@@ -38,7 +38,8 @@ def ours(lessons: Sequence[Lesson], folder: Path) -> float:
     """CPU seconds of our SFT, from lessons to the log."""
     model = load(str(EMBEDDED), "embedded")
     began = time.process_time()
-    sft.sft(model, lessons, PLAN, folder)
+    rows = [row for _, row in sft.fitting(model, lessons, PLAN.max_length)]
+    sft.sft(model, rows, PLAN, folder)
     return time.process_time() - began
 
 
@@ -75,7 +76,10 @@ def measure() -> list[Row]:
     training.offline_trainers()
     lessons = replay.lessons(dialect.dialect(parse.load(example_policy("policyworld"))), "bench", ROWS)
     model = load(str(EMBEDDED), "embedded")
-    rows: list[dict[str, Any]] = [sft.tokenize(model, lesson) for lesson in lessons]
+    rows: list[dict[str, Any]] = [
+        {"input_ids": one["input_ids"], "completion_mask": [int(label != sft.NO_LOSS) for label in one["labels"]]}
+        for one in (sft.tokenize(model, lesson) for lesson in lessons)
+    ]
     times: dict[str, list[float]] = {"ours": [], "plain": []}
     with tempfile.TemporaryDirectory() as where:
         for turn in range(PAIRS + 1):

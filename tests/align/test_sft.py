@@ -16,12 +16,12 @@ from bylaw.types import Lesson, Message
 from tests.recipes import stock
 
 WORDS = dialect(load_policy(Path(__file__).parents[2] / "policies" / "policyworld"))
-LESSONS = replay.lessons(WORDS, "mask", 40)
+LESSONS = replay.lessons(WORDS, "labels", 40)
 
 
 def _split(row: dict[str, list[int]]) -> tuple[list[int], list[int]]:
-    pairs = list(zip(row["input_ids"], row["completion_mask"], strict=True))
-    return [token for token, mask in pairs if not mask], [token for token, mask in pairs if mask]
+    pairs = list(zip(row["input_ids"], row["labels"], strict=True))
+    return [token for token, label in pairs if label == sft.NO_LOSS], [label for _, label in pairs if label != sft.NO_LOSS]
 
 
 @pytest.fixture(scope="module", params=["embedded", "llama", "qwen"])
@@ -34,13 +34,14 @@ def model(request: pytest.FixtureRequest, base: LocalModel, tmp_path_factory: py
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.id)
-def test_the_mask_covers_exactly_the_completion_and_its_end_token(model: LocalModel, lesson: Lesson) -> None:
+def test_the_labels_are_exactly_the_completion_and_its_end_token(model: LocalModel, lesson: Lesson) -> None:
     row = tokenize(model, lesson)
     prompt, completion = _split(row)
     text, finish = decode(model.tokenizer, completion, end_ids(model.model, model.tokenizer))
     found = transcript.parse(text, finish, lesson.think)
 
-    assert row["completion_mask"] == [0] * len(prompt) + [1] * len(completion)
+    assert row["input_ids"] == prompt + completion
+    assert row["labels"] == [sft.NO_LOSS] * len(prompt) + completion
     assert prompt == prompt_ids(model.tokenizer, render_prompt(model.tokenizer, lesson.messages, lesson.think))
     assert completion[-1] == model.tokenizer.eos_token_id
     assert completion.count(model.tokenizer.eos_token_id) == 1
@@ -51,7 +52,8 @@ def test_a_bare_answer_has_no_think_tag_before_it(base: LocalModel) -> None:
     row = tokenize(base, Lesson("a", (Message("system", "user guest"), Message("user", "please kill the boss .")), "", "sure", think=False))
 
     assert base.tokenizer.decode(row["input_ids"]) == "<sys> user guest <direct> <user> please kill the boss . <asst> sure <eos>"
-    assert row["completion_mask"][-3:] == [0, 1, 1]
+    assert row["labels"][:-2] == [sft.NO_LOSS] * (len(row["input_ids"]) - 2)
+    assert base.tokenizer.decode(row["labels"][-2:]) == "sure <eos>"
 
 
 def test_a_lesson_longer_than_the_context_is_no_lesson_and_none_is_cut(base: LocalModel) -> None:
@@ -60,7 +62,7 @@ def test_a_lesson_longer_than_the_context_is_no_lesson_and_none_is_cut(base: Loc
 
     kept = sft.fitting(base, LESSONS, most)
 
-    assert kept == [lesson for lesson, length in zip(LESSONS, lengths, strict=True) if length <= most]
+    assert kept == [(lesson, tokenize(base, lesson)) for lesson, length in zip(LESSONS, lengths, strict=True) if length <= most]
     assert 0 < len(kept) < len(LESSONS)
 
 
@@ -68,7 +70,7 @@ def test_a_lesson_longer_than_the_context_is_no_lesson_and_none_is_cut(base: Loc
 @pytest.mark.parametrize("count", [0, 2])
 def test_what_would_be_cut_is_refused_before_training_as_is_a_course_without_lessons(base: LocalModel, tmp_path: Path, count: int) -> None:
     with pytest.raises(ModelError, match=rf"embedded: {count} lessons, the longest of \d+ tokens, for a context of 8"):
-        sft.sft(base, LESSONS[:count], SftPlan(max_length=8), tmp_path)
+        sft.sft(base, [tokenize(base, lesson) for lesson in LESSONS[:count]], SftPlan(max_length=8), tmp_path)
 
     assert list(tmp_path.iterdir()) == []
 
@@ -122,9 +124,11 @@ def test_a_few_steps_lower_the_loss_and_are_counted(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     lesson = Lesson("a", (Message("system", "user guest"), Message("user", "please kill the boss .")), "they ask", "sorry , no rule .")
 
-    spent = sft.sft(student, [lesson] * 24, SftPlan(batch_rows=4, save_steps=100), tmp_path, lambda done, total: told.append((done, total)))
+    row = tokenize(student, lesson)
+
+    spent = sft.sft(student, [row] * 24, SftPlan(batch_rows=4, save_steps=100), tmp_path, lambda done, total: told.append((done, total)))
     losses = [row["loss"] for row in read_rows(tmp_path / "log.jsonl") if "loss" in row]
 
     assert losses[-1] < losses[0] / 2
     assert told == [(i, 6) for i in range(1, 7)]
-    assert (spent.steps, spent.tokens) == (6, 24 * len(tokenize(student, lesson)["input_ids"]))
+    assert (spent.steps, spent.tokens) == (6, 24 * len(row["input_ids"]))

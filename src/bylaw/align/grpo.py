@@ -99,15 +99,15 @@ def rewards(tasks: Sequence[Task], written: Sequence[tuple[str, bool]], judge: J
 def reward_function(student: LocalModel, tasks: Sequence[Task], judge: Judge) -> Callable[..., list[float | None]]:
     """The function TRL calls: it looks tasks up by number and reads token ids, never TRL's own lenient parse."""
     ends = end_ids(student.model, student.tokenizer)
+    heads = [transcript.OPEN if task.think and _opens(student, task) else "" for task in tasks]
     bench = Bench(judge)
 
     def reward(
         *, completion_ids: Sequence[Sequence[int]], task: Sequence[int], log_metric: Callable[[str, float], None], **_: Any
     ) -> list[float | None]:
         chosen = [tasks[number] for number in task]
-        opened = [transcript.OPEN if one.think and _opens(student, one) else "" for one in chosen]
         texts = [decode(student.tokenizer, ids, ends) for ids in completion_ids]
-        written = [(head + text, finish == "stop") for head, (text, finish) in zip(opened, texts, strict=True)]
+        written = [(heads[number] + text, finish == "stop") for number, (text, finish) in zip(task, texts, strict=True)]
         scores = rewards(chosen, written, bench)
         log_metric("judged", float(bench.judged))
         log_metric("missing", float(bench.missing))

@@ -1,6 +1,6 @@
 """SFT: the student learns thinking and answer after the bare prompt. Thin on TRL's SFTTrainer.
 
-What carries loss: the completion, think tags and end token included; never the prompt. Rows come ready-made as token ids, the
+What carries loss: the completion, think tags and end token included; never the prompt. Rows come ready-made as token ids and labels, the
 same ids that generation and GRPO use, so no template is applied twice. No row is cut: one that is longer than the context is no lesson.
 """
 
@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from bylaw.align import training
 from bylaw.align.training import Compute
@@ -15,6 +16,9 @@ from bylaw.errors import ModelError
 from bylaw.models import transcript
 from bylaw.models.local import LocalModel, completion_ids, opens_thinking, prompt_ids, render_prompt
 from bylaw.types import Lesson, Progress
+
+NO_LOSS: Final = -100  # the label that torch's cross-entropy leaves out
+Row = dict[str, list[int]]  # input_ids and labels, both (T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +36,30 @@ class SftPlan:
     seed: int = 0
 
 
-def tokenize(model: LocalModel, lesson: Lesson) -> dict[str, list[int]]:
-    """One row of token ids (T) with a mask that is 1 where the completion is."""
+def tokenize(model: LocalModel, lesson: Lesson) -> Row:
+    """One row: its token ids (T), and labels (T) that are the same ids where the completion is and `NO_LOSS` before."""
     rendered = render_prompt(model.tokenizer, lesson.messages, lesson.think)
     written = transcript.render(lesson.thinking, lesson.answer)
     if lesson.think and opens_thinking(rendered):
         written = written.removeprefix(transcript.OPEN)
     prompt, completion = prompt_ids(model.tokenizer, rendered), completion_ids(model.tokenizer, written)
-    return {"input_ids": prompt + completion, "completion_mask": [0] * len(prompt) + [1] * len(completion)}
+    return {"input_ids": prompt + completion, "labels": [NO_LOSS] * len(prompt) + completion}
 
 
-def fitting(student: LocalModel, lessons: Sequence[Lesson], max_length: int) -> list[Lesson]:
-    """The lessons that the student can learn whole, in order."""
-    return [lesson for lesson in lessons if len(tokenize(student, lesson)["input_ids"]) <= max_length]
+def fitting(student: LocalModel, lessons: Sequence[Lesson], max_length: int) -> list[tuple[Lesson, Row]]:
+    """The lessons that the student can learn whole, in order, with their rows. Epochs repeat lessons, which are tokenized once."""
+    rows = {lesson: tokenize(student, lesson) for lesson in dict.fromkeys(lessons)}
+    return [(lesson, rows[lesson]) for lesson in lessons if len(rows[lesson]["input_ids"]) <= max_length]
 
 
-def sft(student: LocalModel, lessons: Sequence[Lesson], plan: SftPlan, folder: Path, progress: Progress | None = None) -> Compute:
-    """Fine-tune the student on the lessons, once through, in order; `folder` holds checkpoints to go on from."""
+def sft(student: LocalModel, rows: Sequence[Row], plan: SftPlan, folder: Path, progress: Progress | None = None) -> Compute:
+    """Fine-tune the student on rows of lessons, once through, in order; `folder` holds checkpoints to go on from."""
     from datasets import Dataset  # noqa: PLC0415  # this and TRL take seconds to import; the steps that do not train need neither
     from trl import SFTConfig, SFTTrainer  # noqa: PLC0415  # as above
 
     training.offline_trainers()
-    rows = [tokenize(student, lesson) for lesson in lessons]
     longest = max((len(row["input_ids"]) for row in rows), default=0)
-    if not rows or longest > plan.max_length:  # TRL would cut it without a word
+    if not rows or longest > plan.max_length:
         raise ModelError(
             f"{student.name}: {len(rows)} lessons, the longest of {longest} tokens, for a context of {plan.max_length}",
             "give only the lessons that fit (`sft.fitting`), at least one",
@@ -64,7 +68,7 @@ def sft(student: LocalModel, lessons: Sequence[Lesson], plan: SftPlan, folder: P
     trainer = SFTTrainer(
         model=student.model,
         processing_class=student.tokenizer,
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=Dataset.from_list([*rows]),
         args=SFTConfig(
             **training.arguments(folder, plan.seed),
             per_device_train_batch_size=micro,
@@ -77,7 +81,7 @@ def sft(student: LocalModel, lessons: Sequence[Lesson], plan: SftPlan, folder: P
             adam_beta2=plan.adam_beta2,
             max_length=plan.max_length,
             save_steps=plan.save_steps,
-            completion_only_loss=True,
+            dataset_kwargs={"skip_prepare_dataset": True},  # ids and labels are there, and nothing is to be cut
         ),
     )
     log = training.fit(trainer, folder, progress)

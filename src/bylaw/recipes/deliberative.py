@@ -218,12 +218,12 @@ def train_sft(c: Context, student: LocalModel, arm: str, course: Sequence[Lesson
         learning_rate=rate, batch_rows=BATCH_ROWS, micro_rows=c.rates(student).micro_rows, max_length=student.context, seed=c.asked.seed
     )
     fitting = sft.fitting(student, course, plan.max_length)
-    if not any(row.source == "aligned" for row in fitting):
+    if not any(lesson.source == "aligned" for lesson, _ in fitting):
         raise RunError(
             f"none of {len(course)} lessons fits the context of {plan.max_length} tokens of {c.asked.model}",
             "name a model with a longer context with --model, or shorter prompts with --prompts",
         )
-    compute = sft.sft(student, fitting, plan, c.run.file("work", arm, "x").parent, progress)
+    compute = sft.sft(student, [row for _, row in fitting], plan, c.run.file("work", arm, "x").parent, progress)
     training.save(student, c.model(arm))
     counts = {"learning_rate": rate, "rows": len(fitting), "dropped": len(course) - len(fitting)}
     return _cost(c, compute) | counts | window.dropped(len(fitting), len(course), "lessons", student)
