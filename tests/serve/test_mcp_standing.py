@@ -1,96 +1,23 @@
 """What a server at an address says by itself, by the older protocols: on a stream of its own, which the gateway opens by GET."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 from mcp.client.streamable_http import streamable_http_client
 from pydantic import FileUrl
 
 from bylaw.serve import mcp_held, mcp_servers
 from bylaw.serve.http1 import Broken, Reply, Web
+from bylaw.serve.mcp_http import Mcp
 from bylaw.serve.mcp_line import Line
 from bylaw.serve.mcp_servers import Remote, ServerAt
 from mcp import ClientSession, types
+from tests.serve.mcp_plain import LIST, ROOTS, Standing, begun, event, until
 from tests.serve.mcp_rig import gateway
-
-ROOTS = {"jsonrpc": "2.0", "id": "r1", "method": "roots/list"}
-TOOL = {"name": "lookup", "description": "Looks up.", "inputSchema": {"type": "object"}}
-RESULTS: dict[str, Any] = {
-    "initialize": {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}},
-    "tools/list": {"tools": [TOOL]},
-}
-
-
-class Standing:
-    """A server that says things on its own stream, and asks a client there for its roots while a tool runs."""
-
-    def __init__(self, status: int = 200, kind: str = "text/event-stream") -> None:
-        self.status, self.kind = status, kind
-        self.opened: list[dict[str, str]] = []  # the headers of each GET
-        self.closed = 0
-        self.says: asyncio.Queue[bytes | None] = asyncio.Queue()  # None: the stream ends
-        self.answered: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-
-    async def post(self, request: web.Request) -> web.Response:
-        message = await request.json()
-        method = message.get("method", "")
-        if "id" not in message:
-            return web.Response(status=202)
-        if not method:
-            await self.answered.put(message)
-            return web.Response(status=202)
-        result = RESULTS.get(method)
-        if method == "tools/call":
-            await self.says.put(event(ROOTS))
-            said = await asyncio.wait_for(self.answered.get(), 60)
-            result = {"content": [{"type": "text", "text": json.dumps(said.get("result", said.get("error")))}]}
-        headers = {"mcp-session-id": "s1"} if method == "initialize" else {}
-        return web.json_response({"jsonrpc": "2.0", "id": message["id"], "result": result}, headers=headers)
-
-    async def get(self, request: web.Request) -> web.StreamResponse:
-        self.opened.append({name.lower(): value for name, value in request.headers.items()})
-        reply = web.StreamResponse(status=self.status, headers={"content-type": self.kind})
-        await reply.prepare(request)
-        try:
-            while self.status == 200 and (said := await self.says.get()) is not None:
-                await reply.write(said)
-        finally:
-            self.closed += 1
-        return reply
-
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[str]:
-        app = web.Application()
-        app.router.add_route("POST", "/mcp", self.post)
-        app.router.add_route("GET", "/mcp", self.get)
-        app.router.add_route("DELETE", "/mcp", self.ended)
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        try:
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}/mcp"
-        finally:
-            await runner.cleanup()
-
-    async def ended(self, request: web.Request) -> web.Response:
-        return web.Response(status=200)
-
-
-def event(message: dict[str, Any]) -> bytes:
-    return f"data: {json.dumps(message)}\n\n".encode()
-
-
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 async def roots(context: Any) -> types.ListRootsResult:
@@ -130,8 +57,7 @@ def test_what_it_asks_while_nobody_is_there_it_is_told_at_once(tmp_path: Path) -
     server = Standing()
 
     async def work() -> dict[str, Any]:
-        async with through(tmp_path, server):
-            await until(lambda: server.opened)
+        async with begun(tmp_path, server):
             await server.says.put(event(ROOTS))
             return await asyncio.wait_for(server.answered.get(), 60)
 
@@ -180,15 +106,14 @@ def test_a_client_that_is_away_is_not_listened_for_until_it_comes_back(tmp_path:
     server = Standing()
 
     async def work() -> tuple[int, int]:
-        async with through(tmp_path, server) as (session, _):
-            await until(lambda: server.opened)
+        async with begun(tmp_path, server) as client:
             monkeypatch.setattr(mcp_held, "IDLE_S", 0.0)
             await server.says.put(b": it lives\n\n")
             await until(lambda: server.closed == 1)
             await asyncio.sleep(0.1)
             rested = len(server.opened)
             monkeypatch.undo()
-            await session.list_tools()
+            await client.post(LIST)
             await until(lambda: len(server.opened) > rested)
             return rested, len(server.opened)
 
@@ -283,3 +208,30 @@ def test_what_is_said_there_is_judged(tmp_path: Path) -> None:
             return [str(entry.get("surface")) for entry in book.entries]
 
     assert "document" in asyncio.run(work())
+
+
+def test_a_session_that_ends_while_it_says_that_it_is_ready_is_not_listened_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Standing()
+    told, tell = Mcp._told, Line.tell
+    ends: list[Callable[[], Awaitable[None]]] = []
+
+    async def watched(routes: Mcp, line: Line, held: mcp_held.Held, *rest: Any) -> None:
+        ends.append(lambda: routes._end(held))
+        await told(routes, line, held, *rest)
+
+    async def ended(line: Line, message: Any) -> None:
+        if len(ends) == 2:
+            await ends[1]()
+        await tell(line, message)
+
+    monkeypatch.setattr(Mcp, "_told", watched)
+    monkeypatch.setattr(Line, "tell", ended)
+
+    async def work() -> list[str]:
+        async with begun(tmp_path, server) as client:
+            await client.begin()
+            await client.begin()
+            await until(lambda: server.opened[-1]["mcp-session-id"] == "s3")
+            return [one["mcp-session-id"] for one in server.opened]
+
+    assert asyncio.run(work()) == ["s1", "s3"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bylaw.serve.door import NotIn
 from bylaw.serve.mcp_line import Server
+from bylaw.serve.mcp_listener import Listener
 from bylaw.serve.mcp_servers import Remote, ServerAt
 from bylaw.serve.mcp_wire import Id
 from bylaw.serve.wire import JsonMap
@@ -44,6 +45,7 @@ class Held:
     count: int = 0
     used_at: float = field(default_factory=time.monotonic)
     listening: "asyncio.Task[bool] | None" = None  # to what a server at an address says while it is asked nothing
+    client: Listener | None = None  # the client, where it listens to that
 
     def listen(self) -> None:
         """Begin to hear what the server says while it is asked nothing; of a child everything is heard already."""
@@ -60,7 +62,12 @@ class Held:
     @property
     def rests(self) -> bool:
         """Whether its client has been away so long that it may make room."""
-        return not self.callers and time.monotonic() - self.used_at >= IDLE_S
+        return not self.callers and self.client is None and time.monotonic() - self.used_at >= IDLE_S
+
+    @property
+    def hears(self) -> "Caller | Listener | None":
+        """Who hears what the server says: the newest request that takes a stream, else the client's own stream."""
+        return next((one for one in reversed(self.callers) if one.streams), None) or self.client
 
     def next(self) -> str:
         """An id for a request to the client."""

@@ -1,10 +1,10 @@
 """`/mcp/<server>` on the gateway: MCP over Streamable HTTP, by the protocol of 2026-07-28 and those before it.
 
 A request of today is whole in itself; headers and body must say the same. The older protocols begin with `initialize` and have a session,
-which is this process's own and bound to whoever began it: with several workers, use today's protocol or one worker. Clients open no
-stream by GET. What a server says while a request is answered goes out on that request's answer, judged, by whatever stream it comes; what
-it asks while none is, is answered with an error at once. Where a client gives no name for its session (`x-bylaw-session`), the calls of
-one principal to one server on one day (UTC) are one session.
+which is this process's own and bound to whoever began it: with several workers, use today's protocol or one worker. What a server says
+while a request is answered goes out on that request's answer, judged, by whatever stream it comes; while none is, on the stream that the
+client has opened by GET. Where it has opened none, what the server asks is answered with an error at once. Where a client gives no name for
+its session (`x-bylaw-session`), the calls of one principal to one server on one day (UTC) are one session.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from bylaw.serve.http1 import Web
 from bylaw.serve.mcp_child import Child
 from bylaw.serve.mcp_held import Held, Most, room_for
 from bylaw.serve.mcp_line import Line, Server
+from bylaw.serve.mcp_listener import Listener
 from bylaw.serve.mcp_pins import Pins
 from bylaw.serve.mcp_seal import Seal
 from bylaw.serve.mcp_servers import Remote, ServerAt
@@ -51,6 +52,7 @@ from bylaw.serve.mcp_wire import (
     takes_forms,
 )
 from bylaw.serve.naming import given
+from bylaw.serve.one_write import ENDING
 from bylaw.serve.regions import placed
 from bylaw.serve.sse import sent
 from bylaw.serve.wire import JsonMap, dump
@@ -158,10 +160,11 @@ class Mcp:
         if scope["method"] == "DELETE":
             await self._end(self._of(at, headers, who))
             return await begun.whole(204, b"", [])
+        if scope["method"] == "GET" and SESSION in dict(headers):
+            return await self._listens(self._of(at, headers, who), scope, receive, begun)
         if scope["method"] != "POST":
-            return await begun.error(
-                405, answer(None, {"error": Rpc(INVALID, "only POST is served here").error}), [(b"allow", b"POST, DELETE")]
-            )
+            said = "only POST is served here, and GET and DELETE within a session"
+            return await begun.error(405, answer(None, {"error": Rpc(INVALID, said).error}), [(b"allow", b"POST, GET, DELETE")])
         message = read(await _body(receive))
         kind = kind_of(message)
         if kind == "request":
@@ -206,8 +209,7 @@ class Mcp:
         async def heard(told: JsonMap) -> None:
             line = self._line(at, who, headers, held.server, held)
             seen = await line.from_server(told)
-            theirs = id_of(told)
-            caller = next((one for one in reversed(held.callers) if one.streams), None)
+            theirs, caller = id_of(told), held.hears
             if "id" in told and (seen is None or caller is None or theirs is None or len(held.passed) >= MAX_QUESTIONS):
                 said = "withheld, or nobody hears it, or too many questions"
                 return await held.server.tell(answer(theirs, {"error": Rpc(INVALID, said).error}))
@@ -251,6 +253,33 @@ class Mcp:
         elif (theirs := held.passed.pop(ours, None)) is not None:
             await held.server.tell({**await line.from_client(message), "id": theirs})
 
+    async def _listens(self, held: Held, scope: Scope, receive: Receive, begun: Begun) -> None:
+        """A client listens to its server, until it goes, its key is no longer good, its session ends, or it opens another such stream."""
+        headers, ending = dict(scope["headers"]), scope.get("extensions", {}).get(ENDING, {}).get("event")
+        before, held.client = held.client, Listener()
+        listener = held.client
+        if before is not None:
+            before.end()
+        self._active -= 1  # it may last for days: sessions have their own bound
+        try:
+            await listener.write(receive, begun, lambda: self.door.key(headers), ending and ending.wait())
+        except NotIn as error:
+            LOG.info("a stream has ended: %s", error.what)
+        finally:
+            self._active += 1
+            if held.client is listener:
+                held.client = None
+            held.used_at = time.monotonic()
+            for message in listener.left():
+                await self._unheard(held, message)
+
+    async def _unheard(self, held: Held, message: JsonMap) -> None:
+        """What a client that listened did not get: its next stream does, or a question is answered with an error."""
+        if held.client is not None:
+            await held.client.tell(message)
+        elif (theirs := held.passed.pop(str(message.get("id")), None)) is not None:
+            await held.server.tell(answer(theirs, {"error": Rpc(INVALID, "nobody hears it").error}))
+
     def _line(self, at: ServerAt, who: Who, headers: list[tuple[bytes, bytes]], server: Server, held: Held | None) -> Line:
         gate = placed(self.gate, who)
         name = given(dict(headers))
@@ -287,6 +316,8 @@ class Mcp:
         self._held.pop(held.id, None)
         if held.listening is not None:
             held.listening.cancel()
+        if held.client is not None:
+            held.client.end()
         for future in held.asked.values():
             future.cancel()
         if isinstance(held.server, Child):

@@ -1,20 +1,29 @@
-"""The server's HTTP protocol, with two differences: a head leaves in one write with its body, and what follows a body is no header.
+"""The server's HTTP protocol, with three differences.
+
+A head leaves in one write with its body, what follows a body is no header, and an answer that never ends learns that the server does.
 
 uvicorn writes a head when it is told of it, and the body when it is told of that: two system calls, two packets, and a client that wakes up
 twice for one answer. A head that no body follows at once, as of a stream, leaves at the loop's next turn.
 
 uvicorn adds the fields that follow a chunked body to the headers, if it has them before the headers are read. A proxy that sets a header of
 ours, or takes it out, looks at no such field.
+
+uvicorn waits at its end for answers that are under way. One to a GET may be a client that only listens: its scope has an event that is set
+when the server ends.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+ENDING: Final = "bylaw.ending"  # the extension of a GET's scope; its `event` is an asyncio.Event
 
 
 class OneWrite(HttpToolsProtocol):
     """uvicorn's protocol on such a transport."""
+
+    ending: asyncio.Event | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A client is there."""
@@ -24,6 +33,15 @@ class OneWrite(HttpToolsProtocol):
         """The headers are these, and no more of them."""
         self.scope["headers"] = [*self.headers]
         super().on_headers_complete()
+        if self.scope["method"] == "GET":
+            self.ending = self.ending or asyncio.Event()
+            self.scope["extensions"] = {ENDING: {"event": self.ending}}
+
+    def shutdown(self) -> None:
+        """The server ends."""
+        super().shutdown()
+        if self.ending is not None:
+            self.ending.set()
 
 
 class _Joining:
