@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ BEGIN: dict[str, Any] = {
 }
 LIST = {"jsonrpc": "2.0", "id": 2, "method": "tools/list", "params": {}}
 READY = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-ROOTS = {"jsonrpc": "2.0", "id": "r1", "method": "roots/list"}
+ROOTS: dict[str, Any] = {"jsonrpc": "2.0", "id": "r1", "method": "roots/list"}
 TOOL = {"name": "lookup", "description": "Looks up.", "inputSchema": {"type": "object"}}
 RESULTS: dict[str, Any] = {
     "initialize": {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}},
@@ -102,7 +103,8 @@ class Client:
     def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
         self.http, self.url = http, url
         self.headers = {"accept": "application/json, text/event-stream"}
-        self.open: list[aiohttp.ClientResponse] = []
+        self.open: list[aiohttp.ClientResponse | socket.socket] = []
+        self.end: Callable[[], None] = lambda: None  # the gateway
 
     async def post(self, message: dict[str, Any]) -> aiohttp.ClientResponse:
         return await self.http.post(self.url, json=message, headers=self.headers)
@@ -135,6 +137,7 @@ async def begun(tmp_path: Path, server: Standing) -> AsyncIterator[Client]:
     async with server.serving() as behind, aiohttp.ClientSession() as http:
         url, _, _ = stack.enter_context(gateway(tmp_path, [ServerAt("shop", url=behind)]))
         client = Client(http, f"{url}/mcp/shop")
+        client.end = stack.close
         try:
             await client.begin()
             await until(lambda: server.opened)

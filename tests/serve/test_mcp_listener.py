@@ -1,7 +1,9 @@
 """A client's own stream (GET): what its server says while no request is answered, judged, to whoever began the session alone."""
 
 import asyncio
+import socket
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from bylaw.serve.mcp_held import Held
 from bylaw.serve.mcp_http import NOBODY, Mcp
 from bylaw.serve.mcp_listener import Listener
 from bylaw.serve.mcp_servers import ServerAt
+from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES
 from tests.serve.mcp_plain import LIST, ROOTS, Client, Standing, begun, event, said, until
 from tests.serve.mcp_rig import ByKey, gateway
+from tests.serve.rig import PATIENCE_S
 from tests.serve.test_mcp_standing import through
 
 CHANGED = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
@@ -214,6 +218,7 @@ def test_what_was_not_written_goes_to_the_next_stream_or_is_an_error_to_who_aske
                 await until(stuck.is_set)
                 second = await client.listen()
                 free.set()
+                assert await said(second) == CHANGED  # it had not left
                 asked = await said(second)
                 stuck.clear()
                 free.clear()
@@ -227,3 +232,140 @@ def test_what_was_not_written_goes_to_the_next_stream_or_is_an_error_to_who_aske
 
     assert asked["method"] == "roots/list"
     assert (answer["id"], "nobody hears it" in answer["error"]["message"]) == ("r2", True)
+
+
+BIG = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "word " * 100_000}}
+
+
+async def deaf(client: Client, server: Standing) -> socket.socket:
+    """A client that listens and reads nothing, with so much said to it that nothing more is written, and a question behind that."""
+    host, _, port = client.url.removeprefix("http://").partition("/")[0].partition(":")
+    made = socket.create_connection((host, int(port)))
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    made.sendall(f"GET /mcp/shop HTTP/1.1\r\nhost: x\r\nmcp-session-id: {client.headers['mcp-session-id']}\r\n\r\n".encode())
+    assert (await asyncio.to_thread(made.recv, 12)).endswith(b"200")
+    told, tell = [], Listener.tell
+
+    def counted(listener: Listener, message: dict[str, Any]) -> bool:
+        told.append(message)
+        return tell(listener, message)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Listener, "tell", counted)
+        for message in [*[BIG] * 20, ROOTS]:
+            await server.says.put(event(message))
+        await until(lambda: len(told) == 21)
+    return made
+
+
+@pytest.mark.slow
+def test_nobody_waits_for_a_client_that_reads_nothing(tmp_path: Path) -> None:
+    server = Standing()
+
+    async def work() -> tuple[int, Any]:
+        async with begun(tmp_path, server) as client:
+            made = await deaf(client, server)
+            async with asyncio.timeout(30):
+                ended = await client.http.delete(client.url, headers=client.headers)
+            told = await asyncio.wait_for(server.answered.get(), 30)
+            made.close()
+            return ended.status, told
+
+    status, told = asyncio.run(work())
+
+    assert status == 204
+    assert (told["id"], "nobody hears it" in told["error"]["message"]) == ("r1", True)
+
+
+@pytest.mark.slow
+def test_a_gateway_that_ends_does_not_wait_for_those_who_read_nothing(tmp_path: Path) -> None:
+    server = Standing()
+
+    async def work() -> float:
+        async with begun(tmp_path, server) as client:
+            made = await deaf(client, server)
+            client.open.append(made)  # it is closed once the gateway has ended
+            began = time.monotonic()
+            await asyncio.to_thread(client.end)
+            return time.monotonic() - began
+
+    assert asyncio.run(work()) < PATIENCE_S / 2
+
+
+@pytest.mark.slow
+def test_a_question_behind_what_a_client_did_not_read_is_answered_once_it_is_gone(tmp_path: Path) -> None:
+    server = Standing()
+
+    async def work() -> Any:
+        async with begun(tmp_path, server) as client:
+            (await deaf(client, server)).close()
+            return await asyncio.wait_for(server.answered.get(), 60)
+
+    assert "nobody hears it" in asyncio.run(work())["error"]["message"]
+
+
+@pytest.mark.slow
+def test_a_second_stream_hears_what_the_first_did_not_read(tmp_path: Path) -> None:
+    server = Standing()
+
+    async def work() -> list[str]:
+        async with begun(tmp_path, server) as client:
+            made = await deaf(client, server)
+            second = await client.listen()
+            heard: list[str] = []
+            while not heard or heard[-1] != "roots/list":
+                heard.append((await said(second))["method"])
+            made.close()
+            return heard
+
+    heard = asyncio.run(work())
+
+    assert 0 < heard.count("notifications/message") <= 20
+
+
+def test_what_is_too_much_to_wait_is_told_to_who_asked() -> None:
+    async def work() -> tuple[list[bool], list[bool]]:
+        many, large = Listener(), Listener()
+        body = {"data": "x" * (MAX_MESSAGE_BYTES // 2)}
+        return [many.tell(CHANGED) for _ in range(mcp_listener.MOST + 1)], [large.tell(body), large.tell(body), large.tell(CHANGED)]
+
+    many, large = asyncio.run(work())
+
+    assert many == [True] * mcp_listener.MOST + [False]
+    assert large == [True, False, True]
+
+
+def test_the_key_is_looked_at_before_each_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Standing()
+
+    def refused(door: ByKey, headers: Any) -> str:
+        raise NotIn(401, "this needs a key")
+
+    async def work() -> Any:
+        async with begun(tmp_path, server) as client:
+            stream = await client.listen()
+            await server.says.put(event(CHANGED))
+            assert await said(stream) == CHANGED
+            monkeypatch.setattr(ByKey, "key", refused)
+            await server.says.put(event(CHANGED))
+            return await said(stream)
+
+    assert asyncio.run(work()) is None
+
+
+def test_what_comes_while_a_request_is_answered_that_nobody_waits_for_goes_out_on_the_stream(tmp_path: Path) -> None:
+    server = Standing()
+
+    async def work() -> Any:
+        async with begun(tmp_path, server) as client:
+            stream = await client.listen()
+            call = {"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": {"name": "lookup", "arguments": {}}}
+            (await client.http.post(client.url, json=call, headers=client.headers)).close()  # the tool asks for roots, which nobody answers
+            heard = asyncio.ensure_future(said(stream))
+            while not heard.done():  # until the gateway has seen that the client of the call is gone
+                await server.says.put(event(CHANGED))
+                await asyncio.sleep(0.02)
+            await server.answered.put({})  # the tool has waited long enough
+            return await heard
+
+    assert asyncio.run(work()) == CHANGED

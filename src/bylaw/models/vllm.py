@@ -67,8 +67,8 @@ def completion(prompt: str, written: Any, thinking: bool) -> Completion:
 
 def load(where: str, name: str, hub: bool = False) -> VllmModel:
     """Load a model folder, or (`hub`) a name on the model hub; raises ModelError where vLLM is not installed."""
-    tell_nothing()
     try:
+        tell_nothing()
         engine_class = importlib.import_module("vllm").LLM  # never imported by name: it is in none of our extras
     except ImportError as error:
         raise ModelError(f"{name}: vLLM is not installed here", "pip install vllm on a machine with a GPU, or leave vllm out") from error

@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final, Protocol
@@ -84,10 +84,6 @@ def take_all(run: Run, book: Book, narrator: Narrator, workers: int) -> None:
     left = [step for step in steps.values() if not run.done(step.name)]
     if not left:
         return
-    # The tracker unlinks the semaphores of a worker that had to be killed; that it did so is no news to a person.
-    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker")))
-    for name, size in KEPT.items():
-        os.environ.setdefault(name, str(size))
     spawn = multiprocessing.get_context("spawn")
     crew: list[_Worker] = []
     try:
@@ -115,9 +111,27 @@ def take_all(run: Run, book: Book, narrator: Narrator, workers: int) -> None:
 def _hire(spawn: Any, run: Run, book: Book) -> _Worker:
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=work, args=(theirs, run, book), daemon=True)
-    process.start()
+    # The tracker unlinks the semaphores of a worker that had to be killed; that it did so is no news to a person.
+    warnings = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker")))
+    with _environment({name: os.environ.get(name, str(size)) for name, size in KEPT.items()} | {"PYTHONWARNINGS": warnings}):
+        process.start()
     theirs.close()
     return _Worker(process, ours)
+
+
+@contextlib.contextmanager
+def _environment(names: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment for a while, for a process that is started."""
+    before = {name: os.environ.get(name) for name in names}
+    os.environ |= names
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _tell(worker: _Worker, name: str) -> None:

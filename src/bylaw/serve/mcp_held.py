@@ -66,8 +66,8 @@ class Held:
 
     @property
     def hears(self) -> "Caller | Listener | None":
-        """Who hears what the server says: the newest request that takes a stream, else the client's own stream."""
-        return next((one for one in reversed(self.callers) if one.streams), None) or self.client
+        """Who hears what the server says: the newest request that takes a stream and is still waited for, else the client's own stream."""
+        return next((one for one in reversed(self.callers) if one.streams and not one.connection.lost), None) or self.client
 
     def next(self) -> str:
         """An id for a request to the client."""

@@ -52,7 +52,7 @@ from bylaw.serve.mcp_wire import (
     takes_forms,
 )
 from bylaw.serve.naming import given
-from bylaw.serve.one_write import ENDING
+from bylaw.serve.one_write import Connection, connection_of
 from bylaw.serve.regions import placed
 from bylaw.serve.sse import sent
 from bylaw.serve.wire import JsonMap, dump
@@ -75,6 +75,7 @@ class Caller:
     modern: bool
     forms: bool
     streams: bool  # it takes a stream
+    connection: Connection
     held: Held | None = None
     request: Id | None = None
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -161,14 +162,14 @@ class Mcp:
             await self._end(self._of(at, headers, who))
             return await begun.whole(204, b"", [])
         if scope["method"] == "GET" and SESSION in dict(headers):
-            return await self._listens(self._of(at, headers, who), scope, receive, begun)
+            return await self._listens(self._of(at, headers, who), scope, begun)
         if scope["method"] != "POST":
             said = "only POST is served here, and GET and DELETE within a session"
             return await begun.error(405, answer(None, {"error": Rpc(INVALID, said).error}), [(b"allow", b"POST, GET, DELETE")])
         message = read(await _body(receive))
         kind = kind_of(message)
         if kind == "request":
-            return await self._request(at, who, headers, message, begun)
+            return await self._request(at, who, headers, message, begun, connection_of(scope))
         held = self._of(at, headers, who) if SESSION in dict(headers) else None
         if held is not None:
             await self._told(self._line(at, who, headers, held.server, held), held, message, kind)
@@ -176,7 +177,9 @@ class Mcp:
 
     # ---- Requests -----------------------------------------------------------------------------------------------------
 
-    async def _request(self, at: ServerAt, who: Who, headers: list[tuple[bytes, bytes]], message: JsonMap, begun: Begun) -> None:
+    async def _request(
+        self, at: ServerAt, who: Who, headers: list[tuple[bytes, bytes]], message: JsonMap, begun: Begun, by: Connection
+    ) -> None:
         agree(headers, message)
         modern, params, to = is_modern(message), params_of(message), id_of(message)
         takes = b"text/event-stream" in dict(headers).get(b"accept", b"")
@@ -184,23 +187,25 @@ class Mcp:
             if message["method"] == "tools/call":
                 schema = self.pins.standing(at.name).mirrored.get(str(params.get("name")))
                 mirrors(headers, mirrored(schema, params.get("arguments") or {}), to)
-            caller = Caller(begun, True, takes_forms(meta_of(params).get(CAPABILITIES_KEY)), takes)
+            caller = Caller(begun, True, takes_forms(meta_of(params).get(CAPABILITIES_KEY)), takes, by)
             server = await self._today(at)
             line = self._line(at, who, headers, server, None)
             if isinstance(server, Remote):
                 server.heard = _hearing(line, caller)
             return await caller.end(await line.answer(message, caller))
         if message["method"] == "initialize":
-            return await self._begin(at, who, headers, message, begun)
+            return await self._begin(at, who, headers, message, begun, by)
         held = self._of(at, headers, who)
-        caller = Caller(begun, False, held.forms, takes, held, to)
+        caller = Caller(begun, False, held.forms, takes, by, held, to)
         held.callers.append(caller)
         try:
             await caller.end(await self._line(at, who, headers, held.server, held).answer(message, caller))
         finally:
             held.callers.remove(caller)
 
-    async def _begin(self, at: ServerAt, who: Who, headers: list[tuple[bytes, bytes]], message: JsonMap, begun: Begun) -> None:
+    async def _begin(
+        self, at: ServerAt, who: Who, headers: list[tuple[bytes, bytes]], message: JsonMap, begun: Begun, by: Connection
+    ) -> None:
         """A session of the older protocols begins."""
         held = Held(secrets.token_urlsafe(24), at, who.owner, takes_forms(params_of(message).get("capabilities")), NOBODY)
         rested = room_for(self._held, self.most, at, who.owner)
@@ -219,9 +224,11 @@ class Mcp:
                 ours = held.next()
                 held.passed[ours] = theirs
                 seen = {**seen, "id": ours}
-            return await caller.tell(seen)
+            if not isinstance(caller, Listener):
+                return await caller.tell(seen)
+            return None if caller.tell(seen) else await self._unheard(held, seen)
 
-        caller = Caller(begun, False, held.forms, False, held, id_of(message), [(SESSION, held.id.encode())])
+        caller = Caller(begun, False, held.forms, False, by, held, id_of(message), [(SESSION, held.id.encode())])
         held.callers.append(caller)
         try:
             for one in rested:
@@ -253,16 +260,15 @@ class Mcp:
         elif (theirs := held.passed.pop(ours, None)) is not None:
             await held.server.tell({**await line.from_client(message), "id": theirs})
 
-    async def _listens(self, held: Held, scope: Scope, receive: Receive, begun: Begun) -> None:
+    async def _listens(self, held: Held, scope: Scope, begun: Begun) -> None:
         """A client listens to its server, until it goes, its key is no longer good, its session ends, or it opens another such stream."""
-        headers, ending = dict(scope["headers"]), scope.get("extensions", {}).get(ENDING, {}).get("event")
-        before, held.client = held.client, Listener()
-        listener = held.client
+        headers, before = dict(scope["headers"]), held.client
+        listener = held.client = Listener()
         if before is not None:
             before.end()
         self._active -= 1  # it may last for days: sessions have their own bound
         try:
-            await listener.write(receive, begun, lambda: self.door.key(headers), ending and ending.wait())
+            await listener.write(begun, connection_of(scope), lambda: self.door.key(headers))
         except NotIn as error:
             LOG.info("a stream has ended: %s", error.what)
         finally:
@@ -271,13 +277,12 @@ class Mcp:
                 held.client = None
             held.used_at = time.monotonic()
             for message in listener.left():
-                await self._unheard(held, message)
+                if held.client is None or not held.client.tell(message):
+                    await self._unheard(held, message)
 
     async def _unheard(self, held: Held, message: JsonMap) -> None:
-        """What a client that listened did not get: its next stream does, or a question is answered with an error."""
-        if held.client is not None:
-            await held.client.tell(message)
-        elif (theirs := held.passed.pop(str(message.get("id")), None)) is not None:
+        """A client was not told something: where it is a question, its server is told."""
+        if (theirs := held.passed.pop(str(message.get("id")), None)) is not None:
             await held.server.tell(answer(theirs, {"error": Rpc(INVALID, "nobody hears it").error}))
 
     def _line(self, at: ServerAt, who: Who, headers: list[tuple[bytes, bytes]], server: Server, held: Held | None) -> Line:

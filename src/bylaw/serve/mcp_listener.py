@@ -1,71 +1,91 @@
 """A client's own stream by MCP's older protocols (GET): what its server says while no request of its is answered goes out there.
 
-One coroutine writes each stream; what is told waits in a queue, and where that is full the server waits. While nothing is said a comment
-goes out now and then, so that a client that is gone without a word is noticed, and the client's key is looked at again.
+Nobody waits for a client that reads slowly: what it is told waits in its bounds, and beyond them it is not told. A stream that is over ends
+at once, whether the client reads or not. While nothing is said a comment goes out now and then.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Final
 
-from bylaw.serve.gateway import EVENTS, Begun, Receive
+from bylaw.serve.gateway import EVENTS, Begun
+from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES
+from bylaw.serve.one_write import Connection
 from bylaw.serve.sse import sent
 from bylaw.serve.wire import JsonMap, dump
 
 SILENCE_S: Final = 15.0  # until a comment
-MOST: Final = 100  # messages that wait for a client that reads slowly
+LAST_S: Final = 1.0  # for the last bytes of a stream; then its connection is cut
+MOST: Final = 100  # messages that wait for a client that reads slowly, of as many bytes as one may have
+SILENT: Final = b":\n\n"
 
 
 @dataclass(slots=True)
 class Listener:
     """A client that listens."""
 
-    streams: ClassVar[bool] = True
-    _waiting: "asyncio.Queue[JsonMap | None]" = field(default_factory=lambda: asyncio.Queue(MOST))
-    _over: bool = False
+    _waiting: "deque[tuple[JsonMap, bytes]]" = field(default_factory=deque)
+    _weight: int = 0  # bytes that wait
+    _more: asyncio.Event = field(default_factory=asyncio.Event)
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def tell(self, message: JsonMap) -> None:
-        """Have a message written; waits while too many are."""
-        await self._waiting.put(message)
+    def tell(self, message: JsonMap) -> bool:
+        """Have a message written; False where it is over, or too much waits already."""
+        body = sent(dump(message), "message")
+        much = len(self._waiting) >= MOST or (self._waiting and self._weight + len(body) > MAX_MESSAGE_BYTES)
+        if self._over.is_set() or much:
+            return False
+        self._waiting.append((message, body))
+        self._weight += len(body)
+        self._more.set()
+        return True
 
     def end(self) -> None:
         """Write no more."""
-        self._over = True
-        with suppress(asyncio.QueueFull):  # then it does not sleep
-            self._waiting.put_nowait(None)
+        self._over.set()
 
-    async def write(self, receive: Receive, begun: Begun, may: Callable[[], object], over: Awaitable[Any] | None) -> None:
-        """Write what is told until the client goes, `end` is called, `over` is done, or `may` raises, which is asked now and then."""
-        ends = [asyncio.ensure_future(_gone(receive)), *([asyncio.ensure_future(over)] if over is not None else [])]
-        for one in ends:
-            one.add_done_callback(lambda _: self.end())
+    async def write(self, begun: Begun, connection: Connection, may: Callable[[], object]) -> None:
+        """Write what is told until the connection or the server ends, `end` is called, or `may` raises, which is asked before each."""
+        writing = asyncio.ensure_future(self._write(begun, connection, may))
+        ends = [asyncio.ensure_future(one.wait()) for one in (self._over, connection.over)]
         try:
-            await begun.start(200, [EVENTS, (b"cache-control", b"no-store")])
-            await begun.piece(b":\n\n")  # the head leaves with it
-            while not self._over:
-                try:
-                    async with asyncio.timeout(SILENCE_S):
-                        message = await self._waiting.get()
-                except TimeoutError:
-                    may()
-                    await begun.piece(b":\n\n")
-                else:
-                    if message is not None:
-                        await begun.piece(sent(dump(message), "message"))
+            await asyncio.wait([writing, *ends], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._over = True
-            for one in ends:
+            self._over.set()
+            for one in (writing, *ends):
                 one.cancel()
-            await begun.close()
+            said = await asyncio.gather(writing, return_exceptions=True)
+            if not connection.lost:
+                try:
+                    async with asyncio.timeout(LAST_S):
+                        await begun.close()
+                except TimeoutError:
+                    connection.abort()
+        if isinstance(said[0], Exception):
+            raise said[0]
+
+    async def _write(self, begun: Begun, connection: Connection, may: Callable[[], object]) -> None:
+        await begun.start(200, [EVENTS, (b"cache-control", b"no-store")])
+        await begun.piece(SILENT)  # the head leaves with it
+        while True:
+            self._more.clear()
+            while self._waiting:
+                may()
+                body = self._waiting[0][1]
+                await begun.piece(body)
+                if connection.lost:  # it was written to nobody
+                    return
+                self._waiting.popleft()
+                self._weight -= len(body)
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    await self._more.wait()
+            except TimeoutError:
+                may()
+                await begun.piece(SILENT)
 
     def left(self) -> list[JsonMap]:
-        """What was told and not written; it is taken out."""
-        found = [self._waiting.get_nowait() for _ in range(self._waiting.qsize())]
-        return [one for one in found if one is not None]
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        """What was told and not written."""
+        return [message for message, _ in self._waiting]

@@ -8,40 +8,61 @@ twice for one answer. A head that no body follows at once, as of a stream, leave
 uvicorn adds the fields that follow a chunked body to the headers, if it has them before the headers are read. A proxy that sets a header of
 ours, or takes it out, looks at no such field.
 
-uvicorn waits at its end for answers that are under way. One to a GET may be a client that only listens: its scope has an event that is set
-when the server ends.
+uvicorn waits at its end for answers that are under way, and takes what is sent to a client that is gone without a word. Who only listens,
+or is told something before its answer, can do with neither: so a request's scope says what has become of its connection.
 """
 
 import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-ENDING: Final = "bylaw.ending"  # the extension of a GET's scope; its `event` is an asyncio.Event
+CONNECTION: Final = "bylaw.connection"  # the extension of a scope; its `is` is a Connection
+
+
+@dataclass(slots=True)
+class Connection:
+    """A client's connection."""
+
+    abort: Callable[[], None]
+    lost: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)  # it is lost, or the server ends
 
 
 class OneWrite(HttpToolsProtocol):
     """uvicorn's protocol on such a transport."""
 
-    ending: asyncio.Event | None = None
+    connection: Connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A client is there."""
         super().connection_made(_Joining(transport, self.loop))  # type: ignore[arg-type]  # a transport in all that it is asked for
+        self.connection = Connection(transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self.connection.lost = True
+        self.connection.over.set()
+        super().connection_lost(exc)
 
     def on_headers_complete(self) -> None:
         """The headers are these, and no more of them."""
         self.scope["headers"] = [*self.headers]
+        self.scope["extensions"] = {CONNECTION: {"is": self.connection}}
         super().on_headers_complete()
-        if self.scope["method"] == "GET":
-            self.ending = self.ending or asyncio.Event()
-            self.scope["extensions"] = {ENDING: {"event": self.ending}}
 
     def shutdown(self) -> None:
         """The server ends."""
         super().shutdown()
-        if self.ending is not None:
-            self.ending.set()
+        self.connection.over.set()
+
+
+def connection_of(scope: Mapping[str, Any]) -> Connection:
+    """The connection that a request came by; one that is never lost, where the server does not say."""
+    said = scope.get("extensions", {}).get(CONNECTION)
+    return said["is"] if said else Connection(lambda: None)
 
 
 class _Joining:
