@@ -19,6 +19,7 @@ from bylaw.serve.mcp_http import NOBODY, Mcp
 from bylaw.serve.mcp_listener import Listener
 from bylaw.serve.mcp_servers import ServerAt
 from bylaw.serve.mcp_wire import MAX_MESSAGE_BYTES
+from bylaw.serve.one_write import Connection
 from tests.serve.mcp_plain import LIST, ROOTS, Client, Standing, begun, event, said, until
 from tests.serve.mcp_rig import ByKey, gateway
 from tests.serve.rig import PATIENCE_S
@@ -369,3 +370,36 @@ def test_what_comes_while_a_request_is_answered_that_nobody_waits_for_goes_out_o
             return await heard
 
     assert asyncio.run(work()) == CHANGED
+
+
+def test_what_was_written_makes_room() -> None:
+    large = {"data": "x" * (MAX_MESSAGE_BYTES // 2)}
+    pieces: list[bytes] = []
+
+    async def send(message: Any) -> None:
+        pieces.append(message.get("body", b""))
+
+    async def work() -> list[bool]:
+        listener, connection = Listener(), Connection(lambda: None)
+        writing = asyncio.ensure_future(listener.write(Begun(send), connection, lambda: None))
+        told = [listener.tell(large)]
+        await until(lambda: any(len(one) > MAX_MESSAGE_BYTES // 2 for one in pieces))
+        told += [listener.tell(CHANGED), listener.tell(large)]
+        connection.over.set()
+        await writing
+        return told
+
+    assert asyncio.run(work()) == [True] * 3
+
+
+def test_a_question_that_has_no_place_to_wait_is_answered_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mcp_listener, "MOST", 0)
+    server = Standing()
+
+    async def work() -> Any:
+        async with begun(tmp_path, server) as client:
+            await client.listen()
+            await server.says.put(event(ROOTS))
+            return await asyncio.wait_for(server.answered.get(), 60)
+
+    assert "nobody hears it" in asyncio.run(work())["error"]["message"]
