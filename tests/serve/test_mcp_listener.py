@@ -241,8 +241,9 @@ BIG = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": 
 async def deaf(client: Client, server: Standing) -> socket.socket:
     """A client that listens and reads nothing, with so much said to it that nothing more is written, and a question behind that."""
     host, _, port = client.url.removeprefix("http://").partition("/")[0].partition(":")
-    made = socket.create_connection((host, int(port)))
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)  # before it connects: so little is ever on its way
+    made.connect((host, int(port)))
     made.sendall(f"GET /mcp/shop HTTP/1.1\r\nhost: x\r\nmcp-session-id: {client.headers['mcp-session-id']}\r\n\r\n".encode())
     assert (await asyncio.to_thread(made.recv, 12)).endswith(b"200")
     told, tell = [], Listener.tell
