@@ -34,6 +34,8 @@ class Wire:
     def close(self) -> None:
         self.closed = True
 
+    abort = close
+
     def pause_reading(self) -> None: ...
 
     def resume_reading(self) -> None: ...
