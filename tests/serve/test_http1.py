@@ -3,11 +3,14 @@
 import asyncio
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -20,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bylaw.serve import http1
-from bylaw.serve.address import address
+from bylaw.serve.address import REST_S, address
 from bylaw.serve.http1 import MAX_HEAD_BYTES, MAX_HELD_BYTES, Broken, Unsent, Web
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
@@ -424,6 +427,67 @@ def test_a_connection_that_the_server_has_closed_meanwhile_is_not_used_again() -
     assert server.connections == 2
 
 
+@pytest.mark.parametrize(
+    ("says", "rest_s", "connections"),
+    [(b"", 0.0, 2), (b"", 60.0, 1), (b"keep-alive: timeout=60\r\n", 0.0, 1), (b"Keep-Alive: max=9, Timeout = 1\r\n", 60.0, 2)],
+)
+def test_a_connection_that_its_server_may_be_closing_just_now_is_not_used_again(
+    monkeypatch: pytest.MonkeyPatch, says: bytes, rest_s: float, connections: int
+) -> None:
+    monkeypatch.setitem(REST_S, "http", rest_s)
+
+    async def work(web: Web, server: Server) -> tuple[int, bytes]:
+        await post(web, server)
+        return await post(web, server)
+
+    found, server = talk([OK.replace(b"content-length", says + b"content-length"), OK], work)
+
+    assert found == (200, b"{}")
+    assert server.connections == connections
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_connection_whose_end_has_come_and_was_not_yet_seen_is_not_used_again(run: Any) -> None:
+    """The loop was busy when the server closed it."""
+    ending = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        listening.settimeout(10)
+        first, _ = listening.accept()
+        first.recv(1 << 16)
+        first.sendall(OK)
+        ending.wait(10)
+        first.close()
+        second, _ = listening.accept()
+        second.recv(1 << 16)
+        second.sendall(OK)
+        second.close()
+
+    async def work(listening: socket.socket) -> list[bytes]:
+        web, found = Web(), []
+        at = address(f"http://127.0.0.1:{listening.getsockname()[1]}/")
+        try:
+            for number in range(2):
+                reply = await web.request(b"POST ", at, (), b"{}")
+                found.append(await reply.whole(100))
+                reply.close()
+                if not number:
+                    ending.set()
+                    time.sleep(0.1)  # nothing is seen meanwhile
+        finally:
+            await web.close()
+        return found
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=serve, args=(listening,))
+        server.start()
+        try:
+            assert run(work(listening)) == [b"{}", b"{}"]
+        finally:
+            ending.set()
+            server.join(10)
+
+
 def test_where_a_request_was_answered_before_it_was_taken_whole_the_connection_is_not_kept() -> None:
     wire = _Wire()
     wire.unsent = 7
@@ -595,7 +659,7 @@ class _Wire(asyncio.Transport):
     """A transport that sends nowhere."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__({"socket": SimpleNamespace(fileno=lambda: 0)})
         self.closing = False
         self.unsent = 0
 

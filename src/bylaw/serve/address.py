@@ -7,6 +7,9 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 PORTS: Final = {"http": 80, "https": 443}
+# How long a connection at rest is used again, in seconds. A server by itself closes it after 5 (uvicorn, Node), perhaps just as a request
+# leaves, and nobody can tell then whether that has run; where there is TLS, a proxy mostly stands before it, which waits for a minute.
+REST_S: Final = {"http": 4.0, "https": 30.0}
 _SAFE: Final = "/%:@!$&'()*+,;=~-._?"
 _CONTROLS: Final = re.compile(r"[\x00-\x20\x7f]")
 

@@ -6,6 +6,8 @@ nobody asked for, bytes after an answer, a head too long, an encoding, silence.
 """
 
 import asyncio
+import re
+import select
 import socket
 import ssl
 from collections import deque
@@ -15,17 +17,18 @@ from typing import Final, cast
 import httptools
 from aiohappyeyeballs import start_connection
 
-from bylaw.serve.address import Address
+from bylaw.serve.address import REST_S, Address
 
 CONNECT_S: Final = 10.0
 NEXT_S: Final = 0.25  # after which the next address of a name is tried as well (RFC 8305)
-IDLE_S: Final = 30.0  # how long a connection is kept for the next call
+MARGIN_S: Final = 1.0  # before the time at which a server says that it closes a connection at rest
 SKIP_S: Final = 5.0  # how long the end of an answer that nobody reads may take to come
 SWEEP_S: Final = 5.0  # how often silence and idleness are looked for
 MAX_HEAD_BYTES: Final = 64 << 10
 MAX_HELD_BYTES: Final = 256 << 10  # of a body that nobody has read; the server waits then
 SILENCE_S: Final = 600.0  # the longest without a byte
 BODILESS: Final = (204, 304)
+_TIMEOUT: Final = re.compile(rb"(?:^|[,;\s])timeout\s*=\s*(\d{1,9})\b", re.IGNORECASE)
 
 
 class Unsent(Exception):  # noqa: N818  # becomes an answer
@@ -140,7 +143,9 @@ class _Link(asyncio.Protocol):
         "_head_bytes",
         "_headers",
         "_reply",
+        "_rest_s",
         "_skipped",
+        "_stirs",
         "_to_the_end",
         "_web",
         "at",
@@ -161,14 +166,20 @@ class _Link(asyncio.Protocol):
         self._to_the_end = False  # the body ends where the connection does
         self._again = False  # the server takes another request here
         self._skipped = -1  # bytes of a body that nobody wants
+        self._rest_s = REST_S["https" if at.tls else "http"]
+        self._stirs = select.poll()
 
     @property
     def patience_s(self) -> float:
         """How long nothing may come, or the end of what nobody reads."""
         if self._reply is None or self._skipped >= 0:
-            return IDLE_S if self._reply is None else SKIP_S
+            return self._rest_s if self._reply is None else SKIP_S
         waits = not (self.transport.is_reading() or self.transport.is_closing())  # for us to read
         return float("inf") if waits else self._web.silence_s
+
+    def fresh(self) -> bool:
+        """Whether another request may be sent: at rest not for long, and nothing has come meanwhile, its end neither."""
+        return not self.transport.is_closing() and self.loop.time() - self.heard_s < self._rest_s and not self._stirs.poll(0)
 
     async def ask(self, request: bytes) -> Reply:
         """Send a request; its reply, once the head has come. Raises Broken."""
@@ -214,6 +225,7 @@ class _Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open."""
         self.transport = cast("asyncio.Transport", transport)
+        self._stirs.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of an answer."""
@@ -266,6 +278,8 @@ class _Link(asyncio.Protocol):
         if (coded is not None and coded.lower() != b"chunked") or headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise _Wrong("its answer is encoded, which nobody has asked for")
         self._to_the_end = coded is None and b"content-length" not in headers and status not in BODILESS
+        if (said := headers.get(b"keep-alive")) is not None and (told := _TIMEOUT.search(said)):
+            self._rest_s = min(max(REST_S.values()), int(told[1]) - MARGIN_S)
         reply.status, reply.headers = status, headers
         self._headers = {}
 
@@ -316,8 +330,9 @@ class Web:
         idle = self._idle.get(at[:3])
         while idle:
             link = idle.pop()
-            if not link.transport.is_closing():
+            if link.fresh():
                 return link
+            link.transport.abort()
         return None
 
     async def _opened(self, at: Address) -> _Link:

@@ -17,6 +17,7 @@ from multidict import CIMultiDictProxy
 
 from bylaw.errors import ModelError
 from bylaw.serve import web
+from bylaw.serve.address import REST_S
 from bylaw.serve.wire import MAX_REPLY_BYTES
 
 SILENCE_S: Final = 120.0  # without a byte
@@ -102,7 +103,7 @@ class Upstream:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._client is None:
-            self._client = web.client(SILENCE_S, TOTAL_S)
+            self._client = web.client(REST_S[urlsplit(self._url).scheme], SILENCE_S, TOTAL_S)
         return self._client
 
     def headers(self, client: Mapping[bytes, bytes], path: str, keyed: bool) -> dict[str, str]:
