@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 XI := $(if $(strip $(TORCH_INDEX)),--extra-index-url $(TORCH_INDEX),)
 STAMP := $(VENV)/.installed
+# Resolves three times as quickly as the one that Python 3.11 brings.
+PIP := pip==26.3
 
 EXTRAS := align,eval,scale,serve,pii,pg,otel,langchain,openai-agents,pydantic-ai,dev
 
@@ -16,9 +18,12 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $$(command -v $(PY) || command -v python3) -m venv $(VENV)
 	@echo "installing pinned packages into $(VENV) (about a minute, once)"
+	@$(BIN)/python -m pip install -q $(PIP)
 	@# torch alone, so that only one package is looked up in the extra index; what it needs comes with the pins below
-	@$(BIN)/python -m pip install -q --retries 0 --no-deps $(XI) torch==2.13.0
-	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[$(EXTRAS)]'
+	@$(BIN)/python -m pip install -q --no-compile --retries 0 --no-deps $(XI) torch==2.13.0
+	@$(BIN)/python -m pip install -q --no-compile -c constraints.txt -e '.[$(EXTRAS)]'
+	@# of 28,000 modules a few thousand are used: those of training are compiled here, the others when they are first imported
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import bylaw.recipes.ablation, datasets, peft; from trl import GRPOTrainer, SFTTrainer'
 	@touch $@
 
 demo: setup
@@ -28,14 +33,14 @@ demo: setup
 test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy -n 2
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy -n 2
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 3 --dist worksteal --hypothesis-profile=quick -m 'not slow and not gpu'
 
