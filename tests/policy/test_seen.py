@@ -310,7 +310,7 @@ def test_a_long_file_costs_what_it_is_long(tmp_path: Path, piece: str) -> None:
     def looked(size: int) -> object:
         return read(written(tmp_path, piece * (size // len(piece)))).faults
 
-    assert growth(looked, 20_000) < LINEAR
+    assert growth(looked, 8_000) < LINEAR
 
 
 def test_a_file_of_too_many_lines_and_a_paragraph_of_too_many_marks_are_refused(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.recipes.killing import ALONE
+
 pytestmark = pytest.mark.slow
 
 POLICY = "policies/policyworld"
@@ -134,7 +136,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(tmp_path: Path, 
 
 @pytest.mark.slow
 def test_a_full_disk_stops_a_run_with_one_line_and_the_run_goes_on_later(tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "bylaw", *ALIGN, "--policy", POLICY, "--arms", "sft", "--out", str(tmp_path / "run")]
+    line = [sys.executable, "-m", "bylaw", *ALIGN, *ALONE, "--policy", POLICY, "--arms", "sft", "--out", str(tmp_path / "run")]
 
     def no_large_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))

@@ -11,7 +11,7 @@ from bylaw.models.manners import USUAL
 from bylaw.policy import parse
 from bylaw.recipes import align_run, dry_run
 from tests.recipes import stock
-from tests.recipes.killing import finish
+from tests.recipes.killing import ALONE, finish
 from tests.recipes.served import take
 
 ANSWER = "A support lead will look at this first."
@@ -35,7 +35,8 @@ def line_for(tmp_path: Path, *judge: dict[str, str]) -> list[str]:
     models = ["--model", str(stock.llama(tmp_path / "model")), "--generator", script(tmp_path / "says.jsonl", SAYS)]
     judged = ["--judge", script(tmp_path / "judges.jsonl", *judge)]
     places = ["--policy", str(REFUNDS), "--out", str(tmp_path / "run")]
-    return [sys.executable, "-m", "bylaw", "align", "deliberative", *places, *models, *judged, "--size", "smoke", "--arms", "sft,sft_rl"]
+    small = ["--size", "smoke", "--arms", "sft,sft_rl", *ALONE]
+    return [sys.executable, "-m", "bylaw", "align", "deliberative", *places, *models, *judged, *small]
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from bylaw.policy.prose import Prose
 from bylaw.recipes import align_run, window
 from bylaw.recipes.align_run import Started
 from tests.models.endpoint import Endpoint, serve
+from tests.recipes.killing import ALONE
 from tests.recipes.served import GENERATOR, JUDGE, honest, take
 
 ROOT = Path(__file__).parents[2]
@@ -112,7 +113,7 @@ def test_a_model_too_weak_to_be_its_own_generator_keeps_nothing_and_says_why(mod
 def test_at_the_command_line_that_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     named = ["--policy", str(REFUNDS), "--model", str(STORIES), "--judge", str(STORIES), "--size", "smoke", "--arms", "sft"]
 
-    line = [sys.executable, "-m", "bylaw", "align", "deliberative", *named, "--out", str(tmp_path / "run")]
+    line = [sys.executable, "-m", "bylaw", "align", "deliberative", *named, *ALONE, "--out", str(tmp_path / "run")]
     done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
 
     what, then = done.stderr.strip().splitlines()

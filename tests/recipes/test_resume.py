@@ -6,16 +6,16 @@ from random import Random
 import pytest
 
 from tests.recipes import stock
-from tests.recipes.killing import SMOKE, command, finish, kill_when, weights
+from tests.recipes.killing import ALONE, SMOKE, command, finish, kill_when, weights
 
 TRIES = 4  # where this process stands still for a while, the run goes on, and may end before it is killed
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_results(smoke: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_results_with_one_worker_as_with_two(smoke: Path, tmp_path: Path) -> None:
     again = tmp_path / "run"
 
-    finish(command(again, *SMOKE))
+    finish(command(again, *SMOKE, *ALONE))
 
     assert (again / "results.json").read_bytes() == (smoke / "results.json").read_bytes()
     assert weights(again) == weights(smoke)
@@ -33,11 +33,11 @@ def test_a_run_killed_at_every_step_boundary_ends_the_same(smoke: Path, tmp_path
 
     for number in range(TRIES):
         out, kills = tmp_path / str(number) / "run", 0
-        while kill_when(command(out, *SMOKE), another_step_is_done):
+        while kill_when(command(out, *SMOKE, *ALONE), another_step_is_done):
             kills = done()
         if kills >= 8:
             break
-    finish(command(out, *SMOKE))
+    finish(command(out, *SMOKE, *ALONE))
 
     assert kills >= 8
     assert (out / "results.json").read_bytes() == (smoke / "results.json").read_bytes()
@@ -45,8 +45,9 @@ def test_a_run_killed_at_every_step_boundary_ends_the_same(smoke: Path, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_run_killed_inside_its_training_ends_the_same(smoke: Path, tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "workers"), [(0, "1"), (1, "2")])
+def test_a_run_killed_inside_its_training_ends_the_same(smoke: Path, tmp_path: Path, seed: int, workers: str) -> None:
+    line = (*SMOKE, "--workers", workers)
     waits = Random(seed).randint(0, 40)  # hundredths of a second after the first checkpoint of RL begins to appear
     ticks = 0
 
@@ -57,9 +58,9 @@ def test_a_run_killed_inside_its_training_ends_the_same(smoke: Path, tmp_path: P
 
     for number in range(TRIES):
         out, ticks = tmp_path / str(number) / "run", 0
-        if killed := kill_when(command(out, *SMOKE), inside_rl):
+        if killed := kill_when(command(out, *line), inside_rl):
             break
-    finish(command(out, *SMOKE))
+    finish(command(out, *line))
 
     assert killed
     assert (out / "results.json").read_bytes() == (smoke / "results.json").read_bytes()
@@ -77,9 +78,9 @@ def test_a_stock_model_goes_through_sft_and_grpo_is_killed_and_resumes(tmp_path:
 
     for number in range(TRIES):
         out = tmp_path / str(number) / "run"
-        if killed := kill_when(command(out, *options), inside_rl):
+        if killed := kill_when(command(out, *options, *ALONE), inside_rl):
             break
-    finish(command(out, *options))
+    finish(command(out, *options, *ALONE))
 
     assert killed
     assert (out / "manifest.json").is_file()

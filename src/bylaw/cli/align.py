@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bylaw.cli.saying import A_MODEL, AsJson, Concurrency, Out, PolicyOption, Seed, say_json
+from bylaw.cli.saying import A_MODEL, AsJson, Concurrency, Out, PolicyOption, Seed, Workers, say_json
 
 if TYPE_CHECKING:
     from bylaw.models.manners import Manners
@@ -45,6 +45,7 @@ def align_deliberative(
     ] = "process",
     price: Price = "",
     concurrency: Concurrency = 8,
+    workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
     """Deliberative alignment: synthesise, filter, strip, fine-tune, reinforce, measure. Resumes where it was stopped.
@@ -59,7 +60,7 @@ def align_deliberative(
     asked = {"model": model, "generator": generator, "size": size, "seed": seed, "lora": lora, "engine": engine}
     learnt = tuple(str(file.resolve()) for file in prompts or ())
     started = align_run.begin(policy, out, manners(price, concurrency), arms=arms, judge=judge, prompts=learnt, **asked, **named)
-    results = telling.align(started, quiet=as_json)
+    results = telling.align(started, workers, quiet=as_json)
     if as_json:
         say_json(results)
 
@@ -70,6 +71,7 @@ def align_dry_run(
     size: Annotated[Literal["smoke", "tiny"], typer.Option(help="How much of everything.")] = "tiny",
     seed: Seed = 0,
     out: Out = None,
+    workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
     """Try a policy in prose offline: every step, on a small random model, with scripts for generator and judge.
@@ -78,7 +80,7 @@ def align_dry_run(
     """
     from bylaw.recipes import telling  # noqa: PLC0415  # see `cli`
 
-    results = telling.rehearse(policy, out, seed, size, quiet=as_json)
+    results = telling.rehearse(policy, out, seed, size, workers, quiet=as_json)
     if as_json:
         say_json(results)
 

@@ -113,10 +113,10 @@ def crew_size() -> int:
     return 1 if Path("/dev/nvidiactl").exists() else min(2, os.cpu_count() or 1)
 
 
-def go(started: Started, narrator: Narrator) -> Mapping[str, Any]:
-    """Take every step that is left, write the manifest, return it."""
+def go(started: Started, narrator: Narrator, workers: int = 0) -> Mapping[str, Any]:
+    """Take every step that is left, so many at a time (0: as many as suit the machine), write the manifest, return it."""
     run = started.run
-    workers = crew_size()
+    workers = workers or crew_size()
     finished = run.path / "manifest.json"
     if finished.is_file() and all(run.done(step.name) for step in Deliberative().steps(run)):
         return runs.read_json(finished)

@@ -25,7 +25,7 @@ from bylaw.align import grpo, lessons, replay, sft, strip, synthesize, training
 from bylaw.align.grpo import Task
 from bylaw.align.training import Compute
 from bylaw.errors import ModelError, PolicyError, RunError
-from bylaw.evals import report, runner, scorers
+from bylaw.evals import runner, scorers
 from bylaw.models import generate, targets
 from bylaw.models.generate import Plan
 from bylaw.models.local import LocalModel, load
@@ -311,6 +311,8 @@ def measuring(c: Context, progress: Progress, arm: str) -> Record:
 
 def reporting(c: Context, progress: Progress) -> Record:
     """Write results.json and report.html from the measured rows."""
+    from bylaw.evals import report  # noqa: PLC0415  # matplotlib takes a second to import; the other steps do without
+
     files = {arm: c.run.path / "rows" / "measured" / f"{arm}.jsonl" for arm in c.asked.arms}
     rows = {arm: runner.read_rows(file) for arm, file in files.items() if file.is_file()}
     results = scorers.results(c.policy, c.asked.seed, rows)

@@ -24,13 +24,13 @@ def _console(quiet: bool) -> Console:
     return Console(stderr=quiet, quiet=quiet, highlight=False)
 
 
-def align(started: Started, quiet: bool = False) -> dict[str, Any]:
+def align(started: Started, workers: int = 0, quiet: bool = False) -> dict[str, Any]:
     """Take a run to its end and show the table."""
     console = _console(quiet)
     for line in needs.before(started):
         console.print(line, soft_wrap=True)
     with narrate(console) as narrator:
-        manifest = align_run.go(started, narrator)
+        manifest = align_run.go(started, narrator, workers)
     results = runs.read_json(started.run.path / "results.json")
     console.print(demo_recipe.results_table(results))
     for line in needs.after(manifest):
@@ -39,7 +39,7 @@ def align(started: Started, quiet: bool = False) -> dict[str, Any]:
     return results
 
 
-def rehearse(policy: Path, out: Path | None, seed: int, size: Dial, quiet: bool = False) -> dict[str, Any]:
+def rehearse(policy: Path, out: Path | None, seed: int, size: Dial, workers: int = 0, quiet: bool = False) -> dict[str, Any]:
     """Align a small random model to a policy with scripts for generator and judge, to see that everything runs."""
     from bylaw.recipes import dry_run  # noqa: PLC0415  # only a dry run needs it
 
@@ -54,7 +54,7 @@ def rehearse(policy: Path, out: Path | None, seed: int, size: Dial, quiet: bool 
     named = f"--model {parts.model} --generator {parts.generator} --judge {parts.judge} --size {size} --seed {seed} --arms {DRY_ARMS}"
     console.print(f"  bylaw align deliberative --policy {shown(str(policy))} {shown(named)}", soft_wrap=True)
     wanted: dict[str, Any] = {"model": parts.model, "generator": parts.generator, "judge": parts.judge, "size": size, "seed": seed}
-    results = align(align_run.begin(policy, where, arms=DRY_ARMS, **wanted), quiet)
+    results = align(align_run.begin(policy, where, arms=DRY_ARMS, **wanted), workers, quiet)
     console.print("  next: the same command with a real --model, --generator and --judge; `bylaw align deliberative -h`")
     return results
 
