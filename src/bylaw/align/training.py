@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import torch
 import transformers
-from transformers import PrinterCallback, TrainerCallback
 
 from bylaw import runs
 from bylaw.models.hub import tell_nothing
@@ -82,18 +81,6 @@ def arguments(folder: Path, seed: int) -> dict[str, Any]:
     }
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
-    """Report every step, and keep the trainer's numbers as rows a person can read."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.progress = progress
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Tell how far training is."""
-        if self.progress:
-            self.progress(state.global_step, state.max_steps)
-
-
 def newest_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end; half-written ones are removed."""
     found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
@@ -114,8 +101,9 @@ def _whole(state: Path) -> bool:
 
 def fit(trainer: Any, folder: Path, progress: Progress | None) -> list[Mapping[str, Any]]:
     """Train to the end, from the newest checkpoint where there is one; return the trainer's log rows."""
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Watch(progress))
+    from bylaw.align.watch import watch  # noqa: PLC0415  # transformers' trainer takes seconds to import; many steps train nothing
+
+    watch(trainer, progress)
     checkpoint = newest_checkpoint(folder)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return list(trainer.state.log_history)
