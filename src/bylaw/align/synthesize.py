@@ -4,7 +4,7 @@ After Guan et al. 2024 (arXiv 2412.16339), section 2: full text of the prompt's 
 the generator can read; a prompt that it cannot be asked, or does not answer, is a row with the reason, never a row that is not there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -99,14 +99,26 @@ class Synthesizer:
         return found or Question(prompt, why_not=why_not)
 
 
+def questions(writer: Synthesizer, prompts: Sequence[Prompt], plan: Synthesis) -> list[Question]:
+    """What is asked: `plan.samples` times each prompt, in order, every time under an excerpt of its own."""
+    return [writer.question(p, plan.excerpt_tokens, f"{p.id}-{plan.seed}-{i}") for p in prompts for i in range(plan.samples)]
+
+
+def sampling(plan: Synthesis) -> Sampling:
+    """How it is asked."""
+    return Sampling(plan.temperature, plan.max_new_tokens, thinking=True, seed=plan.seed)
+
+
 def synthesize(writer: Synthesizer, prompts: Sequence[Prompt], plan: Synthesis, progress: Progress | None = None) -> list[Sample]:
     """Draw `plan.samples` completions a prompt with the policy in context, prompts in order; one sample for each, answered or not."""
-    questions = [writer.question(p, plan.excerpt_tokens, f"{p.id}-{plan.seed}-{i}") for p in prompts for i in range(plan.samples)]
-    sampling = Sampling(plan.temperature, plan.max_new_tokens, thinking=True, seed=plan.seed)
-    written = iter(writer.model.generate([one.messages for one in questions if not one.why_not], sampling, progress))
-    return [
-        _sample(one, Completion("", "", "", "error", f"not asked: {one.why_not}") if one.why_not else next(written)) for one in questions
-    ]
+    asked = questions(writer, prompts, plan)
+    return answered(asked, writer.model.generate([one.messages for one in asked if not one.why_not], sampling(plan), progress))
+
+
+def answered(asked: Sequence[Question], said: Iterable[Completion]) -> list[Sample]:
+    """The samples of these questions: `said` answers in their order those that could be asked."""
+    written = iter(said)
+    return [_sample(one, Completion("", "", "", "error", f"not asked: {one.why_not}") if one.why_not else next(written)) for one in asked]
 
 
 def _sample(asked: Question, said: Completion) -> Sample:

@@ -53,12 +53,26 @@ class LocalModel:
         self, conversations: Sequence[Sequence[Message]], sampling: Sampling, progress: Progress | None = None
     ) -> list[Completion]:
         """Answer each conversation once, in order."""
+        found = self.share(conversations, sampling, progress=progress)
+        return [found[i] for i in range(len(conversations))]
+
+    def share(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        part: int = 0,
+        parts: int = 1,
+        progress: Progress | None = None,
+    ) -> dict[int, Completion]:
+        """Answer one of several shares of the batches, by place: all of them, each in any process, say what `generate` says."""
         texts, ids = prompts(self.name, self.tokenizer, self.context, conversations, sampling)
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        starts = range(part * BATCH_ROWS, len(order), parts * BATCH_ROWS)
+        mine = sum(len(order[start : start + BATCH_ROWS]) for start in starts)
         found: dict[int, Completion] = {}
         # The caller's random numbers go on as if nothing had been drawn here: a local judge must not reset a trainer's.
         with torch.random.fork_rng(), evaluating(self.model), torch.inference_mode():
-            for start in range(0, len(order), BATCH_ROWS):
+            for start in starts:
                 rows = order[start : start + BATCH_ROWS]
                 torch.manual_seed((sampling.seed * 1_000_003 + start) % (1 << 63))
                 written = _generate_batch(self, [ids[i] for i in rows], sampling)
@@ -66,8 +80,8 @@ class LocalModel:
                     opened = transcript.OPEN if sampling.thinking and opens_thinking(texts[i]) else ""
                     found[i] = transcript.parse(opened + text, finish, sampling.thinking)
                 if progress:
-                    progress(len(found), len(ids))
-        return [found[i] for i in range(len(ids))]
+                    progress(len(found), mine)
+        return found
 
 
 def _generate_batch(local: LocalModel, ids: Sequence[Sequence[int]], sampling: Sampling) -> list[tuple[str, Finish]]:

@@ -15,6 +15,7 @@ from bylaw.runs import Run
 _HERE: Final = "bylaw.recipes.deliberative"
 _ABLATION: Final = "bylaw.recipes.ablation"
 _TRIES: Final = tuple(f"imitation-{number}" for number in range(len(IMITATION_RATES)))
+_HALVES: Final = ("synthesize-0", "synthesize-1")
 # An arm that starts from another one.
 _NEEDS: Final = {"sft_rl": ("sft",), "sft_short_rl": ("sft_short",)}
 _ORDER: Final = ("sft", "sft_rl", "imitation", "sft_short", "sft_short_rl", "rl", "control")
@@ -39,6 +40,20 @@ def _training(first: tuple[str, ...]) -> dict[str, list[Step]]:
     }
 
 
+def _in_halves(run: Run, asked: Asked) -> bool:
+    """Whether two workers draw the samples: a model that is quickly loaded twice, in a run that did not begin without."""
+    small = asked.generator == "embedded" and asked.engine == "process" and asked.size != "smoke"
+    return small and (run.done(_HALVES[0]) or not run.done("synthesize"))
+
+
+def _synthesis(first: tuple[str, ...], halves: bool) -> list[Step]:
+    says = "synthesis: the model sees the clauses, thinks, answers"
+    if not halves:
+        return [Step("synthesize", says, first, f"{_HERE}:synthesis")]
+    drawn = [Step(name, f"{says} ({i + 1} of 2)", first, f"{_HERE}:drawing", {"part": i}) for i, name in enumerate(_HALVES)]
+    return [*drawn, Step("synthesize", "synthesis: both halves together", _HALVES, f"{_HERE}:synthesis", {"halves": True})]
+
+
 @dataclass(frozen=True, slots=True)
 class Deliberative:
     """The recipe that a worker opens again from its run."""
@@ -56,7 +71,7 @@ class Deliberative:
         wanted = {arm for each in asked.arms for arm in (*_NEEDS.get(each, ()), each)}
         steps = [Step("stage0", "stage 0: helpful first", (), f"{_HERE}:helpful")] if first else []
         steps += [
-            Step("synthesize", "synthesis: the model sees the clauses, thinks, answers", first, f"{_HERE}:synthesis"),
+            *_synthesis(first, _in_halves(run, asked)),
             Step("filter", "filter: the judge keeps what follows the policy", ("synthesize",), f"{_HERE}:filtering"),
             Step("strip", "strip: the policy leaves the prompts, and none of it may leak", ("filter",), f"{_HERE}:stripping"),
         ]

@@ -13,11 +13,11 @@ After Guan et al. 2024 (arXiv 2412.16339). Where this differs from the paper, an
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from bylaw import runs
 from bylaw.align import filter as sieve
@@ -39,7 +39,9 @@ from bylaw.recipes.opening import Opened, manners_of
 from bylaw.recipes.sizes import BATCH_ROWS, SIZES, Rates, Size, rates
 from bylaw.recipes.steps import Record
 from bylaw.runs import Run
-from bylaw.types import Judge, Lesson, Policy, Progress, Prompt
+from bylaw.types import Completion, Judge, Lesson, Policy, Progress, Prompt
+
+HALVES: Final = 2  # of the samples of the embedded model, one a worker
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,16 @@ def helpful(c: Context, progress: Progress) -> Record:
 # ---- 1. Synthesis: the generator sees the policy and thinks ----------------------------------------------------------
 
 
-def synthesis(c: Context, progress: Progress) -> Record:
-    """Sample completions of every prompt with the policy excerpt in context."""
+class Drawing(NamedTuple):
+    """Who writes the samples, of what, and how."""
+
+    opened: Opened
+    writer: synthesize.Synthesizer
+    prompts: Sequence[Prompt]
+    plan: synthesize.Synthesis
+
+
+def _drawing(c: Context) -> Drawing:
     prompts = c.setting.train(0, c.size.prompts)
     if not prompts:
         raise RunError(
@@ -147,7 +157,32 @@ def synthesis(c: Context, progress: Progress) -> Record:
     new = settings.room(generator, c.setting.max_new_tokens)
     plan = synthesize.Synthesis(c.size.samples, 1.0, new, c.setting.excerpt_tokens, c.asked.seed)
     writer = synthesize.Synthesizer(generator, c.setting.dialect, c.policy, lambda messages: window.refusal(generator, messages, new))
-    rows = synthesize.synthesize(writer, prompts, plan, progress)
+    return Drawing(opened, writer, prompts, plan)
+
+
+def drawing(c: Context, progress: Progress, part: int) -> Record:
+    """One of two halves of the samples, for two workers; `synthesis` puts them together."""
+    _, writer, prompts, plan = _drawing(c)
+    generator, asked = writer.model, synthesize.questions(writer, prompts, plan)
+    if not isinstance(generator, LocalModel):
+        raise RunError(f"{generator.name} does not answer in halves", "this is a fault of the recipe; report it")
+    said = generator.share([one.messages for one in asked if not one.why_not], synthesize.sampling(plan), part, HALVES, progress)
+    runs.write_rows(_half(c, part), ({"at": at, **asdict(one)} for at, one in sorted(said.items())))
+    return {"samples": len(said)}
+
+
+def _half(c: Context, part: int) -> Path:
+    return c.run.file("work", "synthesize", f"half-{part}.jsonl")
+
+
+def synthesis(c: Context, progress: Progress, halves: bool = False) -> Record:
+    """Sample completions of every prompt with the policy excerpt in context."""
+    opened, writer, prompts, plan = _drawing(c)
+    if halves:
+        drawn = {int(row.pop("at")): Completion(**row) for part in range(HALVES) for row in runs.read_rows(_half(c, part))}
+        rows = synthesize.answered(synthesize.questions(writer, prompts, plan), [drawn[at] for at in range(len(drawn))])
+    else:
+        rows = synthesize.synthesize(writer, prompts, plan, progress)
     runs.write_rows(c.run.file("rows", "samples.jsonl"), (row.to_json() | {"policy": c.policy.digest} for row in rows))
     faults = Counter(row.fault for row in rows if row.fault)
     unanswered = [row.fault for row in rows if row.finish == "error"]

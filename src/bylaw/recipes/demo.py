@@ -22,7 +22,7 @@ from bylaw.runs import Run
 from bylaw.types import Policy
 
 WHY: Final = {
-    "synthesize": "The base can reason over any policy in its prompt but knows none by heart. So it is shown clauses, and asked thrice.",
+    "synthesize-0": "The base can reason over any policy in its prompt but knows none by heart. So it is shown clauses, and asked thrice.",
     "filter": "Only thoughts that quote the right clause and end in the right answer may teach. The lowest of n readings counts.",
     "strip": "The clauses leave the prompts: from here on the model has to know them. A test proves that no clause line is left.",
     "sft": "Thinking and answer are learnt after the bare prompt, mixed with other skills so that none is forgotten.",
