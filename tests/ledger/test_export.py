@@ -1,9 +1,11 @@
 """Exports, proofs, and the verifier of one file: that it needs nothing of bylaw, agrees with ours, and finds every change."""
 
 import ast
+import atexit
 import json
 import os
 import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -50,6 +52,7 @@ def theirs(paths: list[Path], key: PublicKey) -> bool:
 def sample() -> tuple[Path, bytes, PublicKey]:
     """One exported log with contents, a retention entry, text of all kinds; as bytes."""
     data_dir = Path(mkdtemp())
+    atexit.register(shutil.rmtree, data_dir, ignore_errors=True)
     fill(data_dir, 3)
     with Ledger(data_dir, clock=Clock()) as ledger:
         ledger.retain(Clock()() + 1_500_000)
