@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 XI := $(if $(strip $(TORCH_INDEX)),--extra-index-url $(TORCH_INDEX),)
 STAMP := $(VENV)/.installed
-# Resolves three times as quickly as the one that Python 3.11 brings.
+# Resolves more quickly than the one that Python 3.11 brings (docs/lab-log.md, 2026-11-23).
 PIP := pip==26.3
+COMPILED := import aiohttp, datasets, matplotlib.pyplot, peft, sqlalchemy, typer, uvicorn; from trl import GRPOTrainer, SFTTrainer
 
 EXTRAS := align,eval,scale,serve,pii,pg,otel,langchain,openai-agents,pydantic-ai,dev
 
@@ -18,12 +19,13 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $$(command -v $(PY) || command -v python3) -m venv $(VENV)
 	@echo "installing pinned packages into $(VENV) (about a minute, once)"
-	@$(BIN)/python -m pip install -q $(PIP)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
+	@$(BIN)/python -m pip install -q $(PIP) || echo "going on with the pip that is here"
 	@# torch alone, so that only one package is looked up in the extra index; what it needs comes with the pins below
 	@$(BIN)/python -m pip install -q --no-compile --retries 0 --no-deps $(XI) torch==2.13.0
 	@$(BIN)/python -m pip install -q --no-compile -c constraints.txt -e '.[$(EXTRAS)]'
-	@# of 28,000 modules a few thousand are used: those of training are compiled here, the others when they are first imported
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import bylaw.recipes.ablation, datasets, peft; from trl import GRPOTrainer, SFTTrainer'
+	@# what the demo imports is compiled here, once; everything else when it is first imported
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c '$(COMPILED)' && $(BIN)/python -m compileall -q src || echo 'the first start will take longer'
 	@touch $@
 
 demo: setup

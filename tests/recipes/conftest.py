@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.recipes.killing import SMOKE, command, finish
+from tests.recipes.killing import SMOKE, TWO, command, finish
 from tests.recipes.listening import listening
 
 
@@ -20,5 +20,5 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (shared / "run" / "manifest.json").is_file():
             with listening(shared / "called") as environment:
-                finish(command(shared / "run", *SMOKE), environment)
+                finish(command(shared / "run", *SMOKE, *TWO), environment)
     return shared / "run"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 PATIENCE_S = 300
 SMOKE = ("--model", "embedded", "--size", "smoke")
+TWO = ("--workers", "2")
 ALONE = ("--workers", "1")  # a process that imports torch is the most of such a run; what comes of it is the same
 
 

@@ -161,9 +161,10 @@ def test_a_new_user_begins_edits_lints_and_sees_every_step_run(tmp_path: Path) -
     settings = tmp_path / "policy" / "policy.yaml"
     settings.write_text(settings.read_text().replace("id: ", "id: our-own-", 1))
     linted = bylaw("policy", "lint", "policy")
-    told = bylaw("align", "dry-run", "--policy", "policy", "--size", "smoke", "--out", "out")
+    told = bylaw("align", "dry-run", "--policy", "policy", "--size", "smoke", "--out", "out", "--workers", "1")
     results = json.loads((tmp_path / "out" / "results.json").read_text())
 
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["workers"] == 1
     assert "bylaw align dry-run --policy policy" in begun
     assert "no findings" in linted
     assert all(step in told for step in ("synthesis:", "filter:", "strip:", "SFT:", "RL:", "report:"))

@@ -5,8 +5,9 @@ from random import Random
 
 import pytest
 
+from bylaw import runs
 from tests.recipes import stock
-from tests.recipes.killing import ALONE, SMOKE, command, finish, kill_when, weights
+from tests.recipes.killing import ALONE, SMOKE, TWO, command, finish, kill_when, weights
 
 TRIES = 4  # where this process stands still for a while, the run goes on, and may end before it is killed
 
@@ -17,6 +18,7 @@ def test_the_same_seed_gives_the_same_results_with_one_worker_as_with_two(smoke:
 
     finish(command(again, *SMOKE, *ALONE))
 
+    assert [runs.read_json(run / "manifest.json")["workers"] for run in (smoke, again)] == [2, 1]
     assert (again / "results.json").read_bytes() == (smoke / "results.json").read_bytes()
     assert weights(again) == weights(smoke)
 
@@ -33,11 +35,11 @@ def test_a_run_killed_at_every_step_boundary_ends_the_same(smoke: Path, tmp_path
 
     for number in range(TRIES):
         out, kills = tmp_path / str(number) / "run", 0
-        while kill_when(command(out, *SMOKE, *ALONE), another_step_is_done):
+        while kill_when(command(out, *SMOKE, *TWO), another_step_is_done):
             kills = done()
         if kills >= 8:
             break
-    finish(command(out, *SMOKE, *ALONE))
+    finish(command(out, *SMOKE, *TWO))
 
     assert kills >= 8
     assert (out / "results.json").read_bytes() == (smoke / "results.json").read_bytes()

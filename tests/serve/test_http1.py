@@ -4,7 +4,6 @@ import asyncio
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -449,15 +448,16 @@ def test_a_connection_that_its_server_may_be_closing_just_now_is_not_used_again(
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
 def test_a_connection_whose_end_has_come_and_was_not_yet_seen_is_not_used_again(run: Any) -> None:
     """The loop was busy when the server closed it."""
-    ending = threading.Event()
+    ending, closed = threading.Event(), threading.Event()
 
     def serve(listening: socket.socket) -> None:
-        listening.settimeout(10)
+        listening.settimeout(60)
         first, _ = listening.accept()
         first.recv(1 << 16)
         first.sendall(OK)
-        ending.wait(10)
+        ending.wait(60)
         first.close()
+        closed.set()
         second, _ = listening.accept()
         second.recv(1 << 16)
         second.sendall(OK)
@@ -473,7 +473,7 @@ def test_a_connection_whose_end_has_come_and_was_not_yet_seen_is_not_used_again(
                 reply.close()
                 if not number:
                     ending.set()
-                    time.sleep(0.1)  # nothing is seen meanwhile
+                    assert closed.wait(60)  # the loop sees nothing meanwhile
         finally:
             await web.close()
         return found
@@ -485,7 +485,7 @@ def test_a_connection_whose_end_has_come_and_was_not_yet_seen_is_not_used_again(
             assert run(work(listening)) == [b"{}", b"{}"]
         finally:
             ending.set()
-            server.join(10)
+            server.join(60)
 
 
 def test_where_a_request_was_answered_before_it_was_taken_whole_the_connection_is_not_kept() -> None:

@@ -16,7 +16,10 @@ Seed = Annotated[int, typer.Option(min=0, help="Same seed, same rows.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; a begun run goes on.", show_default="./runs/…")]
 Concurrency = Annotated[int, typer.Option(min=1, max=512, help="Calls to an endpoint at a time.")]
 Workers = Annotated[
-    int, typer.Option(min=0, max=64, help="Steps at a time, each in a process; 0: two on a CPU, one with a GPU. The result is the same.")
+    int,
+    typer.Option(
+        min=0, max=64, help="Steps at a time, each with a model of its own; 0: two on a CPU, one with a GPU. What is learnt is the same."
+    ),
 ]
 Timeout = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds one call to an endpoint may take.")]
 JudgeOfTheRest = Annotated[str, typer.Option(help="Who judges what evidence leaves open.", show_default="string")]

@@ -42,7 +42,7 @@ def _training(first: tuple[str, ...]) -> dict[str, list[Step]]:
 
 def _in_halves(run: Run, asked: Asked) -> bool:
     """Whether two workers draw the samples: a model that is quickly loaded twice, in a run that did not begin without."""
-    small = asked.generator == "embedded" and asked.engine == "process" and asked.size != "smoke"
+    small = asked.generator == "embedded" and asked.engine == "process"
     return small and (run.done(_HALVES[0]) or not run.done("synthesize"))
 
 

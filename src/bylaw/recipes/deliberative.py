@@ -179,6 +179,9 @@ def synthesis(c: Context, progress: Progress, halves: bool = False) -> Record:
     """Sample completions of every prompt with the policy excerpt in context."""
     opened, writer, prompts, plan = _drawing(c)
     if halves:
+        for part in range(HALVES):
+            if not _half(c, part).is_file():  # `work` was cleared
+                drawing(c, progress, part)
         drawn = {int(row.pop("at")): Completion(**row) for part in range(HALVES) for row in runs.read_rows(_half(c, part))}
         rows = synthesize.answered(synthesize.questions(writer, prompts, plan), [drawn[at] for at in range(len(drawn))])
     else:

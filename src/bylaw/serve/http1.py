@@ -207,7 +207,8 @@ class _Link(asyncio.Protocol):
             return
         self._reply = None
         if whole and self._again and not self.transport.is_closing() and not self.transport.get_write_buffer_size():
-            self.heard_s = self.loop.time()
+            if self._skipped >= 0:
+                self.heard_s = self.loop.time()
             self._web.keep(self)
         else:
             self.transport.abort()
