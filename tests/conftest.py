@@ -31,3 +31,8 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes begins first: begun last, it would be waited for alone."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)

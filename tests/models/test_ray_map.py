@@ -22,7 +22,7 @@ from bylaw.types import Message, Sampling
 from tests.models.endpoint import fail, say, serve
 
 pytest.importorskip("ray", reason="Ray comes with the extra [scale]")
-pytestmark = pytest.mark.slow  # a cluster takes six seconds to start, and ten of CPU
+pytestmark = [pytest.mark.slow, pytest.mark.long]  # a cluster takes six seconds to start, and ten of CPU
 
 RAY = Plan("ray", workers=2, batch_rows=3)
 PATIENCE_S = 120

@@ -135,6 +135,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(tmp_path: Path, 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_full_disk_stops_a_run_with_one_line_and_the_run_goes_on_later(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "bylaw", *ALIGN, *ALONE, "--policy", POLICY, "--arms", "sft", "--out", str(tmp_path / "run")]
 

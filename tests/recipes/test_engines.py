@@ -14,6 +14,7 @@ pytest.importorskip("ray", reason="Ray comes with the extra [scale]")
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_on_two_workers_of_ray_align_makes_the_same_rows_as_in_this_process(tmp_path: Path) -> None:
     path = tmp_path / "policy"
     parts = dry_run.prepare(profiles.begin("agentic", path).policy, tmp_path / "parts", 0)

@@ -40,6 +40,7 @@ def line_for(tmp_path: Path, *judge: dict[str, str]) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_policy_in_prose_goes_through_every_step(tmp_path: Path) -> None:
     finish(line_for(tmp_path, *HONEST))
 

@@ -24,6 +24,7 @@ def test_the_same_seed_gives_the_same_results_with_one_worker_as_with_two(smoke:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_run_killed_at_every_step_boundary_ends_the_same(smoke: Path, tmp_path: Path) -> None:
     kills = 0
 
@@ -47,6 +48,7 @@ def test_a_run_killed_at_every_step_boundary_ends_the_same(smoke: Path, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("seed", "workers"), [(0, "1"), (1, "2")])
 def test_a_run_killed_inside_its_training_ends_the_same(smoke: Path, tmp_path: Path, seed: int, workers: str) -> None:
     line = (*SMOKE, "--workers", workers)
@@ -70,6 +72,7 @@ def test_a_run_killed_inside_its_training_ends_the_same(smoke: Path, tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("make", "lora"), [(stock.llama, "0"), (stock.qwen, "4")])
 def test_a_stock_model_goes_through_sft_and_grpo_is_killed_and_resumes(tmp_path: Path, make: object, lora: str) -> None:
     model = make(tmp_path / "model")  # type: ignore[operator]  # one of two functions of a path
