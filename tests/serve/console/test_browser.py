@@ -235,6 +235,10 @@ def test_axe_finds_nothing_serious_and_no_page_is_wider_than_a_phone(at: Place, 
         wide += [path] if ada.page.evaluate("document.documentElement.scrollWidth") > 360 else []
         if path == "/login":
             ada.enter("ada")
+    vera = window("vera", color_scheme=scheme, viewport={"width": 320, "height": 640})  # names of fields stand there, without values
+    for path in (why, "/rates", "/stop"):
+        vera.go(path)
+        wide += [f"{path} for a viewer"] if vera.page.evaluate("document.documentElement.scrollWidth") > 320 else []
     stops.resume(at.store, at.ledger.append, "tenant:none", "tester", "")
 
     assert found == []

@@ -8,11 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bylaw.errors import BylawError
 from bylaw.serve.console import approving, debts, deciding, ledgers, on_trial, policies, rates, signing_in, signing_off, stopping
 from bylaw.serve.console.drafts import Signing
 from bylaw.serve.console.logins import Logins
-from bylaw.serve.console.page import HEADERS, HERE, May, Page, Room, acting, environment, reading, troubled
-from bylaw.serve.desk import Desk
+from bylaw.serve.console.page import HEADERS, HERE, May, Page, Room, acting, cookie, environment, reading, troubled
+from bylaw.serve.desk import Desk, later
 from bylaw.serve.door import NotIn
 
 STATIC: Final = {"console.css": "text/css; charset=utf-8", "console.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
@@ -48,7 +49,12 @@ def console(desk: Desk) -> Starlette:
 
     async def not_so(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        return troubled(room, NotIn(status, {404: "there is no such page", 405: "not in this way"}.get(status, "not so")))
+        said = NotIn(status, {404: "there is no such page", 405: "not in this way"}.get(status, "not so"))
+        try:
+            visitor = await later(lambda: room.logins.visitor(cookie(room, request)))
+        except (NotIn, BylawError):  # then it is a page without a menu
+            visitor = None
+        return troubled(room, said, visitor)
 
     routes: list[Any] = [
         Route("/static/{name}", static),

@@ -25,6 +25,7 @@ from bylaw.serve.wire import MAX_CALLS
 from bylaw.store import clock as clocks
 from bylaw.store import console_rows
 from bylaw.store.approval_rows import STATES, Approval
+from bylaw.types import EMPTY
 
 MOST: Final = 100  # in the list
 HISTORY: Final = 12  # entries of a session on the page of a request
@@ -51,6 +52,7 @@ async def listed(asked: Asked) -> Response:
         every=every,
         tools={one.id: tools_of(one) for one in found},
         short={one.id: in_short(one) for one in found},
+        others={one.id: said for one in found if one.state == "pending" and (said := _for_others(one, asked))},
     )
 
 
@@ -60,6 +62,13 @@ def _found(asked: Asked, every: bool) -> list[Approval]:
     states = STATES if every else ("pending",)
     found = [one for room in asked.desk.approvals for one in room.find(states, tenant, MOST) if may_see(person, one)]
     return sorted(found, key=lambda one: one.requested_at, reverse=every)[:MOST]
+
+
+def _for_others(found: Approval, asked: Asked) -> str:
+    """Why whoever looks cannot answer this, in a few words; empty where they can."""
+    refused = quorum.refusal(found, asked.visitor.person)
+    short = {"self_approval": "you asked for it", "answered": "you have answered"}
+    return "" if refused is None else short.get(refused.why) or "waits for " + "; ".join(map(quorum.in_words, found.needs))
 
 
 def calls_of(found: Approval) -> list[dict[str, Any]]:
@@ -73,7 +82,10 @@ def calls_of(found: Approval) -> list[dict[str, Any]]:
     return [
         {
             "tool": str(call.get("tool", "")),
-            "args": [(str(name), value if isinstance(value, str) else json.dumps(value)) for name, value in _args(call).items()],
+            "args": [
+                (str(name), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+                for name, value in _args(call).items()
+            ],
             "exact": leave[at][2] if whole else canonical(_args(call)).decode(),
             "canonical": canonical(_args(call)).decode(),
         }
@@ -107,14 +119,17 @@ async def shown(asked: Asked) -> Response:
     return await _page(asked, asked.request.path_params["id"])
 
 
-async def _page(asked: Asked, wanted: str, status: int = 200, alert: str = "", kept: str = "") -> Response:
+async def _page(
+    asked: Asked, wanted: str, status: int = 200, alert: str = "", kept: str = "", edited: Mapping[str, str] = EMPTY
+) -> Response:
     values = await later(lambda: _gathered(asked, wanted))
-    return asked.page("approval.html", status, alert=alert, kept=kept, **values)
+    return asked.page("approval.html", status, alert=alert, kept=kept, edited=edited, **values)
 
 
 def _gathered(asked: Asked, wanted: str) -> dict[str, Any]:
     found = _mine(asked, wanted)
     exact = (found.subject or b"").decode("utf-8", "replace")
+    calls = calls_of(found)
     what, now = found.what(), _now(asked)
     whole = len(exact) <= showing.MAX_VISIBLE
     refusal = quorum.refusal(found, asked.visitor.person)
@@ -126,10 +141,10 @@ def _gathered(asked: Asked, wanted: str) -> dict[str, Any]:
     return {
         "one": found,
         "now": now,
-        "calls": calls_of(found),
+        "calls": calls,
         "request": what.get("request", "") if isinstance(what, dict) else "",
         "exact": exact,
-        "hidden": showing.hidden_in(exact),
+        "hidden": sum(showing.hidden_in(call["canonical"]) for call in calls) or showing.hidden_in(exact),  # a reply repeats its calls
         "whole": whole,
         "why_not": why_not,
         "needs": [quorum.in_words(need) for need in found.needs],
@@ -205,24 +220,34 @@ def _decided(asked: Asked, wanted: str, yes: bool, reason: str) -> Approval | Re
 
 
 async def edit(asked: Asked) -> Response:
-    """Ask for other arguments in the place of what waits."""
-    wanted, reason = asked.request.path_params["id"], _reason(asked)
+    """Ask for other arguments in the place of what waits. What cannot be read stays in the form."""
+    wanted = asked.request.path_params["id"]
     await later(lambda: _mine(asked, wanted))
-    at = asked.form.get("call", "0")
     try:
-        args = json.loads(asked.form.get("args", ""))
-    except (ValueError, RecursionError):
-        raise Wrong("the arguments are no JSON; nothing was done") from None
-    if not isinstance(args, dict) or not (at.isascii() and at.isdigit() and int(at[:4]) < MAX_CALLS):
-        raise Wrong("the arguments must be a JSON object: all arguments of the call; nothing was done")
+        reason = _reason(asked)
+        at, args = _arguments(asked.form)
+    except Wrong as error:
+        return await _page(asked, wanted, 400, str(error), edited=asked.form)
     gate, _ = await later(lambda: asked.desk.approvals_of(wanted))
     try:
-        done = await editing.edit(gate, wanted, asked.visitor.person, args, int(at[:4]), reason)
+        done = await editing.edit(gate, wanted, asked.visitor.person, args, at, reason)
     except NoSuchCall as error:
         raise Wrong(error.what) from None
     if isinstance(done, Refused):
         return await _page(asked, wanted, STATUS.get(done.why, 409), _sentence(done.text), reason)
     return to(f"/approvals/{done.id}")
+
+
+def _arguments(form: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+    """Which call is edited, and all its arguments; raises Wrong."""
+    at = form.get("call", "0")
+    try:
+        args = json.loads(form.get("args", ""))
+    except (ValueError, RecursionError):
+        raise Wrong("the arguments are no JSON; nothing was done") from None
+    if not isinstance(args, dict) or not (at.isascii() and at.isdigit() and int(at[:4]) < MAX_CALLS):
+        raise Wrong("the arguments must be a JSON object: all arguments of the call; nothing was done")
+    return int(at[:4]), args
 
 
 def _sentence(text: str) -> str:

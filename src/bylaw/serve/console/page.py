@@ -55,6 +55,12 @@ MENU: Final = (
 )
 
 May = Literal["read", "answer", "administer", "sign", "anything"]
+ROLES: Final = {
+    "read": "the role viewer or admin, for all tenants",
+    "answer": "a role that some clause asks to approve, or approver or admin",
+    "administer": "the role admin",
+    "sign": "a role that the table of sign-offs asks for",
+}
 
 
 @dataclass
@@ -152,7 +158,7 @@ async def _answered(room: Room, asked: Asked, page: Page, may: May) -> Response:
     """The page, or in one clear line why not."""
     try:
         if may != "anything" and may not in asked.visitor.may:
-            raise NotIn(403, f"this page is for keys that may {may}; {asked.visitor.name}'s may not")
+            raise NotIn(403, f"this page needs a key with {ROLES[may]}; {asked.visitor.name}'s has none")
         return await page(asked)
     except (NotIn, Wrong, BylawError) as error:
         return troubled(room, error, asked.visitor)

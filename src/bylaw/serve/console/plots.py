@@ -6,10 +6,10 @@ from typing import Final
 from markupsafe import Markup
 
 WIDTH: Final = 480
-HEIGHT: Final = 150
-LEFT: Final = 34
-TOP: Final = 8
-BOTTOM: Final = 20
+HEIGHT: Final = 162
+LEFT: Final = 44
+TOP: Final = 14
+BOTTOM: Final = 26
 TICKS: Final = (1, 2, 5)
 
 
