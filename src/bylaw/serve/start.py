@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager, nullcontext
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -43,6 +43,8 @@ from bylaw.store.watching import Watch
 
 if TYPE_CHECKING:
     import uvicorn
+
+    from bylaw.serve.supervisor import Alone
 
 GARBAGE: Final = 20_000  # objects made before the collector looks: about fifty requests
 GRACE_S: Final = 30  # how long requests in flight may take to end
@@ -95,6 +97,8 @@ def prepare(setting: Setting, policy: Path, by: str, say: Callable[[str], object
     Where another policy is in force and this one has no leave to replace it, that one stays, and `say` is told.
     """
     setting.upstream_key()
+    for one in setting.wiring.mcp:
+        one.key()
     watchers.checked(setting.wiring)
     Upstream(setting.upstream)
     rails_of = Wired(setting.wiring).rails_of
@@ -170,15 +174,19 @@ class Process:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         if self.setting.workers > 1:
             orphans.end_with_parent()
-        async with AsyncExitStack() as stack:
-            while (message := await receive())["type"] == "lifespan.startup":
-                try:
-                    self.gateway = opened(self.setting, stack)
-                except BylawError as error:
-                    await send({"type": "lifespan.startup.failed", "message": f"{error.what}. {error.hint}"})
-                    return
-                await send({"type": "lifespan.startup.complete"})
-            del message
+        try:
+            async with AsyncExitStack() as stack:
+                while (message := await receive())["type"] == "lifespan.startup":
+                    try:
+                        self.gateway = opened(self.setting, stack)
+                    except BylawError as error:
+                        await send({"type": "lifespan.startup.failed", "message": f"{error.what}. {error.hint}"})
+                        return
+                    await send({"type": "lifespan.startup.complete"})
+                del message
+        except BylawError as error:  # what was still to be written could not be
+            await send({"type": "lifespan.shutdown.failed", "message": f"{error.what}. {error.hint}"})
+            return
         await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -297,7 +305,7 @@ def serve(setting: Setting, say: Callable[[str], None]) -> None:
     import uvicorn  # noqa: PLC0415  # whoever prepares without listening needs none
 
     from bylaw.serve.one_write import OneWrite  # noqa: PLC0415  # the same
-    from bylaw.serve.supervisor import Supervisor  # noqa: PLC0415  # the same
+    from bylaw.serve.supervisor import Alone, Supervisor  # noqa: PLC0415  # the same
 
     config = uvicorn.Config(
         Process(setting),
@@ -318,19 +326,32 @@ def serve(setting: Setting, say: Callable[[str], None]) -> None:
         timeout_graceful_shutdown=GRACE_S,
         timeout_worker_healthcheck=WORKER_S,
     )
-    server = uvicorn.Server(config)
     listening: socket.socket = config.bind_socket()
     port = listening.getsockname()[1]
-    console = f"{address(reached(setting.host), port)}/console/"
-    with nullcontext() if setting.workers > 1 else _heard(server):
+
+    def up() -> None:
+        console = f"{address(reached(setting.host), port)}/console/"
         say(f"listening on {address(setting.host, port)}")
         say(f"console at {console} (sign in with a key: bylaw keys create --principal NAME --role viewer)")
-        if setting.workers > 1:
-            Supervisor(config, sockets=[listening]).run()
-        else:
-            server.run(sockets=[listening])
-    if not server.started and setting.workers == 1:
+
+    if setting.workers > 1:
+        supervisor = Supervisor(config, [listening], up)
+        supervisor.run()
+        failed = supervisor.failed
+    else:
+        failed = _alone(Alone(config, up), listening)
+    if failed:
         raise StoreError("the gateway did not start", "The lines above say why.")
+
+
+def _alone(server: "Alone", listening: socket.socket) -> bool:
+    """Serve from this process; whether that could not even begin."""
+    try:
+        with _heard(server):
+            server.run(sockets=[listening])
+    except SystemExit:  # uvicorn's way to say so
+        return True
+    return False
 
 
 @contextmanager
