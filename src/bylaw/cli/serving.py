@@ -39,6 +39,8 @@ def serve(  # the command's options
     upstream = upstream or (placed[0].upstream if placed and not model else "")
     watched, wired = policy if unsafe_watch else None, wiring.found(data_dir, config)
     wired = replace(wired, run=run) if run else wired
+    if wired.run and not wired.run.is_dir():
+        say(f"{wired.run}: no run is there; until one is, the console's page of alignment debt says so")
     setting = start.Setting(
         upstream,
         upstream_key_env,
