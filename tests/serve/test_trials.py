@@ -264,6 +264,25 @@ def test_a_candidate_that_is_not_there_or_in_force_already_is_no_canary(tmp_path
     assert ["no policy is in force" in said[0], "in force already" in said[1], "for some and not for all" in said[2]] == [True] * 3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("whom", "said"),
+    [
+        (["--principal", "ana", "--principal", "bo"], "  for ana, bo\n"),
+        (["--share", "5%"], "  for 5% of principals\n"),
+        (["--share", "5%", "--by", "session", "--principal", "ana"], "  for 5% of sessions, ana\n"),
+    ],
+)
+def test_a_canary_says_whom_it_decides_for_and_no_share_where_there_is_none(tmp_path: Path, whom: list[str], said: str) -> None:
+    url = str(tmp_path / "store.sqlite")
+    prepare(Setting("http://127.0.0.1:9/v1", store=url, data_dir=tmp_path / "d"), written(tmp_path / "policy", BASE), "tester")
+    line = ["policy", "canary", "start", str(bad(tmp_path)), *whom, "--store", url, "--data-dir", str(tmp_path / "d")]
+    begun = CliRunner().invoke(app, line)
+
+    assert begun.exit_code == 0, begun.exception
+    assert said in begun.output
+
+
 def test_the_log_of_a_process_is_where_trials_look_for_it(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         for _ in range(3):

@@ -132,7 +132,8 @@ def _counted(found: "Standing") -> None:
     said = found.to_json()
     if found.trial.kind == "canary":
         terms = said["terms"]
-        say(f"  {terms['share'] / 10:g}% of {terms['by']}s" + "".join(f", {name}" for name in terms["principals"]))
+        share = [f"{terms['share'] / 10:g}% of {terms['by']}s"] if terms["share"] else []
+        say(f"  for {', '.join([*share, *terms['principals']])}")
         say(f"  {terms['signal']}: {found.candidate} under the candidate, {found.baseline} beside it; tested {said['looks']} times")
         return
     say(f"  {said['decisions']} decisions seen, {said['unchanged']} unchanged")

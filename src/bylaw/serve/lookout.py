@@ -75,10 +75,10 @@ def read_lookout(fields: Fields) -> Lookout:
     otel, findings, sampling, signals = (fields.node(name) for name in ("otel", "findings", "sampling", "signals"))
     return Lookout(
         fields.choice("metrics", Scrapers, "keyed"),
-        _otel(Fields(otel, "otel")) if otel else None,
-        _findings(Fields(findings, "findings")) if findings else FindingsFrom(),
-        _sampling(Fields(sampling, "sampling")) if sampling else None,
-        _signals(Fields(signals, "signals")) if signals else None,
+        _otel(Fields(otel, "otel", "otel: {endpoint: http://HOST:4318/v1/traces}")) if otel else None,
+        _findings(Fields(findings, "findings", "findings: {open: true}")) if findings else FindingsFrom(),
+        _sampling(Fields(sampling, "sampling", "sampling: {share: 0.01}")) if sampling else None,
+        _signals(Fields(signals, "signals", "signals: {every: 15m}")) if signals else None,
     )
 
 

@@ -120,6 +120,11 @@ class Child:
         """The id under which a client's request was sent on, if it was and waits."""
         return self._ours.get(request) if isinstance(request, str | int) else None
 
+    def give_up(self) -> None:
+        """Send it nothing more; whoever waits for its answer learns that nobody will know how the call ended."""
+        self._in.close()
+        self._lost("the server did not answer while it was waited for, and the call may have run")
+
     async def close(self) -> int | None:
         """Close its input, and wait for it to end; what does not is ended. How it ended."""
         self._in.close()
@@ -144,9 +149,12 @@ class Child:
     def _over(self) -> None:
         if not self.ended.done():
             self.ended.set_result(None)
+        self._lost("the server has ended, and the call may have run")
+
+    def _lost(self, why: str) -> None:
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(Gone(ENDED, "the server has ended, and the call may have run"))
+                future.set_exception(Gone(ENDED, why))
 
     def _dropped(self, ours: Id | None) -> None:
         """A line that is too long: whoever waits for what it said learns it now; where nobody can tell who that is, all who wait do."""

@@ -23,13 +23,13 @@ from bylaw.serve.door import Door, NotIn
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.gateway import EVENTS, JSON, Begun, Receive, Scope, Send
 from bylaw.serve.http1 import Web
-from bylaw.serve.mcp_child import Child
+from bylaw.serve.mcp_child import Child, Ended, Heard
 from bylaw.serve.mcp_held import Held, Most, room_for
 from bylaw.serve.mcp_line import Line, Server
 from bylaw.serve.mcp_listener import Listener
 from bylaw.serve.mcp_pins import Pins
 from bylaw.serve.mcp_seal import Seal
-from bylaw.serve.mcp_servers import Remote, ServerAt
+from bylaw.serve.mcp_servers import AWAY, Remote, ServerAt
 from bylaw.serve.mcp_wire import (
     CAPABILITIES_KEY,
     INVALID,
@@ -188,7 +188,7 @@ class Mcp:
                 schema = self.pins.standing(at.name).mirrored.get(str(params.get("name")))
                 mirrors(headers, mirrored(schema, params.get("arguments") or {}), to)
             caller = Caller(begun, True, takes_forms(meta_of(params).get(CAPABILITIES_KEY)), takes, by)
-            server = await self._today(at)
+            server = await self._today(at, to)
             line = self._line(at, who, headers, server, None)
             if isinstance(server, Remote):
                 server.heard = _hearing(line, caller)
@@ -233,7 +233,7 @@ class Mcp:
         try:
             for one in rested:
                 await self._end(one)
-            held.server = await Child.start(at.command, heard) if at.command else Remote(at, self.web, at.key(), heard=heard)
+            held.server = await _started(at, heard, id_of(message)) if at.command else Remote(at, self.web, at.key(), heard=heard)
             said = await self._line(at, who, headers, held.server, held).answer(message, caller)
         except BaseException:
             await self._end(held)
@@ -293,7 +293,7 @@ class Mcp:
         name = name or f"mcp-{at.name}-{int(time.time()) // DAY_S}"
         return Line(gate, at.name, who, gate.sessions.of(who.owner, name), server, self.pins, self.seal, at.prefix)
 
-    async def _today(self, at: ServerAt) -> Server:
+    async def _today(self, at: ServerAt, to: Id | None) -> Server:
         """Whoever answers a request of today: the address, or one child for all, whose notifications belong to nobody and are dropped."""
         if at.url:
             return Remote(at, self.web, at.key(), mirrored=self.pins.standing(at.name).mirrored)
@@ -302,7 +302,7 @@ class Mcp:
             if child is None or child.ended.done():
                 if child is not None:
                     await child.close()
-                child = self._children[at.name] = await Child.start(at.command, _dropped)
+                child = self._children[at.name] = await _started(at, _dropped, to)
             return child
 
     # ---- Sessions of the older protocols ------------------------------------------------------------------------------
@@ -362,6 +362,14 @@ def opened(servers: Sequence[ServerAt], gate: Gate, door: Door, store: Store, st
     made = Mcp({one.name: one for one in servers}, gate, door, Pins(store), Seal(gate.data_dir, store))
     stack.push_async_callback(made.close)
     return made
+
+
+async def _started(at: ServerAt, heard: Heard, to: Id | None) -> Child:
+    try:
+        return await Child.start(at.command, heard)
+    except Ended as error:
+        LOG.error("mcp %s: %s", at.name, error.what)
+        raise Rpc(AWAY, "the server cannot be started", to=to) from error
 
 
 async def _dropped(message: JsonMap) -> None:

@@ -60,14 +60,15 @@ def read_servers(node: Node | None) -> tuple[ServerAt, ...]:
     """What the file says; raises PolicyError with the line that is wrong."""
     if node is None:
         return ()
-    fields = Fields(node, "mcp")
+    fields = Fields(node, "mcp", "mcp: {tickets: {url: https://HOST/mcp}}")
     if len(fields.nodes) > MAX_SERVERS:
         raise StoreError(f"{len(fields.nodes)} MCP servers, the limit is {MAX_SERVERS}", "Run another gateway for the rest.")
     made = []
     for name in fields.nodes:
         if not NAME.fullmatch(name):
             raise StoreError(f"{name[:60]!r} is no name of an MCP server", "Small letters, digits, - and _: it stands in the address.")
-        made.append(_server(name, Fields(fields.need(name, "Write `{url: https://HOST/mcp}`."), f"mcp {name}")))
+        at = fields.need(name, "Write `{url: https://HOST/mcp}`.")
+        made.append(_server(name, Fields(at, f"mcp {name}", f"{name}: {{url: https://HOST/mcp}}")))
     return tuple(made)
 
 

@@ -1,7 +1,9 @@
 """`bylaw mcp`: a line pump between a client's standard input and output and a server that is a child of ours.
 
 A message is one line of JSON. Requests are answered each in its own task, so that one that waits for a person holds up no other; what
-changes nothing keeps its order. Standard output belongs to the protocol: whatever else is to be said goes to standard error.
+changes nothing keeps its order. Once the client's input has ended, what is under way has `ANSWER_S` to be answered; of a call that its
+server has not answered by then, it is recorded that nobody knows how it ended. Standard output belongs to the protocol: whatever else is
+to be said goes to standard error.
 """
 
 import asyncio
@@ -18,7 +20,7 @@ from typing import Final
 from bylaw.errors import BylawError
 from bylaw.serve.door import NotIn
 from bylaw.serve.mcp_child import CLOSE_S, Child
-from bylaw.serve.mcp_line import Line, Server
+from bylaw.serve.mcp_line import ENDING, Line, Server
 from bylaw.serve.mcp_lines import Lines, Valve
 from bylaw.serve.mcp_wire import (
     CAPABILITIES_KEY,
@@ -40,6 +42,7 @@ from bylaw.serve.mcp_wire import (
 from bylaw.serve.wire import JsonMap, dump
 
 OURS: Final = "bylaw-"  # what the ids of requests begin with that we send to the client
+ANSWER_S: Final = 10.0  # how long answers may take once the client's input has ended
 ASK_S: Final = 600.0  # how long a user may think about a form
 MAX_TASKS: Final = 1_000  # requests that are being answered
 BUSY: Final = -32000
@@ -73,6 +76,7 @@ class Pump:
     out: Callable[[bytes], None]  # to the client
     make: MakeLine
     child: Child | None = None
+    answer_s: float = ANSWER_S
     _forms: bool = False  # what the client said at `initialize`
     _next: int = 0
     _asked: dict[str, asyncio.Future[JsonMap]] = field(default_factory=dict)  # by us, of the client
@@ -93,8 +97,13 @@ class Pump:
         await asyncio.wait({self._ended, child.ended}, return_when=asyncio.FIRST_COMPLETED)
         for future in self._asked.values():
             future.cancel()
-        working = [self._worker] if self._worker is not None else []
-        await asyncio.gather(*self._tasks.values(), *working, return_exceptions=True)
+        late = await _after({*self._tasks.values(), *([self._worker] if self._worker is not None else [])}, self.answer_s)
+        if late:
+            child.give_up()
+            late = await _after(late, CLOSE_S)  # they record what they know
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, *ENDING, return_exceptions=True)  # what has come of a call is recorded, whoever waits for it
 
     def write(self, message: JsonMap) -> None:
         """Hand a message to the client."""
@@ -102,6 +111,8 @@ class Pump:
 
     async def ask_client(self, method: str, params: JsonMap) -> JsonMap:
         """Ask the client, and wait for what it answers."""
+        if self._ended.done():
+            return {"action": "cancel"}
         self._next += 1
         ours = f"{OURS}{self._next}"
         future = self._asked[ours] = asyncio.get_running_loop().create_future()
@@ -224,6 +235,11 @@ class Pump:
                 future.set_result(message)
         elif (theirs := self._passed.pop(ours, None)) is not None:
             await child.tell({**await self.make(child).from_client(message), "id": theirs})
+
+
+async def _after(tasks: set[asyncio.Task[None]], wait_s: float) -> set[asyncio.Task[None]]:
+    """Those that have not ended in some seconds."""
+    return (await asyncio.wait(tasks, timeout=wait_s))[1] if tasks else tasks
 
 
 async def pump(command: list[str], make: MakeLine) -> int | None:

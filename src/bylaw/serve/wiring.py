@@ -28,7 +28,7 @@ from bylaw.errors import StoreError
 from bylaw.govern.rails import library
 from bylaw.govern.rails.rail import Rail, RailFacts
 from bylaw.policy.fields import Fields, as_list, as_text
-from bylaw.policy.notation import read_yaml
+from bylaw.policy.notation import Node, read_yaml
 from bylaw.serve.lookout import Lookout, read_lookout
 from bylaw.serve.mcp_servers import ServerAt, read_servers
 from bylaw.serve.secret import secret_in
@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # mail and HTTP clients load only where somebody is rung
 
 Reached = Literal["either", "https"]
 FILE: Final = "gateway.yaml"
+MODEL: Final = "{url: http://HOST/v1, model: NAME}"  # an example
 MAX_FILE_BYTES: Final = 256_000
 MAX_CHANNELS: Final = 20
 TRIES: Final = 2  # calls of one verdict
@@ -107,16 +108,16 @@ def read(file: Path) -> Wiring:
         raise StoreError(
             f"{file}: cannot be read: {getattr(error, 'strerror', '') or error}", "Check the path and its permissions."
         ) from error
-    fields = Fields(read_yaml(text, Place(str(file), 1)), FILE)
+    fields = Fields(read_yaml(text, Place(str(file), 1)), FILE, f"judge: {MODEL}")
     judge, ring, bears, servers = fields.node("judge"), fields.node("ring"), fields.node("entailment"), read_servers(fields.node("mcp"))
     run, draft, lookout = fields.text("run"), fields.text("draft"), read_lookout(fields)
     console: Reached = fields.choice("console", Reached, "either")
     fields.done()
-    made = Wiring(_judge(Fields(judge, "judge")) if judge else None, entailment=_judge(Fields(bears, "entailment")) if bears else None)
+    made = Wiring(_judge(judge, "judge") if judge else None, entailment=_judge(bears, "entailment") if bears else None)
     made = replace(
         made, mcp=servers, run=Path(run) if run else None, draft=Path(draft) if draft else None, lookout=lookout, console=console
     )
-    return _ring(made, Fields(ring, "ring")) if ring else made
+    return _ring(made, Fields(ring, "ring", "ring: {webhooks: [{url: https://HOST/PATH, secret_env: NAME}]}")) if ring else made
 
 
 def found(data_dir: Path, file: Path | None = None) -> Wiring:
@@ -132,7 +133,8 @@ def judges_only(wiring: Wiring) -> Wiring:
     return Wiring(judge, entailment=bears)
 
 
-def _judge(fields: Fields) -> JudgeAt:
+def _judge(node: Node, what: str) -> JudgeAt:
+    fields = Fields(node, what, f"{what}: {MODEL}")
     made = JudgeAt(
         as_text(fields.need("url", "Write `url: http://HOST/v1`."), "url"),
         as_text(fields.need("model", "Write the model's name as its server knows it."), "model"),
@@ -148,10 +150,10 @@ def _judge(fields: Fields) -> JudgeAt:
 def _ring(made: Wiring, fields: Fields) -> Wiring:
     hooks, hosts, mail = fields.node("webhooks"), fields.names("hosts"), fields.node("mail")
     fields.done()
-    listed = [_hook(Fields(one, "a webhook")) for one in as_list(hooks)] if hooks else []
+    listed = [_hook(Fields(one, "a webhook", "{url: https://HOST/PATH, secret_env: NAME}")) for one in as_list(hooks)] if hooks else []
     if len(listed) > MAX_CHANNELS:
         raise StoreError(f"{len(listed)} webhooks, the limit is {MAX_CHANNELS}", "Ring one place that rings the others.")
-    return replace(made, hosts=hosts, hooks=tuple(listed), mail=_mail(Fields(mail, "mail")) if mail else None)
+    return replace(made, hosts=hosts, hooks=tuple(listed), mail=_mail(mail) if mail else None)
 
 
 def _hook(fields: Fields) -> HookAt:
@@ -165,7 +167,8 @@ def _hook(fields: Fields) -> HookAt:
     return made
 
 
-def _mail(fields: Fields) -> MailAt:
+def _mail(node: Node) -> MailAt:
+    fields = Fields(node, "mail", "mail: {server: HOST, sender: NAME@HOST, to: [NAME@HOST]}")
     made = MailAt(
         as_text(fields.need("server", "Write the host of your mail server."), "server"),
         as_text(fields.need("sender", "Write `sender: name@host`."), "sender"),

@@ -18,6 +18,7 @@ from langchain_core.tools import BaseTool, InjectedToolArg, InjectedToolCallId, 
 from pydantic import BaseModel, SecretStr
 
 from bylaw import Blocked
+from bylaw.errors import BylawError
 from bylaw.govern.adapters.langchain import governed_tool, governed_tools
 from tests.govern.adapters.shop import NAMES, NUMBER, Shop, opened
 
@@ -297,6 +298,15 @@ def test_a_guard_may_come_from_the_run_and_a_governed_tool_changes_its_guard(sho
     seen = [(one["principal"], one["session"]) for one in shop.book.entries if one["kind"] == "decision" and one["surface"] == "tool_call"]
 
     assert seen == [("ann", "of ann"), ("bob", "of bob")]
+
+
+def test_a_plain_function_is_no_tool_and_the_error_says_how_it_becomes_one(shop: Shop) -> None:
+    function: Any = shop.refund
+    for govern in (lambda: governed_tools(shop.guard, [function], NAMES), lambda: governed_tool(shop.guard, function)):
+        with pytest.raises(BylawError, match="refund is no LangChain tool") as raised:
+            govern()
+
+        assert "@tool" in raised.value.hint
 
 
 @pytest.mark.slow

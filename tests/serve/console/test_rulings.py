@@ -124,6 +124,7 @@ def test_nobody_else_rules_and_no_form_without_its_token(at: Place) -> None:
     ({"why": "x" * 1001}, 400, "say why"),
     ({"clause": "no.such"}, 409, "no clause 'no.such'"),
     ({"case": "just words"}, 409, "Not done"),
+    ({"case": "user: hello"}, 409, "does not end with an answer"),
     ({"case": "user: a\n\n## A heading {#x.y}\n"}, 409, "Not done"),
     ({"case": "user: hello\n\n**Bad** {split=train} x\nuser: y"}, 409, "Not done"),
     ({"do": "burn"}, 400, "show it or write it"),
@@ -140,7 +141,9 @@ def test_what_is_no_ruling_changes_nothing_and_is_told_in_a_line(at: Place, more
 
 def test_hostile_words_of_a_ruling_are_text_on_the_page_and_in_the_policy(at: Place) -> None:
     record, ops = decision(at, 644.0), signed_in(at, "ops")
-    shown = ops.post("/why/ruling", form(record, why=HOSTILE.replace("\x07", ""), case=f"user: {HOSTILE}</textarea>", do="try"))
+    shown = ops.post(
+        "/why/ruling", form(record, why=HOSTILE.replace("\x07", ""), case=f"user: {HOSTILE}</textarea>\nassistant: No.", do="try")
+    )
 
     assert "<script>alert" not in shown.text
     assert "<img" not in shown.text

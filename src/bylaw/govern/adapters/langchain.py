@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from bylaw.errors import BylawError
 from bylaw.govern.adapters import calls
 from bylaw.govern.guard import Guard
 from bylaw.govern.outcomes import Blocked, Pending
@@ -105,7 +106,7 @@ def governed_tool(guard: calls.Guarding, tool: BaseTool, name: str = "", injecte
 
     `injected` names parameters that are passed on unjudged because your program, and never the model, sets them in every call.
     """
-    if earlier := getattr(tool, _MARK, None):
+    if earlier := getattr(_a_tool(tool), _MARK, None):
         return governed_tool(guard, earlier.tool, name or earlier.named, injected or earlier.injected)
     kind, bound = type(tool), _Governed(tool, guard, name or tool.name, frozenset(injected))
     members: dict[str, Any] = {"__module__": __name__, "_run": _method(bound.run, kind._run), _MARK: bound}
@@ -124,7 +125,14 @@ def governed_tools(
 
     `guard` may also be a function from the `RunnableConfig` of a call to the guard of that run.
     """
-    return [governed_tool(guard, tool, names.get(tool.name, ""), injected) for tool in tools]
+    return [governed_tool(guard, tool, names.get(_a_tool(tool).name, ""), injected) for tool in tools]
+
+
+def _a_tool(tool: Any) -> BaseTool:
+    if isinstance(tool, BaseTool):
+        return tool
+    name = str(getattr(tool, "__name__", type(tool).__name__))[:100]
+    raise BylawError(f"{name} is no LangChain tool", "Wrap a function with `@tool` of langchain_core.tools.")
 
 
 def _method(run: Callable[..., Any], like: Callable[..., Any]) -> Callable[..., Any]:
