@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from bylaw.cli.entry import app
+from bylaw.errors import LedgerError
 from bylaw.govern.guard import Acting, Guard
 from bylaw.ledger.entries import now_us
 from bylaw.ledger.writer import Ledger
@@ -178,11 +179,14 @@ def test_the_command_reads_a_data_directory_or_an_export_and_exits_with_1_where_
     same = CliRunner().invoke(app, ["replay", "--ledger", str(data), "--policy", str(tmp_path / "policy")])
     other = CliRunner().invoke(app, ["replay", "--ledger", str(file), "--policy", str(lower), "--json", "--examples", "1"])
     none = CliRunner().invoke(app, ["replay", "--ledger", str(tmp_path / "policy"), "--policy", str(lower)])
+    gone = CliRunner().invoke(app, ["replay", "--ledger", str(tmp_path / "nope"), "--policy", str(lower)])
 
     assert exported.exit_code == 0, exported.output
     assert (same.exit_code, "2 unchanged, 0 would change" in same.output) == (0, True)
     assert (other.exit_code, orjson.loads(other.output)["clauses"]["money.limit"]["stricter"]) == (1, 2)
     assert "there is no ledger" in str(none.exception)
+    assert isinstance(gone.exception, LedgerError)
+    assert "data directory" in gone.exception.hint
 
 
 def test_overlays_are_those_of_the_day_of_the_entry(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`bylaw keys …`: who may come in, as whom, with which roles and limits."""
 
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,9 @@ def keys_create(
     )
     with store_and_ledger(store, data_dir, make=True) as (opened, ledger):
         key, secret = keys.create(opened, ledger.append, grant)
+    if budget and not price:
+        what = "this key has a budget in money and no price of its own: every request is refused (403) unless its region has a price"
+        say(f"warning: {what}. Make another with --price IN/OUT, or give the region one", sys.stderr)
     if as_json:
         say_json({**keys.to_json(key), "key": secret})
     else:

@@ -28,7 +28,7 @@ def stop(
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Stop everything, or one tenant, principal or tool: on every process within a second. With --drill, exit 1: it takes longer."""
+    """Stop everything, or one tenant, principal or tool: on every process within a second. With --drill, exit 1: slower, or no gateway."""
     from bylaw.govern import stops  # noqa: PLC0415  # see `cli`
     from bylaw.store import processes  # noqa: PLC0415  # see `cli`
     from bylaw.store.clock import Clock  # noqa: PLC0415  # see `cli`
@@ -96,12 +96,18 @@ def _drill(store: str, data_dir: Path, by: str, as_json: bool) -> None:
     with store_and_ledger(store, data_dir) as (opened, ledger):
         found = drill.drill(opened, ledger.append, by)
     if as_json:
-        say_json({"good": found.good, "slowest_s": found.slowest_s, "limit_s": drill.LIMIT_S, "processes": dict(found.seen_after_s)})
+        measured = {"good": found.good, "slowest_s": found.slowest_s, "limit_s": drill.LIMIT_S, "processes": dict(found.seen_after_s)}
+        say_json({**measured, "witness": found.witness, "alone": found.alone})
     else:
         for one, after in found.seen_after_s.items():
-            say(f"{one[:8]}  {'did not see it' if after is None else f'{after * 1000:.0f} ms'}")
-        many = f"{len(found.seen_after_s)} process{'es' * (len(found.seen_after_s) != 1)}"
-        say(f"{many}; limit {drill.LIMIT_S * 1000:.0f} ms: {'good' if found.good else 'TOO SLOW'}")
+            ours = "  (the drill's own)" if one == found.witness else ""
+            say(f"{one[:8]}  {'did not see it' if after is None else f'{after * 1000:.0f} ms'}{ours}")
+        if found.alone:
+            say("no gateway runs on this store: only the drill's own process was measured")
+            say("if one should, name its own --store or --data-dir")
+        else:
+            many = f"{len(found.seen_after_s)} processes, one of them the drill's own"
+            say(f"{many}; limit {drill.LIMIT_S * 1000:.0f} ms: {'good' if found.good else 'TOO SLOW'}")
     if not found.good:
         raise typer.Exit(FINDINGS)
 

@@ -82,25 +82,40 @@ def try_lock(path: Path) -> int | None:
 
 def connect(path: Path, busy_s: float) -> sqlite3.Connection:
     """Open a log for writing, made where there is none: WAL, synchronous=FULL, what is deleted is overwritten."""
-    fresh = not path.exists()
-    if fresh:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # contents are nobody else's business
-    db = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "secure_delete=ON", "journal_size_limit=67108864"):
-        db.execute(f"PRAGMA {pragma}").fetchall()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if tables == 0:
-        _create_tables(db)
-    _check_format(db, path)
-    if fresh:
+    if path.exists():
+        return _opened(path, busy_s)
+    ours = [one for one in (path, *(Path(f"{path}{end}") for end in ("-journal", "-wal", "-shm"))) if not one.exists()]
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # contents are nobody else's business
+    try:
+        db = _opened(path, busy_s)
         folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)  # the file's name must outlive a power cut as its pages do
         os.close(folder)
+    except BaseException:  # a full disk, most likely
+        for one in ours:
+            one.unlink(missing_ok=True)
+        raise
+    return db
+
+
+def _opened(path: Path, busy_s: float) -> sqlite3.Connection:
+    _check_not_emptied(path)
+    db = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "secure_delete=ON", "journal_size_limit=67108864"):
+            db.execute(f"PRAGMA {pragma}").fetchall()
+        (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if tables == 0:
+            _create_tables(db)
+        _check_format(db, path)
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
 def _create_tables(db: sqlite3.Connection) -> None:
-    from sqlalchemy.dialects import sqlite  # noqa: PLC0415  # only a new log needs it; reading and verifying never do
+    from sqlalchemy.dialects import sqlite  # noqa: PLC0415  # only a log without tables needs it
     from sqlalchemy.schema import CreateTable  # noqa: PLC0415  # see above
 
     from bylaw.store import ledger_tables as ours  # noqa: PLC0415  # see above
@@ -114,17 +129,54 @@ def _create_tables(db: sqlite3.Connection) -> None:
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Open a log for reading, while somebody may be writing to it; raises LedgerError where there is none."""
+    """Open a log for reading, while somebody may be writing to it; raises LedgerError where there is none.
+
+    A file that somebody only began to make is an empty log; one that had entries and has none is an error.
+    """
     if not path.is_file():
         raise LedgerError(f"{path}: there is no such log", "Name the data directory with --data-dir.")
+    _check_not_emptied(path)
+    published = path.with_suffix(".checkpoint").exists()  # looked for before the entries: a writer publishes after them
     alone = not Path(f"{path}-wal").exists() and not os.access(path.parent, os.W_OK)  # on a disk where SQLite cannot make its files
     how = "mode=ro&immutable=1" if alone else "mode=ro"
     try:
         db = sqlite3.connect(f"file:{quote(str(path.absolute()))}?{how}", uri=True, timeout=5.0, isolation_level=None)
+        if _only_begun(db):
+            db.close()
+            db = sqlite3.connect(":memory:", isolation_level=None)
+            _create_tables(db)
         _check_format(db, path)
-    except sqlite3.Error as error:
+        (filled,) = db.execute("SELECT EXISTS (SELECT 1 FROM ledger_leaves) OR EXISTS (SELECT 1 FROM ledger_heads)").fetchone()
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise LedgerError(f"{path} cannot be read: {error}", "Check its permissions, and that it is a log's database.") from error
+    if published and not filled:
+        db.close()
+        raise _emptied(path)
     return db
+
+
+def _only_begun(db: sqlite3.Connection) -> bool:
+    """Whether whoever made this file ended before its tables were there, or has not come to them yet."""
+    found = [
+        db.execute(one).fetchone()[0] for one in ("SELECT count(*) FROM sqlite_schema", "PRAGMA application_id", "PRAGMA user_version")
+    ]
+    return found == [0, 0, 0]
+
+
+def _check_not_emptied(path: Path) -> None:
+    """Raise LedgerError for a file of no bytes beside a write-ahead log, which is begun after it: SQLite would delete that."""
+    try:
+        ahead = Path(f"{path}-wal").stat().st_size  # looked at first, as a log that is being made gets it last
+    except FileNotFoundError:
+        return
+    if ahead and not path.stat().st_size:
+        raise _emptied(path)
+
+
+def _emptied(path: Path) -> LedgerError:
+    return LedgerError(
+        f"{path} was emptied: what lies beside it says that it had entries", "Keep what is left; take a backup's, or another copy."
+    )
 
 
 def _check_format(db: sqlite3.Connection, path: Path) -> None:

@@ -211,7 +211,7 @@ class ExportedLog:
 def exported(path: Path) -> ExportedLog:
     """An exported file; raises LedgerError where its first line is none."""
     if not path.is_file():
-        raise LedgerError(f"{path}: there is no such file", "Name a file that `bylaw ledger export` wrote.")
+        raise LedgerError(f"{path}: there is no such file", "Name a gateway's data directory, or a file that `bylaw ledger export` wrote.")
     with path.open("rb") as file:
         line = file.readline(10_000)
     value = _strict(line[:-1], {"checkpoints": int, "contents": bool, "format": str, "leaves": int, "log": str}, f"{path}:1")

@@ -8,14 +8,14 @@ which nobody wrote.
 """
 
 import shutil
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import select, update
 
-from bylaw.errors import LedgerError
+from bylaw.errors import LedgerError, StoreError
 from bylaw.ledger import chain, keyfile, place, reading, sealed
 from bylaw.ledger.verify import Report
 from bylaw.ledger.writer import Ledger
@@ -44,6 +44,7 @@ def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...
     """Bring a backup back; `notes` are checkpoints kept elsewhere. Raises BylawError, and then nothing is there that was not before."""
     if data_dir.exists() and (not data_dir.is_dir() or any(data_dir.iterdir())):
         raise LedgerError(f"{data_dir} exists and is not empty", "Name a new data directory; a restore writes over nothing.")
+    store = _outside(store, data_dir)
     made = backup.opened(folder)
     if go_on and not (made.with_key and made.quiet):
         why = "somebody was writing while it was made" if made.with_key else "it has no key"
@@ -51,6 +52,7 @@ def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...
     aside = data_dir.with_name(f".{data_dir.name}.restoring")
     if aside.exists():
         raise LedgerError(f"{aside} is there: a restore was cut short, or is running", "Delete it, and try again.")
+    ours = _missing(store)
     try:
         _put_logs(folder, aside, made, go_on)
         report = _verified(aside, notes)
@@ -65,8 +67,41 @@ def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...
         aside.rename(data_dir)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
+        _take_away(ours)
         raise
     return Restored(made, report, ended, go_on)
+
+
+def _outside(store: str, data_dir: Path) -> str:
+    """The store's address, empty for its default place, where it comes with the directory; raises StoreError for another place in there."""
+    path = _file(store)
+    if path is None or not path.is_relative_to(data_dir.resolve()):
+        return store
+    if path == (data_dir / database.DEFAULT.name).resolve():
+        return ""
+    raise StoreError(f"{path} lies in {data_dir}, which the restore makes", "Leave out --store (BYLAW_STORE), or name a file elsewhere.")
+
+
+def _file(store: str) -> Path | None:
+    """Where a store of SQLite's lies; None for another, and for the default."""
+    name = store.removeprefix("sqlite:///")
+    return Path(name).resolve() if name and "://" not in name else None
+
+
+def _missing(store: str) -> list[Path]:
+    """What would have to be made for this store: its file, and the folders that are not there, the inner ones first."""
+    path = _file(store)
+    return [one for one in (path, *path.parents) if not one.exists()] if path else []
+
+
+def _take_away(made: list[Path]) -> None:
+    """A store that this restore made, and the folders that were made for it."""
+    for path in made[:1]:
+        for end in ("", "-journal", "-wal", "-shm"):
+            Path(f"{path}{end}").unlink(missing_ok=True)
+    for folder in made[1:]:
+        with suppress(OSError):  # somebody else may have put something there
+            folder.rmdir()
 
 
 def _put_logs(folder: Path, aside: Path, made: backup.Backup, go_on: bool) -> None:

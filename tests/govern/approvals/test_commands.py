@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 
 from bylaw.cli.entry import run
 from bylaw.govern.approvals import Approvals, Claim
+from bylaw.govern.stops import Stops
 from bylaw.ledger.writer import Ledger
 from bylaw.store import database
 from bylaw.store.approval_rows import Approval
+from bylaw.store.watching import Watch
 from tests.govern.approvals.scene import AGENT, CALL, OTHER_CALL, POLICY, asking
 
 
@@ -171,16 +174,53 @@ def test_stop_list_and_resume_at_the_command_line(capsys: pytest.CaptureFixture[
 
 @pytest.mark.slow
 def test_the_drill_at_the_command_line_says_how_long(capsys: pytest.CaptureFixture[str]) -> None:
-    database.open().close()
-    for _ in range(5):  # the best of five: a pause of the machine is none of ours
-        code = run(["stop", "--drill", "--json"])
-        found = json.loads(capsys.readouterr().out)
-        if code == 0:
-            break
+    with closing(database.open()) as store, closing(Watch(store)) as watch:
+        Stops(watch)
+        watch.start()
+        for _ in range(5):  # the best of five: a pause of the machine is none of ours
+            code = run(["stop", "--drill", "--json"])
+            found = json.loads(capsys.readouterr().out)
+            if code == 0:
+                break
+        run(["stop", "--drill"])
+        told = capsys.readouterr().out
 
-    assert (code, found["good"]) == (0, True)
+    assert (code, found["good"], found["alone"]) == (0, True, False)
     assert 0 < found["slowest_s"] <= 1
-    assert len(found["processes"]) == 1
+    assert len(set(found["processes"]) - {found["witness"]}) == 1
+    assert told.count("(the drill's own)") == 1
+    assert "2 processes, one of them the drill's own; limit 1000 ms" in told
+
+
+@pytest.mark.slow
+def test_a_drill_where_no_gateway_runs_says_so_and_is_not_good(capsys: pytest.CaptureFixture[str]) -> None:
+    database.open().close()
+    found = said(capsys, "stop", "--drill", code=1)
+    code = run(["stop", "--drill"])
+    told = capsys.readouterr().out
+
+    assert (found["good"], found["alone"], list(found["processes"])) == (False, True, [found["witness"]])
+    assert code == 1
+    assert "(the drill's own)" in told
+    assert "no gateway runs on this store: only the drill's own process was measured" in told
+    assert "good" not in told
+
+
+@pytest.mark.parametrize(
+    ("limits", "warned"),
+    [
+        (["--budget", "5"], True),
+        (["--budget", "5", "--price", "2.50/10"], False),
+        (["--tokens-total", "5"], False),
+    ],
+)
+def test_a_budget_in_money_without_a_price_is_warned_of(limits: list[str], warned: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    made = [run(["keys", "create", "--principal", "kim", *limits, *more]) for more in ([], ["--json"])]
+    lines = capsys.readouterr().err.splitlines()
+
+    assert made == [0, 0]
+    assert len(lines) == 2 * warned
+    assert all(line.startswith("warning: ") and "--price IN/OUT" in line and "403" in line for line in lines)
 
 
 @pytest.mark.slow

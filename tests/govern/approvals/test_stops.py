@@ -233,6 +233,7 @@ def test_the_drill_measures_every_process_that_watches(store: Store, watch: Watc
 
     assert found is not None
     assert len(found.seen_after_s) == 2
+    assert (found.witness in found.seen_after_s, found.alone) == (True, False)
     assert stops.active(store) == []
     assert view.applies(ANN) == ()
 
@@ -249,7 +250,14 @@ def test_a_drill_whose_witness_does_not_come_in_time_stops_nothing_and_leaves_no
 
 
 def test_a_drill_says_so_where_a_process_does_not_see_it() -> None:
-    assert not drill.Drill({"a": 0.2, "b": None}).good
-    assert not drill.Drill({"a": 0.2, "b": 1.1}).good
-    assert not drill.Drill({}).good
-    assert drill.Drill({"a": 0.2, "b": 0.9}).slowest_s == 0.9
+    assert not drill.Drill({"a": 0.2, "b": None}, "a").good
+    assert not drill.Drill({"a": 0.2, "b": 1.1}, "a").good
+    assert not drill.Drill({}, "a").good
+    assert drill.Drill({"a": 0.2, "b": 0.9}, "a").good
+    assert drill.Drill({"a": 0.2, "b": 0.9}, "a").slowest_s == 0.9
+
+
+def test_a_drill_that_measured_its_own_witness_alone_is_not_good() -> None:
+    found = drill.Drill({"a": 0.2}, "a")
+
+    assert (found.alone, found.good, found.slowest_s) == (True, False, 0.2)

@@ -152,6 +152,7 @@ def test_an_admin_stops_a_tool_lifts_it_and_runs_the_drill(at: Place, window: Wi
 
     assert stopped == ["tool:payments.refund"]
     assert "saw it after" in ops.words
+    assert ops.words.count("(the drill's own)") == 1
 
 
 def test_an_admin_sees_what_has_changed_and_rolls_back(at: Place, window: Windows, tmp_path: Path) -> None:
