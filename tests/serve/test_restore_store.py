@@ -1,6 +1,7 @@
 """Where the store of a restore comes to lie: its default place by name too, no other in the new directory, and none after a failure."""
 
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from bylaw.errors import StoreError
+from bylaw.errors import BylawError, StoreError
 from bylaw.govern import stops
+from bylaw.ledger.verify import Report
 from bylaw.ledger.writer import Ledger
 from bylaw.serve import backup, restore
 from bylaw.store import database
@@ -84,3 +86,29 @@ def test_a_restore_that_fails_takes_no_store_away_that_was_there(tmp_path: Path,
     assert (tmp_path / "empty.sqlite").exists()
     assert stopped(tmp_path / "data" / "store.sqlite") == ["tool:refund"]
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+def test_a_restore_that_fails_takes_no_store_away_that_came_meanwhile(tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verified = restore._verified
+
+    def slowly(aside: Path, notes: tuple[str, ...]) -> Report:
+        shutil.copytree(tmp_path / "data", tmp_path / "stores")  # a gateway that is started on it, for example
+        return verified(aside, notes)
+
+    monkeypatch.setattr(restore, "_verified", slowly)
+    with pytest.raises(StoreError, match="there is a store already"):
+        restore.restore(out, tmp_path / "new", str(tmp_path / "stores" / "store.sqlite"))
+
+    assert stopped(tmp_path / "stores" / "store.sqlite") == ["tool:refund"]
+
+
+@pytest.mark.slow
+def test_a_restore_that_fails_takes_nothing_away_that_lay_beside_its_store(tmp_path: Path, out: Path) -> None:
+    (tmp_path / "store.sqlite-wal").write_bytes(b"of another store")
+    (out / "store.jsonl").unlink()
+    with pytest.raises(BylawError):
+        restore.restore(out, tmp_path / "new", str(tmp_path / "store.sqlite"))
+
+    assert (tmp_path / "store.sqlite-wal").read_bytes() == b"of another store"
+    assert not (tmp_path / "store.sqlite").exists()

@@ -1,6 +1,7 @@
 """How a gateway starts and ends: where it says that it is to be found, and what it says where it cannot begin, or not end well."""
 
 import asyncio
+import signal
 import subprocess
 import sys
 from collections.abc import MutableMapping
@@ -9,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from uvicorn import Config
+from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import SIGNALS
 
 from bylaw.errors import LedgerError, StoreError
 from bylaw.serve import start
 from bylaw.serve.mcp_servers import ServerAt
 from bylaw.serve.start import Setting, address, prepare, reached
+from bylaw.serve.supervisor import Supervisor
 from bylaw.serve.wiring import Wiring
 from tests.serve.rig import PATIENCE_S
 
@@ -82,3 +87,22 @@ def test_what_cannot_be_written_at_the_end_is_said_in_a_line(monkeypatch: pytest
 
     assert [one["type"] for one in sent] == ["lifespan.startup.complete", "lifespan.shutdown.failed"]
     assert sent[-1]["message"] == "the ledger cannot record. Is the disk full?"
+
+
+def test_a_supervisor_that_cannot_say_that_it_listens_ends_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken_pipe(_: object) -> None:
+        raise BrokenPipeError
+
+    ended = list[str]()
+    monkeypatch.setattr(Multiprocess, "run", broken_pipe)
+    monkeypatch.setattr(Multiprocess, "terminate_all", lambda _: ended.append("told to end"))
+    monkeypatch.setattr(Multiprocess, "join_all", lambda _: ended.append("waited for"))
+    before = {one: signal.getsignal(one) for one in SIGNALS}
+    try:
+        with pytest.raises(BrokenPipeError):
+            Supervisor(Config(Multiprocess), [], print).run()
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+    assert ended == ["told to end", "waited for"]

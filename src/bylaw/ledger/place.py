@@ -166,10 +166,12 @@ def _only_begun(db: sqlite3.Connection) -> bool:
 def _check_not_emptied(path: Path) -> None:
     """Raise LedgerError for a file of no bytes beside a write-ahead log, which is begun after it: SQLite would delete that."""
     try:
-        ahead = Path(f"{path}-wal").stat().st_size  # looked at first, as a log that is being made gets it last
+        emptied = (
+            Path(f"{path}-wal").stat().st_size and not path.stat().st_size
+        )  # in this order: a log that is being made gets its -wal last
     except FileNotFoundError:
         return
-    if ahead and not path.stat().st_size:
+    if emptied:
         raise _emptied(path)
 
 

@@ -52,7 +52,7 @@ def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...
     aside = data_dir.with_name(f".{data_dir.name}.restoring")
     if aside.exists():
         raise LedgerError(f"{aside} is there: a restore was cut short, or is running", "Delete it, and try again.")
-    ours = _missing(store)
+    ours: list[Path] = []
     try:
         _put_logs(folder, aside, made, go_on)
         report = _verified(aside, notes)
@@ -60,6 +60,7 @@ def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...
             raise LedgerError(
                 f"{folder}: {report.faults[0].log}: {report.faults[0].message}", "Leave out --go-on: its logs cannot be gone on with."
             )
+        ours = _claimed(store)
         copying.read(folder / backup.STORE, store or aside / database.DEFAULT.name)
         ended = 0 if go_on else _end_given(store or aside / database.DEFAULT.name, aside)
         if data_dir.exists():
@@ -88,20 +89,26 @@ def _file(store: str) -> Path | None:
     return Path(name).resolve() if name and "://" not in name else None
 
 
-def _missing(store: str) -> list[Path]:
-    """What would have to be made for this store: its file, and the folders that are not there, the inner ones first."""
+def _claimed(store: str) -> list[Path]:
+    """Make the file of a store that is not there yet, empty: all that is this restore's own from now on, the folders after the files."""
     path = _file(store)
-    return [one for one in (path, *path.parents) if not one.exists()] if path else []
+    if path is None:
+        return []
+    files = [one for one in (path, *(Path(f"{path}{end}") for end in ("-journal", "-wal", "-shm"))) if not one.exists()]
+    folders = [one for one in path.parents if not one.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.touch(mode=0o600, exist_ok=False)
+    except FileExistsError:  # it was there, or somebody was faster: it is theirs
+        return []
+    return [*files, *folders]
 
 
 def _take_away(made: list[Path]) -> None:
     """A store that this restore made, and the folders that were made for it."""
-    for path in made[:1]:
-        for end in ("", "-journal", "-wal", "-shm"):
-            Path(f"{path}{end}").unlink(missing_ok=True)
-    for folder in made[1:]:
-        with suppress(OSError):  # somebody else may have put something there
-            folder.rmdir()
+    for one in made:
+        with suppress(OSError):  # somebody else may have put something into a folder
+            one.rmdir() if one.is_dir() else one.unlink(missing_ok=True)
 
 
 def _put_logs(folder: Path, aside: Path, made: backup.Backup, go_on: bool) -> None:

@@ -41,6 +41,15 @@ class Supervisor(Multiprocess):
         """Whether it ended because a worker could not start."""
         return any(one.exitcode == STARTUP_FAILURE for one in self.processes)
 
+    def run(self) -> None:
+        """Until told to stop. Whatever else ends it ends the workers too: they would be waited for."""
+        try:
+            super().run()
+        except BaseException:
+            self.terminate_all()
+            self.join_all()
+            raise
+
     def init_processes(self) -> None:
         """Start the workers."""
         super().init_processes()
@@ -48,7 +57,7 @@ class Supervisor(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """Start those anew that have ended."""
-        if self._up is not None and all(one.is_ready(timeout=1) for one in self.processes):
+        if self._up is not None and not self.should_exit.is_set() and all(one.is_ready(timeout=1) for one in self.processes):
             self._up()
             self._up = None
         super().keep_subprocess_alive()

@@ -71,6 +71,15 @@ def test_a_stop_that_is_not_clear_stops_nothing_and_stays_in_the_form(at: Place,
     assert stops.active(at.store) == []
 
 
+@pytest.mark.slow
+def test_a_name_that_is_not_taken_stays_as_it_was_typed(at: Place) -> None:
+    found = signed_in(at, "ops").post("/stop", {"kind": "principal", "name": "ann\u200b", "sure": "yes", "reason": "x" * 2001})
+
+    assert 'value="ann\u200b"' in found.text  # with the character's number in its place it would be another name
+    assert "x" * 2001 in found.text
+    assert stops.active(at.store) == []
+
+
 @pytest.mark.parametrize("path", ["/stop", "/stop/lift", "/stop/drill", "/policy/rollback", "/ledger/verify"])
 @pytest.mark.parametrize("name", ["vera", "lead"])
 def test_only_an_admin_acts(at: Place, path: str, name: str) -> None:
