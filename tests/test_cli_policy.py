@@ -2,6 +2,7 @@
 
 import json
 import os
+import py_compile
 import signal
 import subprocess
 import sys
@@ -134,6 +135,22 @@ def test_an_interrupt_is_one_line(tmp_path: Path) -> None:
 
     assert running.returncode == 130
     assert said == "interrupted\n"
+
+
+@pytest.mark.parametrize("cut", [100, 3000])
+def test_what_python_compiled_and_a_full_disk_cut_short_is_named_and_no_interrupt(cut: int, tmp_path: Path) -> None:
+    (tmp_path / "cut.py").write_text("\n".join(f"def f{n}(a):\n    return a + {n}" for n in range(99)))
+    compiled = Path(py_compile.compile(str(tmp_path / "cut.py"), doraise=True) or "")
+    compiled.write_bytes(compiled.read_bytes()[:cut])
+    importing = "import bylaw.cli as c\n@c.app.command('load')\ndef load() -> None:\n    import cut\nc.main()"
+
+    done = subprocess.run([sys.executable, "-c", importing, "load"], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines() == [
+        "error: a file that Python compiled was cut short, as by a full disk",
+        f"  next: Delete every __pycache__ folder below {sys.prefix} and in bylaw's own.",
+    ]
 
 
 HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "numpy", "matplotlib", "jinja2")

@@ -103,3 +103,11 @@ def test_tests_say_what_they_show() -> None:
 
     assert functions
     assert not short
+
+
+def test_whoever_acts_a_full_disk_keeps_python_from_compiling() -> None:
+    """Cut short, `torch`'s compiled files once failed every test after (docs/lab-log.md, 2026-11-23)."""
+    acting = [file.read_text() for file in ALL_PYTHON if "setrlimit(resource.RLIMIT_FSIZE" in file.read_text() and file != Path(__file__)]
+
+    assert len(acting) == 4
+    assert all(re.search(r"dont_write_bytecode|PYTHONDONTWRITEBYTECODE", text) for text in acting)

@@ -1,10 +1,9 @@
 """A log that somebody only began to make is an empty one and keeps nobody from the others; one that was emptied is found out."""
 
 import os
-import resource
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,8 @@ from bylaw.ledger import keyfile, place, reading, roots
 from bylaw.ledger.writer import Ledger
 from bylaw.serve import backup, restore
 from bylaw.store import database
+from tests.full_disk import full_after
 from tests.ledger.logs import fill, report
-
-
-@contextmanager
-def full_after(size: int) -> Iterator[None]:
-    """No file can grow beyond so many bytes: what a full disk does to a write."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def nothing(path: Path) -> None:

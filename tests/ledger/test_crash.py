@@ -140,6 +140,7 @@ from bylaw.errors import LedgerError
 from bylaw.ledger.writer import Ledger
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 ledger = Ledger(Path(sys.argv[1]))
+sys.dont_write_bytecode = True  # it would be cut short
 resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))  # no file can grow beyond: what a full disk does to a write
 good, after, why = 0, 0, ''
 for _ in range(500):

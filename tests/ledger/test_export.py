@@ -26,6 +26,7 @@ from bylaw.ledger import export, keyfile, place, reading, roots, verify, verify_
 from bylaw.ledger.merkle import extends
 from bylaw.ledger.notes import PublicKey, read_checkpoint
 from bylaw.ledger.writer import Ledger
+from tests.full_disk import full_after
 from tests.ledger.logs import Clock, fill
 
 
@@ -204,13 +205,8 @@ def test_an_export_that_a_full_disk_cuts_short_names_the_file_and_leaves_nothing
             ledger.append({"kind": "decision", "contents": {"input": "x" * 20_000}})
     key = keyfile.public_key(tmp_path / "keys" / "ledger.pub")
     large = place.logs(tmp_path / "other")[0]
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # no file can grow beyond: what a full disk does to a write
-    try:
-        with pytest.raises(OSError, match="File too large") as caught:
-            export.export([small, large], key, tmp_path / "out", True)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with full_after(100_000), pytest.raises(OSError, match="File too large") as caught:
+        export.export([small, large], key, tmp_path / "out", True)
     left = list((tmp_path / "out").iterdir())
 
     assert (caught.value.filename, left) == (str(tmp_path / "out" / f"{large.stem}.jsonl"), [])

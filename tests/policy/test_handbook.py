@@ -1,12 +1,12 @@
 """The handbook: a page for every clause, nothing of a policy taken for HTML, nothing asked of anybody."""
 
 import re
-import resource
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from tests.full_disk import full_after
 
 from bylaw.errors import PolicyError
 from bylaw.policy.handbook import handbook, rule_in_words, write_handbook
@@ -136,13 +136,8 @@ def test_a_handbook_for_a_full_disk_leaves_the_old_one(tmp_path: Path) -> None:
     policy = load(ROOT / "policies" / "refunds")
     write_handbook(policy, tmp_path / "book")
     before = {page.name for page in (tmp_path / "book").iterdir()}
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))  # no file can grow beyond: what a full disk does to a write
-    try:
-        with pytest.raises(OSError, match="File too large") as caught:
-            write_handbook(policy, tmp_path / "book")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with full_after(10), pytest.raises(OSError, match="File too large") as caught:
+        write_handbook(policy, tmp_path / "book")
 
     assert Path(caught.value.filename).parent == tmp_path / "book"
     assert {page.name for page in (tmp_path / "book").iterdir() if page.stat().st_size} == before

@@ -142,7 +142,11 @@ def test_a_full_disk_stops_a_run_with_one_line_and_the_run_goes_on_later(tmp_pat
     def no_large_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
-    full = subprocess.run(line, capture_output=True, text=True, timeout=200, check=False, preexec_fn=no_large_files)
+    compiles_nothing = {
+        **os.environ,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }  # what Python compiles would be cut short, and fail whoever imports it
+    full = subprocess.run(line, capture_output=True, text=True, timeout=200, check=False, preexec_fn=no_large_files, env=compiles_nothing)
     again = subprocess.run(line, capture_output=True, text=True, timeout=200, check=False)
 
     assert_one_line_each(full.returncode, full.stderr.strip().splitlines())

@@ -61,6 +61,7 @@ async def main(policy: Path, data: Path, upstream: str, where: str) -> None:
     store, ledger = database.open(data / "store.sqlite"), Ledger(data)
     if where.startswith("full:"):
         most = int(where.partition(":")[2])
+        sys.dont_write_bytecode = True  # it would be cut short
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     dying, watch = Dying(ledger, where), Watch(store)
     stops, holding = Stops(watch), law(policy)

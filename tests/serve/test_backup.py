@@ -1,7 +1,6 @@
 """A backup taken under writing load comes back whole; a damaged one is refused; one that is behind says so; nothing is written over."""
 
 import json
-import resource
 import shutil
 import sqlite3
 import stat
@@ -28,6 +27,7 @@ from bylaw.serve.keeping import Keeping
 from bylaw.store import copying, database
 from bylaw.store.approval_rows import Approval
 from bylaw.types import Decision, Need
+from tests.full_disk import full_after
 from tests.serve import killing
 from tests.serve.rig import post
 from tests.serve.test_serving import until
@@ -190,13 +190,8 @@ def test_nothing_is_ever_written_over(tmp_path: Path) -> None:
 def test_a_backup_for_a_full_disk_names_where_it_was_to_be(tmp_path: Path) -> None:
     with working(tmp_path / "data") as (_, _, ledger):
         ledger.append({"kind": "decision"})
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))  # no file can grow beyond: what a full disk does to a write
-    try:
-        with pytest.raises(OSError, match="File too large") as caught:
-            backup.backup(tmp_path / "data", "", tmp_path / "out")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with full_after(10), pytest.raises(OSError, match="File too large") as caught:
+        backup.backup(tmp_path / "data", "", tmp_path / "out")
 
     assert (caught.value.filename, (tmp_path / "out").exists()) == (str(tmp_path / "out"), False)
 

@@ -1,9 +1,7 @@
 """Where the store of a restore comes to lie: its default place by name too, no other in the new directory, and none after a failure."""
 
-import resource
 import shutil
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,9 @@ from bylaw.ledger.writer import Ledger
 from bylaw.serve import backup, restore
 from bylaw.store import database
 from bylaw.store.stop_tables import STOPS
+from tests.full_disk import full_after
+
+ENOUGH_FOR_THE_LOGS = 150_000  # bytes, and not for the store
 
 
 @pytest.fixture
@@ -54,21 +55,10 @@ def test_another_place_in_the_new_directory_is_refused_before_anything_is_writte
     assert {path.name for path in tmp_path.iterdir()} == {"data", "out"}
 
 
-@contextmanager
-def too_little_room() -> Iterator[None]:
-    """Enough for the logs, and not for the store."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.slow
 def test_a_restore_that_fails_leaves_no_store_that_it_made_and_no_folder_for_it(tmp_path: Path, out: Path) -> None:
     (tmp_path / "stores").mkdir()
-    with too_little_room(), pytest.raises(StoreError, match="cannot be written"):
+    with full_after(ENOUGH_FOR_THE_LOGS), pytest.raises(StoreError, match="cannot be written"):
         restore.restore(out, tmp_path / "new", str(tmp_path / "stores" / "a" / "b" / "store.sqlite"), go_on=True)
 
     assert list((tmp_path / "stores").iterdir()) == []
@@ -78,7 +68,7 @@ def test_a_restore_that_fails_leaves_no_store_that_it_made_and_no_folder_for_it(
 @pytest.mark.slow
 def test_a_restore_that_fails_takes_no_store_away_that_was_there(tmp_path: Path, out: Path) -> None:
     (tmp_path / "empty.sqlite").touch()
-    with too_little_room(), pytest.raises(StoreError, match="cannot be written"):
+    with full_after(ENOUGH_FOR_THE_LOGS), pytest.raises(StoreError, match="cannot be written"):
         restore.restore(out, tmp_path / "new", str(tmp_path / "empty.sqlite"), go_on=True)
     with pytest.raises(StoreError, match="there is a store already"):
         restore.restore(out, tmp_path / "new", str(tmp_path / "data" / "store.sqlite"))

@@ -70,7 +70,9 @@ def run(arguments: Sequence[str], commands: typer.Typer | None = None, stays: Ca
         except typer.TyperException as error:
             said, where = error.format_message().replace("Value error, ", ""), getattr(error, "ctx", None)
             return failed(said, f"See `{where.command_path if where else 'bylaw'} --help`.") if said else ERROR
-        except typer.Abort:
+        except typer.Abort as abort:
+            if isinstance(abort.__cause__, EOFError):  # typer takes every one for the end of what a person types
+                raise abort.__cause__ from None
             return INTERRUPTED
         return stays(code) if isinstance(code, Program) else code
 

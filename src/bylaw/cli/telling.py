@@ -13,6 +13,7 @@ from bylaw.errors import BylawError
 FINDINGS: Final = 1
 ERROR: Final = 2
 INTERRUPTED: Final = 130
+CUT_SHORT: Final = "marshal data too short"
 
 
 def ended(work: Callable[[], object]) -> int:
@@ -76,6 +77,11 @@ def _told(error: Exception) -> tuple[str, str]:
         return _system(error)
     if isinstance(error, ModuleNotFoundError):
         return f"this command needs {error.name}, which is not installed", "pip install 'bylaw[align,eval]', or '.[align,eval]' in a clone"
+    if isinstance(error, EOFError) and str(error) == CUT_SHORT:
+        return (
+            "a file that Python compiled was cut short, as by a full disk",
+            f"Delete every __pycache__ folder below {sys.prefix} and in bylaw's own.",
+        )
     traceback.print_exception(error)
     first = next(iter(str(error).splitlines()), "")
     return f"{type(error).__name__}: {first}"[:300], "This is a fault of bylaw: please report it, with the lines above."
