@@ -179,6 +179,11 @@ def test_a_case_too_long_to_read_is_refused() -> None:
         case("good", "train", RULING, "user: " + "x" * 60_000)
 
 
+def test_a_dialogue_that_nobody_answers_is_no_ruling() -> None:
+    with pytest.raises(PolicyError, match="does not end with an answer"):
+        case("good", "train", RULING, f"{CASE}user: And now?\n")
+
+
 def test_a_ruling_whose_case_hides_a_comment_is_refused_in_one_line(tmp_path: Path) -> None:
     home = copied(tmp_path)
 

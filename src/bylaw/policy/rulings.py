@@ -17,7 +17,7 @@ MAX_CASE_CHARS: Final = 50_000
 
 
 def case(side: Side, split: Split, ruling: Ruling, text: str) -> Example:
-    """A ruling on the dialogue (`user:` and `assistant:` lines) or the JSON event in `text`; raises PolicyError where it is neither."""
+    """A ruling on the dialogue (`user:` and `assistant:` lines) or the JSON event in `text`; PolicyError: it is neither, or unanswered."""
     if len(text) > MAX_CASE_CHARS:
         raise PolicyError(f"a case of {len(text)} characters, the limit is {MAX_CASE_CHARS}", "Keep what the ruling is about.")
     who, why = " ".join(ruling.by.split()), " ".join(ruling.why.split())
@@ -32,7 +32,11 @@ def case(side: Side, split: Split, ruling: Ruling, text: str) -> Example:
     read_back = [body(section) for section in found]
     if len(found) != 1 or len(read_back[0].examples) != 1 or read_back[0].norm or read_back[0].rationale or not told.strip():
         raise PolicyError("the case is not one dialogue or one event", "Write `user:` and `assistant:` lines, or one JSON event.")
-    return read_back[0].examples[0]
+    example = read_back[0].examples[0]
+    if example.turns and example.turns[-1].role != "assistant":  # such as a request that was blocked: no answer to it was recorded
+        hint = "Give the case in other words, ending with an `assistant:` line (`bylaw ruling add` takes them by --case FILE)."
+        raise PolicyError("this case does not end with an answer, as an example of a policy must", hint)
+    return example
 
 
 class Placed(NamedTuple):
