@@ -337,6 +337,7 @@ def test_why_says_what_was_in_the_way_of_a_rule_that_could_not_be_decided(at: Pl
     assert "could not be decided: args.order cannot be read" in shown
     assert "money.refund-limit/over-limit could not be decided" in shown
     assert "matched" not in shown
+    assert f"hour {one['facts']['hour']} (in UTC, as conditions saw it)" in shown
 
 
 def test_hostile_text_is_escaped_and_what_is_hidden_in_it_is_shown(at: Place) -> None:

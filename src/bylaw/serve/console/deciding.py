@@ -30,6 +30,13 @@ _READ: Final = re.compile(
 _QUOTED: Final = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""")
 _STEP: Final = re.compile(r"""\.([A-Za-z_]\w*)|\[\s*(?:"([^"]*)"|'([^']*)')\s*\]""")
 UNKNOWN: Final = object()
+MEANT: Final = {  # by a fact whose name alone does not say it
+    "because": "why it could not be decided",
+    "cut": "something was cut out before this was recorded",
+    "exchange": "its request and answer have this number",
+    "hour": "in UTC, as conditions saw it",
+    "undecided": "rules that could not be decided",
+}
 
 Entry = Mapping[str, Any]
 Contents = Mapping[str, bytes]
@@ -108,7 +115,10 @@ def _gathered(asked: Asked, name: str) -> dict[str, Any]:
         "whole": whole,
         "said": papers.said(entry, contents),
         "lost": sorted(set(entry["contents"]) - set(contents)) if whole else [],
-        "facts": [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in sorted(entry["facts"].items())],
+        "facts": [
+            (key, MEANT.get(key, ""), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+            for key, value in sorted(entry["facts"].items())
+        ],
     }
 
 
