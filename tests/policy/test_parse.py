@@ -250,6 +250,22 @@ def test_a_fault_in_the_manifest_has_its_line(tmp_path: Path, manifest: str, lin
     assert said in error.what
 
 
+@pytest.mark.parametrize(
+    ("manifest", "fits"),
+    [
+        ("- a\n", "id: my-policy"),
+        ("signoffs: [legal]\n", "clauses: money.*"),
+        ("glossary: [refund]\n", "refund: money paid back"),
+        ("styles: [short]\n", "id: names-the-limit"),
+        ("reviewers: [kim]\n", "name: J. Osei"),
+    ],
+)
+def test_a_hint_shows_what_belongs_in_that_place(tmp_path: Path, manifest: str, fits: str) -> None:
+    head = "" if manifest.startswith("-") else "id: p\nversion: 1.0.0\n"
+
+    assert fits in refusal(folder_of(tmp_path, HEAD + END, **{"policy.yaml": head + manifest})).hint
+
+
 def test_a_broken_tool_schema_is_refused(tmp_path: Path) -> None:
     for text, said in (("{", "not valid JSON"), ("[]", "must describe a JSON object"), ('{"type": "array"}', "must describe")):
         error = refusal(folder_of(tmp_path, HEAD + END, **{"tools__pay.json": text}))

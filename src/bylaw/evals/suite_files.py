@@ -183,7 +183,7 @@ def _node(value: Any, place: Place) -> Node:
 def _head(node: Node, also: Sequence[str] = ()) -> dict[str, str]:
     if node.value is None:
         return {}
-    fields = Fields(node, "the head of a suite")
+    fields = Fields(node, "the head of a suite", "suite: NAME")
     found = {key: fields.text(key) for key in ("suite", "policy", "digest")}
     for key in also:
         fields.node(key)
@@ -203,7 +203,7 @@ def _problem(error: PolicyError, place: Place) -> Problem:
 
 
 def _case(node: Node, known: set[str] | None) -> Case:
-    fields = Fields(node, "a case")
+    fields = Fields(node, "a case", "side: refuse")
     clause = fields.text("clause")
     if known is not None and clause and clause not in known:
         raise wrong(node.place, f"the policy has no clause {clause[:80]}", "Correct the id, or name the policy that has it.")
@@ -248,7 +248,7 @@ def _turns(node: Node) -> tuple[Message, ...]:
 
 
 def _turn(node: Node) -> Message:
-    fields = Fields(node, "a turn")
+    fields = Fields(node, "a turn", '{role: user, content: "…"}')
     role: Role = fields.choice("role", Role, "user")
     content = _raw(fields.need("content", 'Write `{role: user, content: "…"}`.'), "content")
     fields.done()
@@ -265,7 +265,7 @@ def _raw(node: Node, what: str) -> str:
 def _attack(node: Node | None) -> Attack:
     if node is None:
         return Attack()
-    fields = Fields(node, "attack")
+    fields = Fields(node, "attack", "attack: {techniques: [NAME]}")
     found = Attack(fields.names("techniques"), fields.whole("seed", 0, (1 << 53) - 1) or 0, fields.text("parent"))
     fields.done()
     return found
@@ -274,7 +274,7 @@ def _attack(node: Node | None) -> Attack:
 def _context(node: Node | None) -> Context:
     if node is None:
         return Context()
-    fields = Fields(node, "context")
+    fields = Fields(node, "context", 'context: {documents: ["…"]}')
     documents = fields.node("documents")
     found = Context(
         tuple(_raw(one, "a document") for one in as_list(documents)) if documents else (),
@@ -288,7 +288,7 @@ def _context(node: Node | None) -> Context:
 def _expect(node: Node | None, known: set[str] | None) -> Expect:
     if node is None:
         return Expect()
-    fields = Fields(node, "expect")
+    fields = Fields(node, "expect", "expect: {clause: money.refund-limit}")
     canaries, claims, answer = fields.node("canaries"), fields.node("claims"), fields.node("answer")
     found = Expect(
         dispositions=fields.names("dispositions"),

@@ -25,7 +25,7 @@ def read_clause(section: Section) -> Clause | None:
         return None
     _check_heading(section)
     first = block.lines[0].place if block.lines else block.place
-    fields = Fields(read_yaml("\n".join(line.text for line in block.lines), first), "a clause")
+    fields = Fields(read_yaml("\n".join(line.text for line in block.lines), first), "a clause", "severity: high")
     prose = body(section)
     fields.need("severity", "Write `severity: high`; one of low, medium, high, critical.")
     fields.need("response", "Write `response: comply`; one of comply, refuse, safe_complete, clarify, abstain, escalate.")
@@ -90,7 +90,7 @@ def _eval_plan(fields: Fields) -> EvalPlan | None:
     node = fields.node("eval")
     if node is None:
         return None
-    inner = Fields(node, "eval")
+    inner = Fields(node, "eval", "eval: {min_resist: 0.99}")
     plan = EvalPlan(inner.share("min_resist"), inner.share("max_over_refusal"), inner.whole("n", 1, MAX_EVAL_N))
     inner.done()
     if plan == EvalPlan():
@@ -104,7 +104,7 @@ def _rules(fields: Fields) -> tuple[Rule, ...]:
         return ()
     rules: list[Rule] = []
     for item in as_list(node):
-        rule = _rule(Fields(item, "a rule"))
+        rule = _rule(Fields(item, "a rule", "rule: over-limit"))
         if any(rule.id == other.id for other in rules):
             raise wrong(rule.place, f"two rules of this clause are called {rule.id!r}", "Rename one.")
         rules.append(rule)

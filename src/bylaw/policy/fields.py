@@ -19,7 +19,7 @@ C = TypeVar("C")
 class Fields:
     """One map of a policy file, read key by key; `done` refuses what nobody read."""
 
-    def __init__(self, node: Node, what: str, example: str = "severity: high") -> None:
+    def __init__(self, node: Node, what: str, example: str) -> None:
         if not isinstance(node.value, dict):
             raise wrong(node.place, f"{what} must be a map of `key: value` lines", f"Write for example `{example}`.")
         self.what = what

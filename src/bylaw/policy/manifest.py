@@ -20,7 +20,7 @@ KEY_BYTES: Final = 32
 
 def read_manifest(text: str, file: str) -> Policy:
     """The policy that a policy.yaml describes, still without clauses."""
-    fields = Fields(read_yaml(text, Place(file, 1)), "policy.yaml")
+    fields = Fields(read_yaml(text, Place(file, 1)), "policy.yaml", "id: my-policy")
     policy_id = fields.need("id", "Write `id: my-policy`.")
     version = fields.need("version", "Write `version: 1.0.0`.")
     if not POLICY_ID.fullmatch(as_text(policy_id, "id")):
@@ -45,7 +45,7 @@ def read_manifest(text: str, file: str) -> Policy:
 
 def read_overlay(text: str, file: str, name: str) -> Overlay:
     """The overlay that an overlay.yaml describes, still without clauses."""
-    fields = Fields(read_yaml(text, Place(file, 1)), "overlay.yaml")
+    fields = Fields(read_yaml(text, Place(file, 1)), "overlay.yaml", "axis: jurisdiction")
     fields.need("axis", f"Write `axis: jurisdiction`; one of {', '.join(get_args(Axis))}.")
     for key, hint in (("basis", "Name the law or decision it rests on."), ("effective", "Write a date."), ("checked", "Write a date.")):
         fields.need(key, hint)
@@ -59,7 +59,7 @@ def read_overlay(text: str, file: str, name: str) -> Overlay:
 def _signoffs(node: Node | None) -> tuple[SignOff, ...]:
     found = []
     for item in as_list(node) if node else []:
-        fields = Fields(item, "a sign-off")
+        fields = Fields(item, "a sign-off", "{clauses: money.*, roles: [legal]}")
         clauses = fields.need("clauses", "Write `clauses: money.*`.")
         if not PATTERN.fullmatch(as_text(clauses, "clauses")):
             raise wrong(clauses.place, f"{shown(clauses)!r} is not a pattern over clause ids", 'Write `clauses: money.*`, or "*" for all.')
@@ -73,7 +73,7 @@ def _signoffs(node: Node | None) -> tuple[SignOff, ...]:
 def _loosens(node: Node | None) -> tuple[Loosening, ...]:
     found: dict[str, Loosening] = {}
     for item in as_list(node) if node else []:
-        fields = Fields(item, "a loosening")
+        fields = Fields(item, "a loosening", "{clause: money.refund-limit, because: REASON}")
         clause = fields.need("clause", "Write `clause: money.refund-limit`.")
         because = fields.need("because", "Say in one sentence why the basis allows it.")
         fields.done()
@@ -90,7 +90,7 @@ def _reviewers(node: Node | None) -> tuple[Reviewer, ...]:
     found: dict[str, Reviewer] = {}
     keys: set[str] = set()
     for item in as_list(node) if node else []:
-        fields = Fields(item, "a reviewer")
+        fields = Fields(item, "a reviewer", "{name: J. Osei, roles: [legal], key: KEY}")
         name = fields.need("name", "Write `name: J. Osei`.")
         roles = fields.need("roles", "Write `roles: [legal]`.")
         key = fields.need("key", "Write the public key that `bylaw policy keygen` printed.")
@@ -123,13 +123,13 @@ def is_public_key(text: str) -> bool:
 def _glossary(node: Node | None) -> dict[str, str]:
     if node is None:
         return {}
-    return {word: as_text(meaning, word) for word, meaning in Fields(node, "glossary").nodes.items()}
+    return {word: as_text(meaning, word) for word, meaning in Fields(node, "glossary", "refund: money paid back").nodes.items()}
 
 
 def _styles(node: Node | None) -> tuple[StyleRule, ...]:
     found: dict[str, StyleRule] = {}
     for item in as_list(node) if node else []:
-        fields = Fields(item, "a style rule")
+        fields = Fields(item, "a style rule", "{id: names-the-limit, text: The answer names the limit.}")
         style = StyleRule(
             as_text(fields.need("id", "Write `id: names-the-limit`."), "id"),
             as_text(fields.need("text", "Say what the answer must keep."), "text"),
