@@ -25,7 +25,7 @@ MISSING: Final = object()  # the field is left out
 
 _STRING: Final = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
 _INDEX: Final = rf"\[\s*{_STRING}\s*\]"
-_FIELD: Final = rf"(?:\b(?:args|principal|session|env)(?:\.[A-Za-z_]\w*+(?!\s*\()|{_INDEX})++|\btext\b|\btool\b|\bsurface\b)"
+_FIELD: Final = rf"(?:\b(?:args|principal|session|env)(?:\.[A-Za-z_]\w*+(?!\s*\()|{_INDEX})+|\btext\b|\btool\b|\bsurface\b)"
 _NUMBER: Final = r"-?\b\d+(?:\.\d+)?(?![\w.])"
 _VALUE: Final = rf"(?:{_STRING}|{_NUMBER}|\btrue\b|\bfalse\b)"
 _TOKEN: Final = re.compile(rf"(?P<string>{_STRING})|(?P<field>{_FIELD})|(?P<number>{_NUMBER})|(?P<joint>&&|\|\|)")

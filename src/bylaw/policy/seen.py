@@ -25,7 +25,7 @@ MAX_LANGUAGE_CHARS: Final = 20  # of a block's first word, which is not shown ei
 
 _MAYBE: Final = re.compile(r"\{[^{}]*#|clause", re.IGNORECASE)
 _MARKS: Final = re.compile(r"[<&$\[\]]")
-_ONE_COMMENT: Final = re.compile(r"<!--(?:[^-]|-(?!->))*+-->\s*")
+_ONE_COMMENT: Final = re.compile(r"<!--[^-]*(?:-(?!->)[^-]*)*-->\s*")
 _BREAK: Final = re.compile(r"<br ?/?>", re.IGNORECASE)
 _HIDES: Final = re.compile(r"<(?:[!?]|details\b|template\b)", re.IGNORECASE)  # also in a dialogue, which may quote HTML
 _FOOTNOTE: Final = re.compile(r"[ \t>*+\-\d.)]*\[\^[^\]\s]+\]:")
