@@ -1,5 +1,7 @@
 # bylaw's own commands. `make demo` and `make test` each set up all they need from nothing.
-PY ?= python3.11
+# A distribution's Python first: it is built with profile-guided and link-time optimisation, pyenv's by default is not, which takes up to
+# 1.6 times as long (docs/lab-log.md, 2026-11-23).
+PY ?= $(firstword $(wildcard /usr/bin/python3.11) python3.11)
 VENV ?= .venv
 BIN := $(VENV)/bin
 # On a machine with a GPU: `make TORCH_INDEX= setup` takes PyPI's CUDA build.
@@ -17,7 +19,8 @@ EXTRAS := align,eval,scale,serve,pii,pg,otel,langchain,openai-agents,pydantic-ai
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -x $(BIN)/python || $$(command -v $(PY) || command -v python3) -m venv $(VENV)
+	@test -x $(BIN)/python || { $(PY) -c 'import ensurepip' && $(PY) -m venv $(VENV); } 2>/dev/null || \
+		$$(command -v python3.11 || command -v python3) -m venv --clear $(VENV)
 	@echo "installing pinned packages into $(VENV) (about a minute, once)"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	@$(BIN)/python -m pip install -q $(PIP) || echo "going on with the pip that is here"
