@@ -3,6 +3,8 @@
 # 1.6 times as long (docs/lab-log.md, 2026-11-23).
 PY ?= $(firstword $(wildcard /usr/bin/python3.11) python3.11)
 VENV ?= .venv
+# Whoever names one gets it, or hears why not.
+ELSE = $(if $(filter file,$(origin PY)),2>/dev/null || $$(command -v python3.11 || command -v python3) -m venv --clear $(VENV))
 BIN := $(VENV)/bin
 # On a machine with a GPU: `make TORCH_INDEX= setup` takes PyPI's CUDA build.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -19,8 +21,7 @@ EXTRAS := align,eval,scale,serve,pii,pg,otel,langchain,openai-agents,pydantic-ai
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -x $(BIN)/python || { $(PY) -c 'import ensurepip' && $(PY) -m venv $(VENV); } 2>/dev/null || \
-		$$(command -v python3.11 || command -v python3) -m venv --clear $(VENV)
+	@test -x $(BIN)/python || { $(PY) -c 'import ensurepip' && $(PY) -m venv $(VENV); } $(ELSE)
 	@echo "installing pinned packages into $(VENV) (about a minute, once)"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	@$(BIN)/python -m pip install -q $(PIP) || echo "going on with the pip that is here"
