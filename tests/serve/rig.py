@@ -336,7 +336,9 @@ def rigged(
         return tuple(stopped)
 
     holding = apart.law(written(tmp_path / "policy", clauses, more))
-    with speaking() as speaker:
+    with ExitStack() as ends, speaking() as speaker:
+        ends.callback(store.close)
+        ends.callback(approvals.close)
         gate = Gate(lambda who: holding, Upstream(speaker.url), book, stops, Sessions(), approvals, ways or Ways())
 
         def other() -> Any:
@@ -358,5 +360,3 @@ def rigged(
 
         with serving(app) as url, ExitStack() as closing:
             yield Rig(url, speaker, book, gate, stopped, approvals, closing)
-    approvals.close()
-    store.close()
