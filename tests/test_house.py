@@ -105,6 +105,7 @@ def test_tests_say_what_they_show() -> None:
     assert not short
 
 
+@pytest.mark.slow
 def test_no_regular_expression_forbids_a_group_to_be_taken_back() -> None:
     """`(?:…)++` and `(?>…)` match too little in Python before 3.11.5, Debian's 3.11.2 among them (CPython's issue 106052)."""
     group = re.compile(r"\(\?>|(?<!\\)\)(?:[*+?]|\{[0-9,]+\})\+")

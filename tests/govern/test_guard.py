@@ -22,6 +22,7 @@ from bylaw.store import database
 from bylaw.types import Clause, Decision, Event, Rule
 from tests.figures import stands
 from tests.govern.policies import clause, policy
+from tests.store import blank
 
 AGENT = {"id": "agent", "roles": ["support"], "tenant": "t", "jurisdiction": ""}
 LEAD, AGENT_TOO = Person("lena", ("lead",), "t"), Person("agent", ("lead",), "t")
@@ -72,7 +73,7 @@ class Setup:
 
     def __init__(self, folder: Path, *clauses: Clause) -> None:
         self.book, self.switch = Book(), Switch()
-        self.store = database.open(folder / "store.sqlite")
+        self.store = blank.opened(folder / "store.sqlite")
         self.approvals = Approvals(self.store, self.book.append)
         written = policy(*clauses) if clauses else POLICY
         self.guard = Guard(written, approvals=self.approvals, ledger=self.book, stops=self.switch, acting=Acting(AGENT, "s"))

@@ -13,10 +13,10 @@ from bylaw.govern.approvals import Approvals
 from bylaw.govern.guard import Acting
 from bylaw.govern.quorum import Person
 from bylaw.govern.stepping import Act, Verdict
-from bylaw.store import database
 from bylaw.types import Rule
 from tests.govern.policies import clause, policy
 from tests.govern.test_guard import Book, Switch
+from tests.store import blank
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "guard.md").read_text("utf-8")
@@ -37,7 +37,7 @@ class Shop:
 
     def __init__(self, folder: Path) -> None:
         self.book, self.switch, self.ran = Book(), Switch(), list[str]()
-        self.store = database.open(folder / "store.sqlite")
+        self.store = blank.opened(folder / "store.sqlite")
         self.approvals = Approvals(self.store, self.book.append)
         self.guard = Guard(POLICY, approvals=self.approvals, ledger=self.book, stops=self.switch, acting=Acting(AGENT, "s"))
         self.guard.tool(self.read, name="orders.read")

@@ -13,11 +13,12 @@ from bylaw.errors import StoreError
 from bylaw.govern import histories as stored
 from bylaw.govern.histories import Histories
 from bylaw.govern.session import MAX_CALLS, Crowded, Held, History, Sessions
-from bylaw.store import database, session_rows
+from bylaw.store import session_rows
 from bylaw.store.clock import Clock
 from bylaw.store.database import Store
 from bylaw.store.session_tables import SESSIONS
 from bylaw.types import Decision, Event
+from tests.store import blank
 
 ALLOW = Decision("allow", (), (), "")
 AMOUNTS = st.floats(0, 1e300, allow_nan=False)
@@ -34,7 +35,7 @@ HISTORIES = st.builds(
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = database.open(tmp_path / "store.sqlite")
+    opened = blank.opened(tmp_path / "store.sqlite")
     yield opened
     opened.close()
 

@@ -172,6 +172,7 @@ def test_the_corpus_has_ten_families_and_at_least_sixty_cases_by_hand() -> None:
     assert all("{{bad}}" in case.answer and case.note for case in rows)
 
 
+@pytest.mark.slow
 def test_variants_are_distinct_seeded_and_begin_with_the_cases_as_written() -> None:
     attacks = [one.attack for one in asked()]
     cases = hostile.row_cases()
@@ -183,6 +184,7 @@ def test_variants_are_distinct_seeded_and_begin_with_the_cases_as_written() -> N
     assert list(hostile.variants(300, 7, CARRIERS)) == list(hostile.variants(300, 7, CARRIERS)) != list(hostile.variants(300, 8, CARRIERS))
 
 
+@pytest.mark.slow
 def test_a_variant_still_carries_the_bad_answer() -> None:
     bad = {one.clause: one.bad for one in CARRIERS}
 

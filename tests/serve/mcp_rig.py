@@ -20,9 +20,9 @@ from bylaw.serve.mcp_servers import ServerAt
 from bylaw.serve.mcp_wire import CAPABILITIES_KEY, MODERN, VERSION_KEY
 from bylaw.serve.sessions import Sessions
 from bylaw.serve.upstream import Upstream
-from bylaw.store import database
 from bylaw.store.clock import Clock
 from tests.serve.rig import CLAUSES, Book, law, serving, written
+from tests.store import blank
 
 LENA = Person("lena", ("lead",))
 AGENT = {"id": "agent", "roles": ["agent"], "tenant": "", "jurisdiction": ""}
@@ -154,7 +154,7 @@ def lined(
     tmp_path: Path, clauses: Sequence[str] = SHOP, keyboard: bool = True, clock: Callable[[], float] | None = None
 ) -> Iterator[Rigged]:
     """A line under a policy of some clauses."""
-    book, stopped, store = Book(), dict[str, str](), database.open(tmp_path / "store.sqlite")
+    book, stopped, store = Book(), dict[str, str](), blank.opened(tmp_path / "store.sqlite")
     approvals = Approvals(store, book.append, Clock(clock) if clock else None)
     laws = [law(policy(tmp_path / "policy", clauses, keyboard))]
 
@@ -198,7 +198,7 @@ def gateway(
     tmp_path: Path, servers: Sequence[ServerAt], clauses: Sequence[str] = SHOP, **more: Any
 ) -> Iterator[tuple[str, Book, Approvals]]:
     """The gateway's MCP routes in front of servers."""
-    book, store = Book(), database.open(tmp_path / "store.sqlite")
+    book, store = Book(), blank.opened(tmp_path / "store.sqlite")
     approvals, holding = Approvals(store, book.append), law(policy(tmp_path / "policy", clauses))
     gate = Gate(lambda who: holding, Upstream("http://localhost"), book, lambda who, tool: (), Sessions(), approvals, Ways())
     made = Mcp({one.name: one for one in servers}, gate, ByKey(), Pins(store), Seal(tmp_path, store), **more)  # type: ignore[arg-type]  # a door

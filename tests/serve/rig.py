@@ -28,9 +28,9 @@ from bylaw.serve.law import Law
 from bylaw.serve.one_write import OneWrite
 from bylaw.serve.sessions import Sessions
 from bylaw.serve.upstream import Upstream
-from bylaw.store import database
 from bylaw.store.clock import Clock
 from bylaw.types import Event, Hit
+from tests.store import blank
 
 RAILS: dict[str, tuple[str, int | None]] = {
     "pii.card": (r"(?<!\d)\d{4}(?:[ -]?\d{4}){3}(?!\d)", 19),
@@ -106,8 +106,14 @@ def ask(event: Event, names: Sequence[str], facts: RailFacts) -> tuple[Mapping[s
     return found, [name for name in names if name == "broken"]
 
 
+_BOOKS: dict[tuple[tuple[str, bytes], ...], Rulebook] = {}  # by the files of their policies: hundreds of tests have the same
+
+
 def law(folder: Path) -> Law:
-    return Law(Rulebook.load(load(folder), RAILS), ask, {name: longest for name, (_, longest) in RAILS.items()})
+    files = tuple(sorted((str(one.relative_to(folder)), one.read_bytes()) for one in folder.rglob("*") if one.is_file()))
+    if files not in _BOOKS:
+        _BOOKS[files] = Rulebook.load(load(folder), RAILS)
+    return Law(_BOOKS[files], ask, {name: longest for name, (_, longest) in RAILS.items()})
 
 
 @dataclass
@@ -241,7 +247,7 @@ def post(url: str, body: bytes | str = b"", method: str = "POST", headers: Mappi
 
 
 class Prompt(uvicorn.Server):
-    """uvicorn looks every 0.1 s whether it should end: with some thousand servers, minutes. This one is told."""
+    """uvicorn looks every 0.1 s whether it should end, and waits 0.1 s then: with some thousand servers, minutes. This one is told."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -253,6 +259,15 @@ class Prompt(uvicorn.Server):
         await self.on_tick(0)
         if not self.should_exit:
             await ending.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for one in (*self.servers, *(sockets or ())):
+            one.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        while self.server_state.connections or self.server_state.tasks:
+            await asyncio.sleep(0.002)
+        await self.lifespan.shutdown()
 
     def end(self) -> None:
         self.should_exit = True
@@ -329,7 +344,7 @@ def rigged(
     apart: Apart = Apart(),
 ) -> Iterator[Rig]:
     """A gateway in front of an upstream, under a policy of some clauses."""
-    book, stopped, store = Book(), set[str](), database.open(tmp_path / "store.sqlite")
+    book, stopped, store = Book(), set[str](), blank.opened(tmp_path / "store.sqlite")
     approvals = Approvals(store, book.append, apart.clock)
 
     def stops(who: Mapping[str, Any], tool: str) -> Collection[str]:

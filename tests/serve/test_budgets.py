@@ -30,6 +30,7 @@ from tests.serve import test_messages as messages
 from tests.serve import test_responses as responses
 from tests.serve.rig import Open, Rig, post, rigged
 from tests.serve.test_serving import until
+from tests.store import blank
 
 MANY = Limits(per_day=10**9)
 KEY = "k1"
@@ -52,7 +53,7 @@ def hand() -> Hand:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    one = database.open(tmp_path / "usage.sqlite")
+    one = blank.opened(tmp_path / "usage.sqlite")
     yield one
     one.close()
 

@@ -437,7 +437,8 @@ def tried(url: str, approval: str = "") -> Reply | None:
         return None
 
 
-@pytest.mark.parametrize("where", [one if one in ("before:3", "after:5") else pytest.param(one, marks=pytest.mark.slow) for one in STEPS])
+@pytest.mark.slow
+@pytest.mark.parametrize("where", STEPS)
 def test_killed_at_any_step_a_release_happens_at_most_once_and_with_its_record(tmp_path: Path, where: str) -> None:
     """Ask for what needs a person, approve it, have it released; the process dies on the way, and another one goes on."""
     data, got, approval = tmp_path / "data", [], ""

@@ -29,6 +29,7 @@ from bylaw.store.policy_tables import POLICIES
 from bylaw.store.trial_tables import TRIALS
 from bylaw.types import Policy
 from tests.serve.rig import CLAUSE, CLAUSES, written
+from tests.store import blank
 
 KEYS = {"Ann": b"a" * 32, "Bob": b"b" * 32, "Eve": b"e" * 32}
 ROLES = {"Ann": "risk", "Bob": "legal"}
@@ -81,7 +82,7 @@ class Scene:
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
-    store = database.open(tmp_path / "data" / "store.sqlite")
+    store = blank.opened(tmp_path / "data" / "store.sqlite")
     found = Scene(store, tmp_path / "data", written(tmp_path / "policy", SAID, TABLE + PEOPLE))
     found.sign("Ann", "money.*")
     found.sign("Bob", "*.cards")

@@ -4,7 +4,6 @@
 (SQLite) or emptied (PostgreSQL). All of it lies in memory where there is such a place: these tests are not about the disk.
 """
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +14,7 @@ from sqlalchemy import insert, text
 from bylaw.store import database
 from bylaw.store.database import Store
 from bylaw.store.process_tables import TIME_SEEN
-from tests.store import postgres
+from tests.store import blank, postgres
 
 
 @pytest.fixture
@@ -34,13 +33,6 @@ def cluster() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def template() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="bylaw-", dir=postgres.MEMORY) as made:
-        database.open(Path(made) / "store.sqlite").close()
-        yield Path(made) / "store.sqlite"
-
-
-@pytest.fixture(scope="session")
 def shared(cluster: str) -> Iterator[Store]:
     store = database.open(postgres.database(cluster))
     yield store
@@ -55,8 +47,7 @@ def url(request: pytest.FixtureRequest, folder: Path) -> str:
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, folder: Path) -> Iterator[Store]:
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("template"), folder / "store.sqlite")
-        opened = database.open(folder / "store.sqlite")
+        opened = blank.opened(folder / "store.sqlite")
         yield opened
         opened.close()
         return

@@ -8,10 +8,10 @@ from typing import Any
 from bylaw.govern.approvals import Approvals
 from bylaw.govern.guard import Acting, Guard
 from bylaw.govern.quorum import Person
-from bylaw.store import database
 from bylaw.types import Rule
 from tests.govern.policies import clause, policy
 from tests.govern.test_guard import NUMBER, Book, Switch
+from tests.store import blank
 
 AGENT = {"id": "bot", "roles": [], "tenant": "t", "jurisdiction": ""}
 LEAD = Person("lena", ("lead",), "t")
@@ -45,7 +45,7 @@ class Shop:
 
     def __init__(self, folder: Path) -> None:
         self.book, self.switch = Book(), Switch()
-        self.store = database.open(folder / "store.sqlite")
+        self.store = blank.opened(folder / "store.sqlite")
         self.approvals = Approvals(self.store, self.book.append)
         self.guard = Guard(POLICY, approvals=self.approvals, ledger=self.book, stops=self.switch, acting=Acting(AGENT, "s"))
         self.ran: list[Any] = []

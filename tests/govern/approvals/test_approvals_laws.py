@@ -231,7 +231,7 @@ class Machine(RuleBasedStateMachine):
         assert {one for one, model in self.models.items() if model.used} <= recorded
 
 
-@pytest.mark.parametrize("sequences", [20, pytest.param(120, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("sequences", [10, pytest.param(120, marks=pytest.mark.slow)])
 def test_no_sequence_of_calls_breaks_an_approval(sequences: int) -> None:
     COUNTS.clear()
     found = settings(
