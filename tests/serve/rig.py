@@ -278,7 +278,10 @@ class Prompt(uvicorn.Server):
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
     """An ASGI application on loopback."""
-    listening = socket.create_server(("127.0.0.1", 0), backlog=1_024)  # bound once and for all: nobody else gets the port meanwhile
+    # bound once and for all: nobody else gets the port meanwhile; and said to be TCP, for only then asyncio sends each piece at once
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(1_024)
     server = Prompt(uvicorn.Config(app, log_level="warning", loop="asyncio", http=OneWrite, access_log=False))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
