@@ -1,4 +1,4 @@
-"""An empty store for a test: made once in each process and copied after that, which takes a tenth of the time."""
+"""An empty store for a test: made once in each process and copied after that, which is several times as quick."""
 
 from functools import cache
 from pathlib import Path
