@@ -3,17 +3,19 @@
 Logs of a backup are never written on. After the backup they may have grown, and those later entries were signed: to go on at the same place
 would be to sign two histories. So they are sealed (`ledger.sealed`), a new key signs a new log, and its first entries (`restore`) name each
 restored log with its size and root. Approvals that had been given and not used are ended: they may have been used after the backup.
+The store is filled in one transaction that ends them too, and the data directory, all of it on the disk, takes its place after that: who
+dies between leaves a store in which nobody can use what was given, and no directory; a directory without its store would know no stop.
 `go_on` takes everything as it was, the key too, for a gateway that was stopped and moves to another machine; only of a backup during
 which nobody wrote.
 """
 
 import shutil
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from bylaw.errors import LedgerError, StoreError
 from bylaw.ledger import chain, keyfile, place, reading, sealed
@@ -51,7 +53,9 @@ def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...
         raise LedgerError(f"{folder}: to go on with its logs would be to sign two histories: {why}", "Leave out --go-on.")
     aside = data_dir.with_name(f".{data_dir.name}.restoring")
     if aside.exists():
-        raise LedgerError(f"{aside} is there: a restore was cut short, or is running", "Delete it, and try again.")
+        raise LedgerError(
+            f"{aside} is there: a restore was cut short, or is running", "Delete it and what it put into a store, and try again."
+        )
     ours: list[Path] = []
     try:
         _put_logs(folder, aside, made, go_on)
@@ -61,16 +65,18 @@ def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...
                 f"{folder}: {report.faults[0].log}: {report.faults[0].message}", "Leave out --go-on: its logs cannot be gone on with."
             )
         ours = _claimed(store)
-        copying.read(folder / backup.STORE, store or aside / database.DEFAULT.name)
-        ended = 0 if go_on else _end_given(store or aside / database.DEFAULT.name, aside)
-        if data_dir.exists():
-            data_dir.rmdir()
-        aside.rename(data_dir)
+        ended: list[str] = []
+        copying.read(
+            folder / backup.STORE,
+            store or aside / database.DEFAULT.name,
+            lambda filled: None if go_on else ended.extend(_end_given(filled, aside)),
+        )
+        _put_in_place(aside, data_dir)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         _take_away(ours)
         raise
-    return Restored(made, report, ended, go_on)
+    return Restored(made, report, len(ended), go_on)
 
 
 def _outside(store: str, data_dir: Path) -> str:
@@ -142,15 +148,28 @@ def _verified(data_dir: Path, notes: tuple[str, ...]) -> Report:
         return chain.verify_all(logs, keyfile.public_key(data_dir / keyfile.FOLDER / "ledger.pub"), notes)
 
 
-def _end_given(store: str | Path, data_dir: Path) -> int:
-    """End approvals that were given and not used, and record which; how many."""
+def _end_given(filled: Connection, data_dir: Path) -> list[str]:
+    """End approvals that were given and not used, and record which."""
     given = APPROVALS.c.state == "approved"
-    with closing(database.open(store)) as opened, opened.writing() as connection:
-        now = clocks.read(connection, Clock())
-        ids = sorted(connection.execute(select(APPROVALS.c.id).where(given)).scalars())
-        ends = {"state": "expired", "ended_by": BY, "ended_at": now, "said": SAID, "live_call": None, "revision": APPROVALS.c.revision + 1}
-        connection.execute(update(APPROVALS).where(given).values(**ends))
+    now = clocks.read(filled, Clock())
+    ids = sorted(filled.execute(select(APPROVALS.c.id).where(given)).scalars())
+    ends = {"state": "expired", "ended_by": BY, "ended_at": now, "said": SAID, "live_call": None, "revision": APPROVALS.c.revision + 1}
+    filled.execute(update(APPROVALS).where(given).values(**ends))
     with Ledger(data_dir) as ledger:
         for at in range(0, len(ids), AT_ONCE):
             ledger.append({"kind": chain.RESTORE, "principal": BY, "facts": {"step": "ended", "approvals": ids[at : at + AT_ONCE]}})
-    return len(ids)
+    return ids
+
+
+def _put_in_place(aside: Path, data_dir: Path) -> None:
+    """Give the directory its name, once a power cut can take nothing of it."""
+    for path in (*aside.rglob("*"), aside):
+        sealed.synced(path)
+    try:
+        if data_dir.exists():
+            data_dir.rmdir()
+        aside.rename(data_dir)
+    except OSError as error:
+        hint = "Is somebody writing there? A database of PostgreSQL's has been filled: empty it, and try again."
+        raise LedgerError(f"{data_dir} cannot be put in place: {error.strerror}", hint) from error
+    sealed.synced(data_dir.parent)

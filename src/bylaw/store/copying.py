@@ -5,13 +5,13 @@
     {"rows":N}                             so that a file that was cut is not taken for a whole one
 
 Read in one transaction that sees one moment, while others write. Nothing is migrated on the way out; on the way in the tables are made as
-they were then, filled, and then migrated.
+they were then, filled, and then migrated, in one transaction too: who dies in it leaves an empty database.
 """
 
 import base64
 import json
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -64,8 +64,11 @@ def _ours_alone(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def read(path: Path, url: str | Path) -> int:
-    """Fill an empty database and bring it up to date; how many rows. All of it or nothing; raises StoreError."""
+def read(path: Path, url: str | Path, before_commit: Callable[[Connection], None] = lambda _: None) -> int:
+    """Fill an empty database and bring it up to date; how many rows. All of it or nothing; raises StoreError.
+
+    `before_commit` changes what was filled in before anybody else can see it; what it raises leaves the database empty.
+    """
     lines = _lines(path)
     head = next(lines, {})
     if head.get("format") != FORMAT or not isinstance(head.get("tables"), list):
@@ -80,10 +83,11 @@ def read(path: Path, url: str | Path) -> int:
                 raise StoreError(f"{store.name}: there is a store already", "Name an empty database; a restore writes over nothing.")
             database.upgrade(connection, head["schema"])
             rows = _fill(connection, lines, path)
+            database.upgrade(connection)
+            before_commit(connection)
+            return rows
     finally:
         store.close()
-    database.open(url).close()
-    return rows
 
 
 def _fill(connection: Connection, lines: Iterator[dict[str, Any]], path: Path) -> int:
