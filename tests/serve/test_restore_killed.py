@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from bylaw.errors import LedgerError
 from bylaw.serve import backup, restore
@@ -93,10 +93,10 @@ def test_a_directory_that_somebody_fills_meanwhile_is_named_and_left(tmp_path: P
     backup.backup(tmp_path / "data", "", tmp_path / "out")
     ended = restore._end_given
 
-    def slowly(*given: object) -> list[str]:
+    def slowly(filled: Connection, aside: Path) -> restore.Ended:
         (tmp_path / "new").mkdir()
         (tmp_path / "new" / "theirs").write_text("here first")
-        return ended(*given)  # type: ignore[arg-type]  # as they come
+        return ended(filled, aside)
 
     monkeypatch.setattr(restore, "_end_given", slowly)
     with pytest.raises(LedgerError, match=r"new cannot be put in place: Directory not empty"):

@@ -38,6 +38,19 @@ def test_a_new_login_sweeps_out_the_old_ones(url: str) -> None:
     assert found == ([None, Login("new", "key", 9_000, 9_000)], None)
 
 
+def test_once_nobody_is_signed_in_no_login_holds(url: str) -> None:
+    with closing(database.open(url)) as store:
+        for one in ("a", "b"):
+            rows.put(store, Login(one, "key", 1_000, 1_000), 0)
+        rows.show(store, "b", "first", 1_000)
+        with store.writing() as connection:
+            over = rows.nobody(connection), rows.nobody(connection)
+        with store.reading() as connection:
+            found = [rows.get(connection, one) for one in ("a", "b")], rows.shown_at(connection, "b", "first")
+
+    assert (over, found) == ((2, 0), ([None, None], None))
+
+
 def test_who_leaves_while_another_sweeps_out_old_logins_does_not_wait_for_them_in_a_ring(url: str) -> None:
     with closing(database.open(url)) as store:
         rows.put(store, Login("old", "key", 1_000, 1_000), 0)

@@ -58,7 +58,8 @@ def restore(
     if as_json:
         faults = [one._asdict() for one in report.faults]
         logs = [one._asdict() for one in report.logs]
-        say_json({"made_at": made.made_at, "rows": made.rows, "logs": logs, "faults": faults, "ended": done.ended, "went_on": done.went_on})
+        ended = done.ended._asdict()
+        say_json({"made_at": made.made_at, "rows": made.rows, "logs": logs, "faults": faults, "ended": ended, "went_on": done.went_on})
     else:
         say(f"{data_dir}: {made.logs} logs and {made.rows} rows as of {made.made_at}")
         for fault in report.faults:
@@ -67,7 +68,11 @@ def restore(
             say(
                 "Its logs are sealed; a new key signs a new log, which names them. Keep the new keys/ledger.pub where you keep the old one."
             )
-            say(f"{done.ended} approvals that were given and not used are ended: they may have been used since.")
+            say(f"{len(done.ended.approvals)} approvals that were given and not used are ended: they may have been used since.")
+            if done.ended.canaries:
+                say("The canary that was running is stopped: it may have been rolled back since. Start it again where it should go on.")
+            if done.ended.logins:
+                say("Whoever was signed in at the console signs in again.")
         say(f"What happened after {made.made_at} is not here: answers, stops, revoked keys, budgets used. Revoke and stop anew.")
         if checkpoint is None:
             say("Whether it is behind what was published is not known: name a checkpoint that you kept with --checkpoint.")

@@ -2,7 +2,8 @@
 
 Logs of a backup are never written on. After the backup they may have grown, and those later entries were signed: to go on at the same place
 would be to sign two histories. So they are sealed (`ledger.sealed`), a new key signs a new log, and its first entries (`restore`) name each
-restored log with its size and root. Approvals that had been given and not used are ended: they may have been used after the backup.
+restored log with its size and root. What lets something happen, and may have been used up or taken back after the backup, is ended:
+approvals that had been given and not used, canaries, logins at the console.
 The store is filled in one transaction that ends them too, and the data directory, all of it on the disk, takes its place after that: who
 dies between leaves a store in which nobody can use what was given, and no directory; a directory without its store would know no stop.
 `go_on` takes everything as it was, the key too, for a gateway that was stopped and moves to another machine; only of a backup during
@@ -10,10 +11,11 @@ which nobody wrote.
 """
 
 import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, select, update
 
@@ -23,13 +25,22 @@ from bylaw.ledger.verify import Report
 from bylaw.ledger.writer import Ledger
 from bylaw.serve import backup
 from bylaw.store import clock as clocks
-from bylaw.store import copying, database
+from bylaw.store import console_rows, copying, database, trial_rows
 from bylaw.store.approval_tables import APPROVALS
 from bylaw.store.clock import Clock
 
 BY: Final = "restore"
 AT_ONCE: Final = 500  # approvals that one entry names
 SAID: Final = "It was approved before a backup that was restored, and may have been used since. Ask again."
+WHY: Final = "a backup was restored: it may have been rolled back since"
+
+
+class Ended(NamedTuple):
+    """What had been given at the time of the backup and is not any more."""
+
+    approvals: list[str]
+    canaries: list[int]
+    logins: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +49,7 @@ class Restored:
 
     backup: backup.Backup
     report: Report  # of the whole ledger as it now lies
-    ended: int  # approvals that had been given and not used
+    ended: Ended
     went_on: bool
 
 
@@ -65,18 +76,18 @@ def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...
                 f"{folder}: {report.faults[0].log}: {report.faults[0].message}", "Leave out --go-on: its logs cannot be gone on with."
             )
         ours = _claimed(store)
-        ended: list[str] = []
+        ended = [Ended([], [], 0)]
         copying.read(
             folder / backup.STORE,
             store or aside / database.DEFAULT.name,
-            lambda filled: None if go_on else ended.extend(_end_given(filled, aside)),
+            lambda filled: None if go_on else ended.append(_end_given(filled, aside)),
         )
         _put_in_place(aside, data_dir)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         _take_away(ours)
         raise
-    return Restored(made, report, len(ended), go_on)
+    return Restored(made, report, ended[-1], go_on)
 
 
 def _outside(store: str, data_dir: Path) -> str:
@@ -148,17 +159,27 @@ def _verified(data_dir: Path, notes: tuple[str, ...]) -> Report:
         return chain.verify_all(logs, keyfile.public_key(data_dir / keyfile.FOLDER / "ledger.pub"), notes)
 
 
-def _end_given(filled: Connection, data_dir: Path) -> list[str]:
-    """End approvals that were given and not used, and record which."""
+def _end_given(filled: Connection, data_dir: Path) -> Ended:
+    """End what had been given, and record it."""
     given = APPROVALS.c.state == "approved"
     now = clocks.read(filled, Clock())
     ids = sorted(filled.execute(select(APPROVALS.c.id).where(given)).scalars())
     ends = {"state": "expired", "ended_by": BY, "ended_at": now, "said": SAID, "live_call": None, "revision": APPROVALS.c.revision + 1}
     filled.execute(update(APPROVALS).where(given).values(**ends))
+    canaries = [one.id for one in trial_rows.running(filled) if one.kind == "canary"]
+    for one in canaries:
+        trial_rows.end_in(filled, one, "stopped", WHY, now)
+    ended = Ended(ids, canaries, console_rows.nobody(filled))
     with Ledger(data_dir) as ledger:
         for at in range(0, len(ids), AT_ONCE):
-            ledger.append({"kind": chain.RESTORE, "principal": BY, "facts": {"step": "ended", "approvals": ids[at : at + AT_ONCE]}})
-    return ids
+            _say(ledger, {"approvals": ids[at : at + AT_ONCE]})
+        if ended.canaries or ended.logins:
+            _say(ledger, {"canaries": ended.canaries, "logins": ended.logins})
+    return ended
+
+
+def _say(ledger: Ledger, which: Mapping[str, Any]) -> None:
+    ledger.append({"kind": chain.RESTORE, "principal": BY, "facts": {"step": "ended", **which}})
 
 
 def _put_in_place(aside: Path, data_dir: Path) -> None:

@@ -48,6 +48,12 @@ def drop(store: Store, login: str) -> None:
         connection.execute(delete(SHOWN).where(SHOWN.c.login == login))
 
 
+def nobody(connection: Connection) -> int:
+    """Every login is over; how many there were."""
+    connection.execute(delete(SHOWN))
+    return connection.execute(delete(LOGINS)).rowcount
+
+
 def show(store: Store, login: str, approval: str, now_ms: int) -> None:
     """A request for approval is before somebody's eyes; the first time counts."""
     with store.reading() as connection:
