@@ -57,6 +57,7 @@ def test_case_line_breaks_and_punctuation_at_the_ends_of_words_hide_nothing(secr
     assert _found(joined)
 
 
+@pytest.mark.slow
 @few
 @given(st.sampled_from([NORM, WHY, EXCERPT]), st.integers(0, 60))
 def test_seven_words_are_no_leak(secret: str, start: int) -> None:

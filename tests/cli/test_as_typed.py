@@ -29,6 +29,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_a_record_is_found_by_the_name_that_tail_shows(place: Path, capsys: Said) -> None:
     run(["ledger", "tail", "--data-dir", str(place)])
     name = capsys.readouterr().out.split()[0]

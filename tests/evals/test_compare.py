@@ -128,6 +128,7 @@ def test_a_long_text_is_cut_and_says_so(tmp_path: Path) -> None:
     assert "x" * 2001 not in page
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
     one, two = write(tmp_path / "a", side(30, failures=3)), write(tmp_path / "b", side(30, failures=9))
     for name in ("x.html", "y.html"):

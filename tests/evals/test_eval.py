@@ -29,6 +29,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- What it writes ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_policy_alone_is_enough_and_both_sides_of_every_clause_are_measured(capsys: Captured) -> None:
     code, found = evaluated(script(REFUSES))
 
@@ -82,6 +83,7 @@ def test_a_suite_of_another_version_of_the_policy_is_told(capsys: Captured) -> N
     assert "suite old was made for another version of the policy" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_candidates_and_retired_cases_do_not_count_unless_they_are_asked_for() -> None:
     cases = [
         case("privacy.other-customers", "refuse", "high", asked(f"q {i}"), status=status)

@@ -491,6 +491,7 @@ def test_bad_input_is_two_lines_and_exit_two(
     assert says in what
 
 
+@pytest.mark.slow
 def test_power_says_how_many_cases_each_limit_needs(capsys: Captured) -> None:
     code = run(["suite", "power", "--policy", str(REFUNDS), "--json"])
     found = json.loads(capsys.readouterr().out)["limits"]

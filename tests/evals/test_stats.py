@@ -74,6 +74,7 @@ def test_wilson_holds_its_share_and_mirrors_failures(count: tuple[int, int]) -> 
 pairs = st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=1, max_size=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(pairs, st.integers(0, 2**32))
 def test_the_bootstrap_equals_its_literal_version(rows: list[tuple[float, float]], seed: int) -> None:

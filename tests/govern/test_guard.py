@@ -519,6 +519,7 @@ def test_the_errors_cross_process_borders_whole() -> None:
     assert copies[1].approval == "id"
 
 
+@pytest.mark.slow
 def test_a_guard_without_rails_or_store_loads_neither_and_never_torch() -> None:
     code = (
         "import sys; from bylaw import Guard; from bylaw.types import Clause, Policy, Rule, Event;"

@@ -114,6 +114,7 @@ def test_an_answer_comes_through_the_plain_and_the_async_client_alike(speaker: S
     assert first.choices[0].message.content == asyncio.run(ask()) == "card [redacted: pii.card]"
 
 
+@pytest.mark.slow
 def test_nothing_forbidden_is_sent_by_any_of_the_calls(speaker: Speaker, plain: OpenAI) -> None:
     client, bad = guard_of(STREAMS).client(plain), [{"role": "user", "content": "forbidden"}]
 

@@ -43,6 +43,7 @@ def test_a_receipt_names_an_entry_that_another_connection_already_sees(tmp_path:
     assert str(receipt) == f"{ledger.log}#0"
 
 
+@pytest.mark.slow
 def test_many_threads_get_each_index_once_and_each_session_its_numbers(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger, ThreadPoolExecutor(16) as pool:
         receipts = list(pool.map(lambda i: ledger.append({**DECISION, "session": f"s{i % 7}"}), range(400)))

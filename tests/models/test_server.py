@@ -260,6 +260,7 @@ words = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cf", "Cc"]), m
 )
 
 
+@pytest.mark.slow
 @given(words, words, st.data())
 def test_wherever_a_completion_is_cut_no_thought_becomes_an_answer(thinking: str, answer: str, data: Any) -> None:
     raw = transcript.render(thinking, answer)

@@ -99,6 +99,7 @@ def case(side: Side, name: str, length: int = 1) -> Example:
     return Example(side, "train", turns=(Turn("user", f"{name} " * length), Turn("assistant", "So.")))
 
 
+@pytest.mark.slow
 @few
 @given(
     st.lists(

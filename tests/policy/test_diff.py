@@ -173,6 +173,7 @@ def test_a_reworded_norm_is_shown_word_by_word() -> None:
     assert json.loads(json.dumps(to_json(found)))["clauses"][0]["direction"] == "unclear"
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=80)
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_a_marked_text_holds_both_texts(before: str, after: str) -> None:

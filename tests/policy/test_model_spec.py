@@ -223,6 +223,7 @@ def test_no_line_of_the_published_spec_is_lost(imported: tuple[Imported, Path]) 
     assert [line for line in lines if line not in written and line not in said] == []
 
 
+@pytest.mark.slow
 @needs_spec
 def test_the_published_specs_eval_tags_without_a_file_are_found(imported: tuple[Imported, Path]) -> None:
     rows = (imported[1] / "eval-prompts.jsonl").read_text("utf-8").splitlines()

@@ -312,6 +312,7 @@ def test_a_folder_of_too_many_files_is_refused_without_reading_them_all(tmp_path
     assert "more than 5000 files" in refusal(tmp_path).what
 
 
+@pytest.mark.slow
 def test_a_policy_that_is_too_large_in_all_is_refused(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text("id: p\nversion: 1.0.0\n")
     for number in range(MAX_POLICY_BYTES // MAX_FILE_BYTES + 1):

@@ -172,6 +172,7 @@ def sources(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_bytes().decode() for path in files}
 
 
+@pytest.mark.slow
 def test_the_shipped_policies_print_back_byte_for_byte() -> None:
     for folder in (ROOT / "policies").iterdir():
         before = read(folder)

@@ -144,6 +144,7 @@ def test_an_encoding_never_writes_two_words_alike_and_can_be_undone(wrapper: str
     assert all(pair[word] == (word, word) for word in CONTENT_WORDS)
 
 
+@pytest.mark.slow
 @few
 @given(drawn)
 def test_an_encoded_request_hides_its_verb_and_its_object(row: Scenario) -> None:

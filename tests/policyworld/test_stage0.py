@@ -64,6 +64,7 @@ def test_a_random_policy_never_has_a_forbidden_clause(seed: int, avoid: list[Wor
     assert not set(found) & {*WORDS.policy, *avoid}
 
 
+@pytest.mark.slow
 @few
 @given(seeds, st.lists(st.sampled_from(tuple(TOPICS)), min_size=1, max_size=19, unique=True), st.floats(0, 1))
 def test_a_random_policy_rules_each_of_its_topics_for_both_users_once(seed: int, topics: list[str], anyone: float) -> None:

@@ -63,6 +63,7 @@ def test_an_attack_that_waits_for_a_person_is_held_and_what_comes_of_it_is_up_to
     assert approver == "yes" or "money.refund-limit" in played.by_clause["attack"]
 
 
+@pytest.mark.slow
 def test_a_split_payment_counts_over_the_calls_of_a_session(refunds: Gate) -> None:
     half = Step("payments.refund", {"order": 9, "amount": 120.0})
     played = replay(Scenario("halves", "Refund order 81.", (REFUND,), (half, half)), refunds.open)

@@ -124,6 +124,7 @@ def test_nobody_appeals_what_was_refused_to_somebody_else_or_to_nobody(served: S
     assert ledger(served) == []
 
 
+@pytest.mark.slow
 def test_the_same_refusal_is_appealed_once(served: Served) -> None:
     record = refused(served)["bylaw"]["record"]
     first, second = appealing(served, record), appealing(served, record, "Again!")

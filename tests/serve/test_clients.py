@@ -132,6 +132,7 @@ def test_openais_response_stream_parses_a_structured_answer_and_a_tool_call(rig:
     assert called.output[0].arguments == '{"order": 81, "amount": 45}'  # type: ignore[union-attr]  # it is a call
 
 
+@pytest.mark.slow
 def test_anthropics_conversation_with_a_tool_goes_round_and_streams(rig: Rig) -> None:
     client = test_messages.client(rig)
     use = test_messages.use("lookup", {"order": 81})

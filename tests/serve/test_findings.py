@@ -141,6 +141,7 @@ def test_where_a_finding_comes_from_follows_from_the_key(tmp_path: Path) -> None
     assert wrong_key == 401
 
 
+@pytest.mark.slow
 def test_the_form_is_plain_html_that_runs_and_loads_nothing(tmp_path: Path) -> None:
     with watched(tmp_path, OPEN) as served:
         page = served.get("/report")

@@ -249,6 +249,7 @@ def test_a_changed_clause_comes_into_force_with_the_signature_that_the_table_ask
     assert scene.entries[-1]["facts"]["leave"] == "signed"
 
 
+@pytest.mark.slow
 def test_a_changed_table_needs_every_line_of_the_old_one(scene: Scene) -> None:
     table_gone(scene)
     scene.sign("Ann", FRAME)
@@ -267,6 +268,7 @@ def test_a_signature_of_the_frame_is_for_that_frame_alone(scene: Scene) -> None:
         scene.activate()
 
 
+@pytest.mark.slow
 def test_a_reviewer_leaves_and_another_comes(scene: Scene) -> None:
     """Ann signs her own leaving, which her policy.yaml does not name her for any more; Eve signs what Ann had signed."""
     ann = next(line for line in PEOPLE.splitlines(keepends=True) if "Ann" in line)
@@ -295,6 +297,7 @@ def test_an_old_text_does_not_come_back_with_its_old_signature(scene: Scene) -> 
     assert scene.now() == newer
 
 
+@pytest.mark.slow
 def test_a_removed_clause_does_not_come_back_with_its_old_signature(scene: Scene) -> None:
     shutil.copytree(scene.folder, scene.home.parent / "old")
     clause_gone(scene)
@@ -312,6 +315,7 @@ def test_a_removed_clause_does_not_come_back_with_its_old_signature(scene: Scene
     assert scene.now() == newer
 
 
+@pytest.mark.slow
 def test_a_rejection_that_was_in_force_holds_though_its_file_is_gone(scene: Scene) -> None:
     text = (scene.folder / "rules.md").read_text()
     limit_raised(scene)
@@ -374,6 +378,7 @@ def test_a_start_whose_folder_lacks_records_serves_those_in_the_store(scene: Sce
     assert made.unsigned == live.loaded(scene.store, policy_rows.was_in_force(scene.store, scene.now()), live.no_judges).unsigned == ()
 
 
+@pytest.mark.slow
 def test_a_rejection_is_not_forgotten_in_two_steps(scene: Scene) -> None:
     text = (scene.folder / "rules.md").read_text()
     scene.change("No keys in answers", "Keys in answers")
@@ -407,6 +412,7 @@ def test_a_rejection_in_an_overlay_is_not_forgotten_with_the_overlay(scene: Scen
         scene.activate()
 
 
+@pytest.mark.slow
 def test_where_a_reviewer_leaves_one_who_stays_signs_so_that_the_next_policy_knows_since_when(scene: Scene) -> None:
     """Ann and Bob sign with Cid, who leaves; their old signatures must not bring back what the frame took away."""
     cid = f'  - {{name: Cid, roles: [risk, legal], key: "{public_half(KEYS["Eve"])}"}}\n'
@@ -439,6 +445,7 @@ def test_an_error_names_all_that_is_missing_and_only_what_helps(scene: Scene) ->
     assert unread.value.hint == "An operator may say why not: bylaw policy activate DIR --unsigned REASON."
 
 
+@pytest.mark.slow
 def test_what_the_table_in_force_asks_for_can_be_known_before(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["policy", "signoffs", str(scene.folder), "--in-force", "--data-dir", str(scene.home)]
     before = run(asked)
@@ -506,6 +513,7 @@ def test_a_rollback_goes_back_to_what_was_in_force_and_to_nothing_else(scene: Sc
     assert [one.get("unsigned", "") for one in live.history(scene.store)] == ["", "once", "", "once"]
 
 
+@pytest.mark.slow
 def test_a_canary_is_asked_again_when_it_is_promoted(scene: Scene) -> None:
     limit_raised(scene)
     scene.sign("Ann", "money.*")

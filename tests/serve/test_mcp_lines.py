@@ -110,6 +110,7 @@ def driven(loop: str, work: Any) -> Any:
     return run(asyncio.wait_for(work, 180))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_a_child_that_answers_too_much_is_cancelled_or_ends_leaves_nobody_waiting(tmp_path: Path, loop: str) -> None:
     heard: list[dict[str, Any]] = []

@@ -1,7 +1,6 @@
 """A head and the body right after it are one write; a head alone, as of a stream, waits for nobody."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import uvicorn
@@ -21,9 +20,6 @@ class Wire:
         if self.closed:
             raise RuntimeError("the handler is closed")  # as uvloop has it
         self.writes.append(data)
-
-    def writelines(self, pieces: Sequence[bytes]) -> None:
-        self.writes.append(b"".join(pieces))
 
     def get_extra_info(self, name: str) -> Any:
         return None
@@ -75,6 +71,28 @@ def test_an_answer_is_one_write() -> None:
     found = writes(b"good")
 
     assert found == [HEAD + b"good"]
+
+
+def test_an_answer_without_a_body_leaves_whole_and_its_line_is_closed_on_pythons_own_loop() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 303, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def one() -> bytes:
+        config = uvicorn.Config(app, server_header=False, date_header=False, log_level="critical")
+        config.load()
+        server = await asyncio.get_running_loop().create_server(lambda: OneWrite(config, ServerState(), {}), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        try:
+            writer.write(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            return await asyncio.wait_for(reader.read(), 10)
+        finally:
+            writer.close()
+            server.close()
+
+    found = asyncio.run(one())
+
+    assert found == b"HTTP/1.1 303 See Other\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 def test_only_the_first_piece_leaves_with_the_head() -> None:

@@ -220,6 +220,7 @@ def test_a_restart_forgets_no_sum(tmp_path: Path, url: str) -> None:
     assert effects == ["allow", "allow", "require_approval"]
 
 
+@pytest.mark.slow
 def test_where_no_condition_reads_the_session_no_row_is_written(tmp_path: Path, url: str) -> None:
     with gateways(tmp_path, url, 1, ("privacy.cards", "money.never")) as (urls, speaker):
         speaker.replies += [refund(90.0, "lookup"), refund(90.0), saying("Yes.")]

@@ -72,6 +72,7 @@ def test_the_pages_together_are_all_that_fits_newest_first(data: Path, wanted: d
     assert pages <= len(found) // most + 2
 
 
+@pytest.mark.slow
 def test_what_is_rare_is_found_however_far_back_it_is_a_bounded_look_at_a_time(data: Path) -> None:
     page, pages = records.page([data], 5, {"clause": "a.rare"}, most=40), 1
     while not page.entries and page.older:

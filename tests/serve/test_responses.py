@@ -202,6 +202,7 @@ def test_no_event_of_a_stream_spells_what_was_cut(rig: Rig) -> None:
     assert (b"abcd1234" in raw.body, b"security.keys" in raw.body, b"response.completed" in raw.body) == (False, True, True)
 
 
+@pytest.mark.slow
 def test_calls_and_all_after_them_wait_until_they_are_judged(rig: Rig) -> None:
     fine, bad = call("refund", '{"order": 81, "amount": 45}'), call("refund", '{"order": 81, "amount": 9999}')
     items, others = (

@@ -251,6 +251,7 @@ def test_a_shadow_decides_nothing_and_says_clause_by_clause_what_it_would_have(t
     assert (later["state"], later["would"]) == ("stopped", shown["would"])
 
 
+@pytest.mark.slow
 def test_a_candidate_that_is_not_there_or_in_force_already_is_no_canary(tmp_path: Path) -> None:
     url = str(tmp_path / "store.sqlite")
     written(tmp_path / "policy", BASE)
@@ -325,6 +326,7 @@ def outcome(policy: str, decision: str) -> dict[str, Any]:
     return {"kind": "decision", "surface": "output", "decision": decision, "policy": policy, "facts": {"route": "/v1/messages"}}
 
 
+@pytest.mark.slow
 def test_a_canary_whose_files_were_changed_or_whose_terms_cannot_be_read_is_rolled_back_and_decides_nothing(tmp_path: Path) -> None:
     shown: list[tuple[str, object]] = []
     for change in ({"content": "sha256:" + "0" * 64}, {"terms": '{"share": 2000}'}):
@@ -341,6 +343,7 @@ def test_a_canary_whose_files_were_changed_or_whose_terms_cannot_be_read_is_roll
     assert shown == [("rolled_back", None)] * 2
 
 
+@pytest.mark.slow
 def test_a_process_that_takes_up_the_log_of_one_that_died_goes_on_counting_where_it_was(tmp_path: Path) -> None:
     with alone(tmp_path) as (store, ledger, live):
         trial = started(tmp_path, store, ledger, Terms(principals=("ana",), seen=100))
@@ -359,6 +362,7 @@ def test_a_process_that_takes_up_the_log_of_one_that_died_goes_on_counting_where
     assert (shown.candidate, shown.baseline) == ((4, 3), (1, 0))
 
 
+@pytest.mark.slow
 def test_a_canary_is_tested_once_a_look_and_what_is_equally_bad_on_both_sides_stays(tmp_path: Path) -> None:
     with alone(tmp_path) as (store, ledger, live):
         trial = started(tmp_path, store, ledger, Terms(share=500, seen=5))
@@ -375,6 +379,7 @@ def test_a_canary_is_tested_once_a_look_and_what_is_equally_bad_on_both_sides_st
     assert (shown.trial.state, shown.trial.looks) == ("running", 4)
 
 
+@pytest.mark.slow
 def test_appeals_count_against_whoever_refused(tmp_path: Path) -> None:
     with alone(tmp_path) as (store, ledger, live):
         trial = started(tmp_path, store, ledger, Terms(share=500, signal="appeals", seen=5))
@@ -390,6 +395,7 @@ def test_appeals_count_against_whoever_refused(tmp_path: Path) -> None:
     assert (state.state, state.why) == ("rolled_back", "appeals: 10 of 10 under the candidate, 0 of 10 beside it")
 
 
+@pytest.mark.slow
 def test_a_canary_holds_only_beside_the_policy_that_it_began_with(tmp_path: Path) -> None:
     with alone(tmp_path) as (store, ledger, live):
         trial = started(tmp_path, store, ledger, Terms(principals=("ana",)))

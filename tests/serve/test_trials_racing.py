@@ -40,6 +40,7 @@ class Failing:
         return self._store.writing()
 
 
+@pytest.mark.slow
 def test_a_rollback_that_the_store_did_not_take_is_made_as_soon_as_it_does(tmp_path: Path) -> None:
     with alone(tmp_path) as (store, ledger, live):
         trial = started(tmp_path, store, ledger, Terms(share=500, seen=5))
@@ -90,6 +91,7 @@ def test_a_canary_beside_a_policy_that_is_no_longer_in_force_is_not_promoted(tmp
     assert latest.digest == other.digest
 
 
+@pytest.mark.slow
 def test_a_canary_that_is_not_started_as_one_runs_leaves_no_record_of_a_start(tmp_path: Path) -> None:
     entries: list[Any] = []
     with alone(tmp_path) as (store, ledger, _):

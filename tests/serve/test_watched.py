@@ -116,6 +116,7 @@ def test_counts_add_up_and_labels_stay_bounded(clauses: list[str]) -> None:
     assert tally.requests.by[(OTHER, OTHER)] == 3
 
 
+@pytest.mark.slow
 def test_a_scrape_tells_what_the_other_workers_have_counted(tmp_path: Path) -> None:
     other, gone = Tally(), Tally()
     for tally in (other, gone):

@@ -259,6 +259,7 @@ class Command(ToolOutputMixin):
     """As LangGraph's: words for the graph that nobody can read."""
 
 
+@pytest.mark.slow
 def test_a_message_of_a_tool_is_judged_and_a_command_that_cannot_be_read_is_withheld(shop: Shop) -> None:
     @tool
     def read(kind: str, ref: Annotated[str, InjectedToolCallId]) -> Any:

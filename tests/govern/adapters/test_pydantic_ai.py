@@ -291,6 +291,7 @@ def test_an_error_of_the_tool_is_recorded_and_goes_on_to_the_caller(shop: Shop) 
     assert [one["facts"]["error"] for one in shop.book.entries if one["kind"] == "result"] == ["ZeroDivisionError"]
 
 
+@pytest.mark.slow
 def test_without_the_package_the_error_names_the_extra() -> None:
     code = "import sys; sys.modules['pydantic_ai'] = None\nimport bylaw.govern.adapters.pydantic_ai"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -228,6 +228,7 @@ def test_hostile_texts_cost_what_they_are_long(text: str) -> None:
     assert growth(read_of, len(text) // TIMES) < LINEAR
 
 
+@pytest.mark.slow
 def test_of_the_shipped_examples_words_alone_support_few_good_answers_and_most_bad_ones_none() -> None:
     passed: dict[str, list[bool]] = {"good": [], "bad": []}
     for clause in load(Path(__file__).parents[3] / "policies" / "meridian").clauses:

@@ -66,6 +66,7 @@ def test_one_document_must_have_all_of_a_mention() -> None:
     assert found(said, "In 2024 the University of Ghent made a study.") == []
 
 
+@pytest.mark.slow
 def test_the_bank_s_own_examples_fall_where_the_policy_says() -> None:
     verdicts = {}
     for one in pick(load(MERIDIAN), "honesty.sources").examples:
