@@ -79,7 +79,7 @@ class _Joining:
         """Write, together with the head that waits; or let a head wait."""
         if self._head:
             head, self._head = self._head, b""
-            self._transport.writelines((head, data))
+            self._transport.write(head + data)  # not writelines: asyncio since 3.12 turns for ever where a piece is empty
         elif data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n"):
             self._head = data
             self._loop.call_soon(self._flush)
