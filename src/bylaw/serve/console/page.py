@@ -99,7 +99,7 @@ def environment() -> Environment:
     """The templates: everything is escaped, and nothing undefined passes for empty."""
     made = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, finalize=showing.plain)
     made.trim_blocks = made.lstrip_blocks = True
-    for name in ("visible", "changed", "when", "stamp", "span", "short", "words"):
+    for name in ("visible", "changed", "when", "stamp", "span", "short", "named", "words"):
         made.filters[name] = getattr(showing, name)
     made.globals.update(menu=MENU, root=ROOT, version=__version__)
     return made

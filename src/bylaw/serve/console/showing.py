@@ -105,6 +105,11 @@ def short(digest: str) -> str:
     return digest.removeprefix("sha256:")[:12]
 
 
+def named(name: str) -> Markup:
+    """A name, which goes on to the next line at its @ rather than within a word."""
+    return Markup("<wbr>@").join(escape(part) for part in str(plain(name)).split("@"))
+
+
 def words(name: str) -> str:
     """An effect or a state, with blanks."""
     return name.replace("_", " ")
