@@ -49,8 +49,8 @@ class Rate:
 
     @property
     def words(self) -> str:
-        """As people read it."""
-        return f"{100 * self.rate:.1f} % ({100 * self.low:.0f}–{100 * self.high:.0f}), n = {self.n}".replace(".0 %", " %")
+        """As people read it; of how many stands beside it."""
+        return f"{100 * self.rate:.1f} % ({100 * self.low:.0f}–{100 * self.high:.0f})".replace(".0 %", " %")
 
     @property
     def meter(self) -> Markup:

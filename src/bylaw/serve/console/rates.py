@@ -34,7 +34,7 @@ class Period(NamedTuple):
 PERIODS: Final = {
     "hour": Period("the last hour", 12, 300, 3, "%H:%M"),
     "day": Period("the last day", 24, 3_600, 6, "%H:%M"),
-    "week": Period("the last week", 28, 6 * 3_600, 4, "%d %b"),
+    "week": Period("the last week", 28, 6 * 3_600, 8, "%d %b"),  # a label every day would run into the next on a phone
 }
 
 
