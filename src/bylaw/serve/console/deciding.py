@@ -35,6 +35,7 @@ MEANT: Final = {  # by a fact whose name alone does not say it
     "cut": "something was cut out before this was recorded",
     "exchange": "its request and answer have this number",
     "hour": "in UTC, as conditions saw it",
+    "input": "what was decided on the request, which has no entry of its own",
     "undecided": "rules that could not be decided",
 }
 
