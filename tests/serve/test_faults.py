@@ -27,7 +27,7 @@ import orjson
 import pytest
 
 from bylaw import Blocked, Guard, Pending
-from bylaw.errors import BylawError, PolicyError
+from bylaw.errors import BylawError, PolicyError, StoreError
 from bylaw.govern.approvals import Approvals
 from bylaw.govern.quorum import Person
 from bylaw.govern.rails import judging
@@ -548,6 +548,16 @@ def test_a_guard_whose_database_is_gone_runs_nothing(tried_guard: Tried, which: 
     assert first == "ran"
     assert outcomes == ["Blocked", "Blocked"]
     assert len(tried_guard.ran) == 1
+
+
+def test_a_guard_whose_store_is_gone_says_so_at_its_end_and_keeps_nothing_open(tmp_path: Path) -> None:
+    one = Tried(tmp_path)
+    (tmp_path / "store.sqlite").unlink()
+    with pytest.raises(StoreError, match="removed or replaced"):
+        one.guard.close()
+    open_still = [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink() and str(each.readlink()).startswith(str(tmp_path))]
+
+    assert open_still == []
 
 
 def test_a_guards_approval_ends_when_the_clock_jumps_and_does_not_come_back(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a guard stands on, opened where it was named by a path: the store with approvals and stops, and the ledger."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -25,13 +26,8 @@ def parts(store: Any, approvals: Any, ledger: Any, stops: Any) -> Parts:
 
     A store that is a file has its ledger in the same folder, any other in `.bylaw`, unless another is given.
     """
-    closing: list[Callable[[], None]] = []
+    closing = ExitStack()  # what cannot be closed keeps nothing else open
     sessions = Sessions()
-
-    def close() -> None:
-        while closing:
-            closing.pop()()
-
     try:
         if isinstance(ledger, Path | str):
             ledger = _ledger(Path(ledger), closing)
@@ -39,9 +35,9 @@ def parts(store: Any, approvals: Any, ledger: Any, stops: Any) -> Parts:
             ledger = ledger if ledger is not None else _ledger(_beside(store), closing)
             approvals, stops, sessions = _stored(store, (approvals, stops), ledger, closing)
     except BaseException:
-        close()
+        closing.close()
         raise
-    return Parts(approvals, ledger, stops, sessions, close)
+    return Parts(approvals, ledger, stops, sessions, closing.close)
 
 
 def _beside(store: Any) -> Path:
@@ -51,15 +47,15 @@ def _beside(store: Any) -> Path:
     return Path(rest.removeprefix("/") if scheme else rest).parent if scheme.startswith("sqlite") or not scheme else DATA_DIR
 
 
-def _ledger(folder: Path, closing: list[Callable[[], None]]) -> Any:
+def _ledger(folder: Path, closing: ExitStack) -> Any:
     from bylaw.ledger.writer import Ledger  # noqa: PLC0415  # a guard without a ledger needs none
 
     opened = Ledger(folder)
-    closing.append(opened.close)
+    closing.callback(opened.close)
     return opened
 
 
-def _stored(store: Any, given: tuple[Any, Any], ledger: Any, closing: list[Callable[[], None]]) -> tuple[Any, Any, Sessions]:
+def _stored(store: Any, given: tuple[Any, Any], ledger: Any, closing: ExitStack) -> tuple[Any, Any, Sessions]:
     approvals, stops = given
     try:
         from bylaw.govern.approvals import Approvals  # noqa: PLC0415  # SQLAlchemy loads only where there is a store
@@ -71,13 +67,13 @@ def _stored(store: Any, given: tuple[Any, Any], ledger: Any, closing: list[Calla
         raise StoreError(f"a store needs a package that is missing: {error.name}", "pip install 'bylaw[serve]'") from error
     if isinstance(store, str | Path):
         store = database.open(store)
-        closing.append(store.close)
+        closing.callback(store.close)
     if approvals is None:
         approvals = Approvals(store, ledger.append)
-        closing.append(approvals.close)
+        closing.callback(approvals.close)
     if stops is None:
         watch = Watch(store)
         stops = Stops(watch)
         watch.start()
-        closing.append(watch.close)
+        closing.callback(watch.close)
     return approvals, stops, Sessions(Histories(store))
