@@ -320,6 +320,24 @@ def test_a_damaged_database_is_found_or_refused_and_never_crashes(small: Path, d
     assert not found.good or found.logs == report(data_dir).logs  # a byte that no row uses
 
 
+@pytest.mark.parametrize("damage", ["no database", "another program's", "without a table", "emptied"])
+def test_a_log_that_cannot_be_read_is_let_go_of(tmp_path: Path, damage: str) -> None:
+    path = fill(tmp_path)
+    if damage == "no database":
+        path.write_bytes(b"no database" * 1_000)
+    elif damage == "another program's":
+        change(path, "PRAGMA application_id=7")
+    elif damage == "without a table":
+        change(path, "DROP TABLE ledger_heads")
+    else:
+        change(path, *(f"DELETE FROM {table}" for table in ("ledger_leaves", "ledger_heads", "ledger_checkpoints")))
+    with pytest.raises(LedgerError) as caught:
+        place.connect_to_read(path)
+    held = [one for one in Path("/proc/self/fd").iterdir() if one.exists() and one.readlink().name.startswith(path.name)]
+
+    assert (held, caught.value.what.startswith(str(path))) == ([], True)
+
+
 # ---- The command line --------------------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,8 @@ import fcntl
 import os
 import secrets
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -101,17 +103,24 @@ def connect(path: Path, busy_s: float) -> sqlite3.Connection:
 def _opened(path: Path, busy_s: float) -> sqlite3.Connection:
     _check_not_emptied(path)
     db = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
-    try:
+    with _else_closed(db):
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "secure_delete=ON", "journal_size_limit=67108864"):
             db.execute(f"PRAGMA {pragma}").fetchall()
         (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if tables == 0:
             _create_tables(db)
         _check_format(db, path)
+    return db
+
+
+@contextmanager
+def _else_closed(db: sqlite3.Connection) -> Iterator[None]:
+    """Let go of a database with which something goes wrong: whoever hears of it has no hold of it."""
+    try:
+        yield
     except BaseException:
         db.close()
         raise
-    return db
 
 
 def _create_tables(db: sqlite3.Connection) -> None:
@@ -140,19 +149,27 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     alone = not Path(f"{path}-wal").exists() and not os.access(path.parent, os.W_OK)  # on a disk where SQLite cannot make its files
     how = "mode=ro&immutable=1" if alone else "mode=ro"
     try:
-        db = sqlite3.connect(f"file:{quote(str(path.absolute()))}?{how}", uri=True, timeout=5.0, isolation_level=None)
-        if _only_begun(db):
-            db.close()
-            db = sqlite3.connect(":memory:", isolation_level=None)
-            _create_tables(db)
-        _check_format(db, path)
-        (filled,) = db.execute("SELECT EXISTS (SELECT 1 FROM ledger_leaves) OR EXISTS (SELECT 1 FROM ledger_heads)").fetchone()
+        db = _to_read(f"file:{quote(str(path.absolute()))}?{how}")
+        with _else_closed(db):
+            _check_format(db, path)
+            (filled,) = db.execute("SELECT EXISTS (SELECT 1 FROM ledger_leaves) OR EXISTS (SELECT 1 FROM ledger_heads)").fetchone()
+            if published and not filled:
+                raise _emptied(path)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise LedgerError(f"{path} cannot be read: {error}", "Check its permissions, and that it is a log's database.") from error
-    if published and not filled:
-        db.close()
-        raise _emptied(path)
     return db
+
+
+def _to_read(address: str) -> sqlite3.Connection:
+    """That database, or an empty log in memory where it was only begun."""
+    db = sqlite3.connect(address, uri=True, timeout=5.0, isolation_level=None)
+    with _else_closed(db):
+        if not _only_begun(db):
+            return db
+    db.close()
+    empty = sqlite3.connect(":memory:", isolation_level=None)
+    _create_tables(empty)
+    return empty
 
 
 def _only_begun(db: sqlite3.Connection) -> bool:
@@ -185,5 +202,4 @@ def _check_format(db: sqlite3.Connection, path: Path) -> None:
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION or version != SCHEMA:
-        db.close()
         raise LedgerError(f"{path} is no log of this version", "Read it with the version of bylaw that wrote it.")
