@@ -120,7 +120,7 @@ def test_a_backup_under_writing_load_comes_back_with_all_that_had_been_done(
     new.close()
 
     assert (code, done.report.good, "all holds" in said, made.quiet, made.with_key) == (0, True, True, False, False)
-    assert (found[before["waits"]], found[before["given"]], done.ended) == ("pending", "expired", ([before["given"]], [], 0))
+    assert (found[before["waits"]], found[before["given"]], done.ended) == ("pending", "expired", ((before["given"],), (), 0))
     assert (stopped, holder is not None) == ([before["stop"]], True)
     assert f'{{"approvals":["{before["given"]}"],"step":"ended"}}'.encode() in told
     # The store was copied after the ledger, so that it may know of requests whose records are lost; never the other way round.

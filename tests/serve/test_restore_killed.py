@@ -104,3 +104,4 @@ def test_a_directory_that_somebody_fills_meanwhile_is_named_and_left(tmp_path: P
 
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["theirs"]
     assert not (tmp_path / ".new.restoring").exists()
+    assert not (tmp_path / "stores").exists()  # a file that it made went with it

@@ -68,12 +68,15 @@ def restore(
             say(
                 "Its logs are sealed; a new key signs a new log, which names them. Keep the new keys/ledger.pub where you keep the old one."
             )
-            say(f"{len(done.ended.approvals)} approvals that were given and not used are ended: they may have been used since.")
+            say(f"{len(done.ended.approvals)} approvals to which somebody had said yes are ended: they may have been used or denied since.")
             if done.ended.canaries:
                 say("The canary that was running is stopped: it may have been rolled back since. Start it again where it should go on.")
             if done.ended.logins:
                 say("Whoever was signed in at the console signs in again.")
-        say(f"What happened after {made.made_at} is not here: answers, stops, revoked keys, budgets used. Revoke and stop anew.")
+        say(
+            f"What happened after {made.made_at} is not here: answers, stops, revoked keys, budgets used, what sessions had read and paid,"
+            " tools that were pinned, policies put in force, what was forgotten. Revoke, stop and forget anew."
+        )
         if checkpoint is None:
             say("Whether it is behind what was published is not known: name a checkpoint that you kept with --checkpoint.")
         say("the ledger holds" if report.good else "the ledger does not hold")

@@ -104,5 +104,7 @@ def emptied(path: Path) -> None:
 def synced(where: Path) -> None:
     """What a file holds, or the names in a folder, outlive a power cut."""
     held = os.open(where, os.O_RDONLY)
-    os.fsync(held)
-    os.close(held)
+    try:
+        os.fsync(held)
+    finally:
+        os.close(held)

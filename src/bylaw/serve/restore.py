@@ -3,7 +3,7 @@
 Logs of a backup are never written on. After the backup they may have grown, and those later entries were signed: to go on at the same place
 would be to sign two histories. So they are sealed (`ledger.sealed`), a new key signs a new log, and its first entries (`restore`) name each
 restored log with its size and root. What lets something happen, and may have been used up or taken back after the backup, is ended:
-approvals that had been given and not used, canaries, logins at the console.
+approvals to which somebody has said yes, canaries, logins at the console. So are the rows of the processes that worked then.
 The store is filled in one transaction that ends them too, and the data directory, all of it on the disk, takes its place after that: who
 dies between leaves a store in which nobody can use what was given, and no directory; a directory without its store would know no stop.
 `go_on` takes everything as it was, the key too, for a gateway that was stopped and moves to another machine; only of a backup during
@@ -17,30 +17,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, delete, exists, or_, select, update
 
 from bylaw.errors import LedgerError, StoreError
 from bylaw.ledger import chain, keyfile, place, reading, sealed
 from bylaw.ledger.verify import Report
 from bylaw.ledger.writer import Ledger
-from bylaw.serve import backup
+from bylaw.serve import backup, trials
 from bylaw.store import clock as clocks
 from bylaw.store import console_rows, copying, database, trial_rows
-from bylaw.store.approval_tables import APPROVALS
+from bylaw.store.approval_tables import ANSWERS, APPROVALS
 from bylaw.store.clock import Clock
+from bylaw.store.process_tables import PROCESSES
 
 BY: Final = "restore"
 AT_ONCE: Final = 500  # approvals that one entry names
-SAID: Final = "It was approved before a backup that was restored, and may have been used since. Ask again."
+SAID: Final = "Somebody said yes before a backup that was restored; it may have been used or denied since. Ask again."
 WHY: Final = "a backup was restored: it may have been rolled back since"
 
 
 class Ended(NamedTuple):
-    """What had been given at the time of the backup and is not any more."""
+    """What had been given at the time of the backup, still held now, and is not any more."""
 
-    approvals: list[str]
-    canaries: list[int]
-    logins: int
+    approvals: tuple[str, ...] = ()
+    canaries: tuple[int, ...] = ()
+    logins: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +58,26 @@ def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...
     """Bring a backup back; `notes` are checkpoints kept elsewhere. Raises BylawError, and then nothing is there that was not before."""
     if data_dir.exists() and (not data_dir.is_dir() or any(data_dir.iterdir())):
         raise LedgerError(f"{data_dir} exists and is not empty", "Name a new data directory; a restore writes over nothing.")
+    if data_dir.is_mount():
+        raise LedgerError(f"{data_dir} is where a file system is mounted", "Name a directory in it: it is put in place as a whole.")
     store = _outside(store, data_dir)
     made = backup.opened(folder)
     if go_on and not (made.with_key and made.quiet):
         why = "somebody was writing while it was made" if made.with_key else "it has no key"
         raise LedgerError(f"{folder}: to go on with its logs would be to sign two histories: {why}", "Leave out --go-on.")
     aside = data_dir.with_name(f".{data_dir.name}.restoring")
-    if aside.exists():
-        raise LedgerError(
-            f"{aside} is there: a restore was cut short, or is running", "Delete it and what it put into a store, and try again."
-        )
+    try:
+        aside.mkdir(mode=0o700)
+    except FileExistsError as error:
+        hint = "Delete it and what it put into a store, and try again."
+        raise LedgerError(f"{aside} is there: a restore was cut short, or is running", hint) from error
     ours: list[Path] = []
+    ended = Ended()
+
+    def end(filled: Connection) -> None:
+        nonlocal ended
+        ended = Ended() if go_on else _end_given(filled, aside)
+
     try:
         _put_logs(folder, aside, made, go_on)
         report = _verified(aside, notes)
@@ -76,18 +86,15 @@ def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...
                 f"{folder}: {report.faults[0].log}: {report.faults[0].message}", "Leave out --go-on: its logs cannot be gone on with."
             )
         ours = _claimed(store)
-        ended = [Ended([], [], 0)]
-        copying.read(
-            folder / backup.STORE,
-            store or aside / database.DEFAULT.name,
-            lambda filled: None if go_on else ended.append(_end_given(filled, aside)),
-        )
+        copying.read(folder / backup.STORE, store or aside / database.DEFAULT.name, end)
         _put_in_place(aside, data_dir)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        _take_away(ours)
+        if aside.exists():  # else it has its name, and all of it is there
+            shutil.rmtree(aside, ignore_errors=True)
+            _take_away(ours)
         raise
-    return Restored(made, report, ended[-1], go_on)
+    _synced(data_dir.parent, data_dir)
+    return Restored(made, report, ended, go_on)
 
 
 def _outside(store: str, data_dir: Path) -> str:
@@ -130,7 +137,6 @@ def _take_away(made: list[Path]) -> None:
 
 def _put_logs(folder: Path, aside: Path, made: backup.Backup, go_on: bool) -> None:
     """The logs at their place; where they are not gone on with, sealed, with a new log that names them."""
-    aside.mkdir(mode=0o700)
     _copy(folder / place.FOLDER, aside / place.FOLDER)
     if go_on:
         _copy(folder / keyfile.FOLDER, aside / keyfile.FOLDER)
@@ -160,21 +166,26 @@ def _verified(data_dir: Path, notes: tuple[str, ...]) -> Report:
 
 
 def _end_given(filled: Connection, data_dir: Path) -> Ended:
-    """End what had been given, and record it."""
-    given = APPROVALS.c.state == "approved"
+    """End what had been given, and record it, in a ledger of which nobody knows yet."""
     now = clocks.read(filled, Clock())
-    ids = sorted(filled.execute(select(APPROVALS.c.id).where(given)).scalars())
+    halfway = exists().where(ANSWERS.c.approval == APPROVALS.c.id, ANSWERS.c.yes)
+    given = or_(APPROVALS.c.state == "approved", and_(APPROVALS.c.state == "pending", halfway))
+    held = filled.execute(select(APPROVALS.c.id).where(given, APPROVALS.c.expires_at > now)).scalars()
+    approvals = tuple(sorted(held))
     ends = {"state": "expired", "ended_by": BY, "ended_at": now, "said": SAID, "live_call": None, "revision": APPROVALS.c.revision + 1}
     filled.execute(update(APPROVALS).where(given).values(**ends))
-    canaries = [one.id for one in trial_rows.running(filled) if one.kind == "canary"]
+    canaries = [one for one in trial_rows.running(filled) if one.kind == "canary"]
     for one in canaries:
-        trial_rows.end_in(filled, one, "stopped", WHY, now)
-    ended = Ended(ids, canaries, console_rows.nobody(filled))
+        trial_rows.end_in(filled, one.id, "stopped", WHY, now)
+    filled.execute(delete(PROCESSES))  # one that still runs works with another store
+    ended = Ended(approvals, tuple(one.id for one in canaries), console_rows.nobody(filled))
     with Ledger(data_dir) as ledger:
-        for at in range(0, len(ids), AT_ONCE):
-            _say(ledger, {"approvals": ids[at : at + AT_ONCE]})
-        if ended.canaries or ended.logins:
-            _say(ledger, {"canaries": ended.canaries, "logins": ended.logins})
+        for at in range(0, len(approvals), AT_ONCE):
+            _say(ledger, {"approvals": approvals[at : at + AT_ONCE]})
+        for one in canaries:
+            ledger.append(trials.entry(one, BY, "stopped", {"why": WHY}))
+        if ended.logins:
+            _say(ledger, {"logins": ended.logins})
     return ended
 
 
@@ -184,13 +195,20 @@ def _say(ledger: Ledger, which: Mapping[str, Any]) -> None:
 
 def _put_in_place(aside: Path, data_dir: Path) -> None:
     """Give the directory its name, once a power cut can take nothing of it."""
-    for path in (*aside.rglob("*"), aside):
-        sealed.synced(path)
     try:
+        for path in (*aside.rglob("*"), aside):
+            sealed.synced(path)
         if data_dir.exists():
             data_dir.rmdir()
         aside.rename(data_dir)
     except OSError as error:
-        hint = "Is somebody writing there? A database of PostgreSQL's has been filled: empty it, and try again."
+        hint = "Is somebody writing there? A store that was there before has been filled: empty it, and try again."
         raise LedgerError(f"{data_dir} cannot be put in place: {error.strerror}", hint) from error
-    sealed.synced(data_dir.parent)
+
+
+def _synced(folder: Path, data_dir: Path) -> None:
+    try:
+        sealed.synced(folder)
+    except OSError as error:
+        hint = "All of it was restored, but a power cut may take it: look at the disk, then verify it."
+        raise LedgerError(f"{data_dir} is there; that it is cannot be written down for good: {error.strerror}", hint) from error

@@ -89,11 +89,11 @@ def begin(store: Store, record: Record, folder: Path, trial: Trial, rails_of: Ra
     now_ms = round(time.time() * 1000)
     content = policy_rows.keep(store, made.digest, files, now_ms)
     one = trial._replace(digest=made.digest, content=content, baseline=last.digest, state="running", started_at=now_ms)
-    record(_entry(one, one.by, "started", {"terms": one.terms}))
+    record(entry(one, one.by, "started", {"terms": one.terms}))
     try:
         return trial_rows.start(store, one)
     except StoreError as error:  # another was faster, or the store's answer was lost
-        record(_entry(one, one.by, "perhaps not started", {"why": error.what[:500]}))
+        record(entry(one, one.by, "perhaps not started", {"why": error.what[:500]}))
         raise
 
 
@@ -157,9 +157,10 @@ def _end_recorded(store: Store, record: Record, one: Trial, state: State, why: s
     counts = trial_rows.counts(store, one.id)
     shown = {name: count.total for name, count in sorted(counts.items()) if "|" in name}
     found: dict[str, Any] = {name: str(Seen(*counts[name][:2])) for name in (CANDIDATE, BASELINE) if name in counts}
-    record(_entry(one, by, state.replace("_", " "), {"why": why[:500], **found, **({"would": shown} if len(shown) < 200 else {})}))
+    record(entry(one, by, state.replace("_", " "), {"why": why[:500], **found, **({"would": shown} if len(shown) < 200 else {})}))
 
 
-def _entry(one: Trial, by: str, step: str, facts: dict[str, Any]) -> dict[str, Any]:
+def entry(one: Trial, by: str, step: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """What is recorded of a step of a trial."""
     said = {"step": f"{one.kind} {step}", "baseline": one.baseline, "content": one.content}
     return {"kind": "policy", "principal": by, "policy": one.digest, "facts": {**said, **facts}}

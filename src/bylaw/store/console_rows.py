@@ -50,8 +50,9 @@ def drop(store: Store, login: str) -> None:
 
 def nobody(connection: Connection) -> int:
     """Every login is over; how many there were."""
+    over = connection.execute(delete(LOGINS)).rowcount  # in the order of `put`, as in `drop`
     connection.execute(delete(SHOWN))
-    return connection.execute(delete(LOGINS)).rowcount
+    return over
 
 
 def show(store: Store, login: str, approval: str, now_ms: int) -> None:

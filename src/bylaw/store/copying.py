@@ -79,6 +79,7 @@ def read(path: Path, url: str | Path, before_commit: Callable[[Connection], None
     try:
         with store.writing() as connection:
             _unhurried(connection)
+            database.alone(connection)
             if database.revision(store, connection):
                 raise StoreError(f"{store.name}: there is a store already", "Name an empty database; a restore writes over nothing.")
             database.upgrade(connection, head["schema"])

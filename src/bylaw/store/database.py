@@ -1,7 +1,8 @@
 """One way to open the store: SQLite by default, PostgreSQL by URL; migrated on the way in, every failure one clear line.
 
 A write holds the database for one short transaction (`BEGIN IMMEDIATE` on SQLite, so that a reader never becomes a writer half
-way). Nothing that may wait for a person, a ledger or a network happens inside one. A schema newer than this program is refused,
+way). Nothing that may wait for a person, a ledger or a network happens inside one, but where a restore fills an empty database: nobody
+works with that yet. A schema newer than this program is refused,
 never touched.
 """
 
@@ -331,13 +332,18 @@ def _migrate(store: Store) -> None:
         if revision(store, connection) == REVISIONS[-1]:
             return
     with store.writing() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+        alone(connection)
         found = revision(store, connection)
         if not found:
             _make(connection)
         elif found != REVISIONS[-1]:  # another process may have been faster
             upgrade(connection)
+
+
+def alone(connection: Connection) -> None:
+    """Wait until no other process makes or migrates tables in this database, and be the one who may until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
 
 
 def _make(connection: Connection) -> None:
