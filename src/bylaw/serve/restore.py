@@ -58,8 +58,8 @@ def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...
     """Bring a backup back; `notes` are checkpoints kept elsewhere. Raises BylawError, and then nothing is there that was not before."""
     if data_dir.exists() and (not data_dir.is_dir() or any(data_dir.iterdir())):
         raise LedgerError(f"{data_dir} exists and is not empty", "Name a new data directory; a restore writes over nothing.")
-    if data_dir.is_mount():
-        raise LedgerError(f"{data_dir} is where a file system is mounted", "Name a directory in it: it is put in place as a whole.")
+    if data_dir.name in ("", "..") or data_dir.is_symlink() or data_dir.is_mount():
+        raise LedgerError(f"{data_dir} is a link, a mount, or no name", "Name a new directory itself: it is put in place as a whole.")
     store = _outside(store, data_dir)
     made = backup.opened(folder)
     if go_on and not (made.with_key and made.quiet):
