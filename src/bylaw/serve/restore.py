@@ -55,7 +55,10 @@ class Restored:
 
 
 def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...] = (), go_on: bool = False) -> Restored:
-    """Bring a backup back; `notes` are checkpoints kept elsewhere. Raises BylawError, and then nothing is there that was not before."""
+    """Bring a backup back; `notes` are checkpoints kept elsewhere. Raises BylawError, and then nothing is there that was not before.
+
+    But for rows in a store that was there before, empty: where at the very end the directory cannot take its name, they are in it.
+    """
     if data_dir.exists() and (not data_dir.is_dir() or any(data_dir.iterdir())):
         raise LedgerError(f"{data_dir} exists and is not empty", "Name a new data directory; a restore writes over nothing.")
     if data_dir.name in ("", "..") or data_dir.is_symlink() or data_dir.is_mount():
