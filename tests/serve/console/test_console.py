@@ -60,6 +60,7 @@ def test_the_cookie_is_not_for_scripts_nor_for_other_sites_and_the_store_has_onl
     assert value not in kept
 
 
+@pytest.mark.slow
 def test_behind_https_the_cookie_is_secure_and_this_hosts_alone(at: Place) -> None:
     client = Client(at.url)
     found = client.post("/login", {"key": at.people["lead"]}, origin=at.url.replace("http:", "https:"))
@@ -259,6 +260,7 @@ def test_an_answer_needs_a_reason_and_is_yes_or_no(at: Place, form: dict[str, st
     assert (found.status, said in found.words) == (400, True)
 
 
+@pytest.mark.slow
 def test_the_engine_refuses_who_may_not_answer_in_one_clear_line(at: Place) -> None:
     waits = at.waiting(order=15)
     ops, lead = signed_in(at, "ops"), signed_in(at, "lead")

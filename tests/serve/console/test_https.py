@@ -40,6 +40,7 @@ def test_a_key_that_came_over_plain_http_gets_no_cookie_and_one_line_says_why(be
     assert "open the console at its https address" in found.words
 
 
+@pytest.mark.slow
 def test_the_cookie_is_secure_and_a_plain_one_of_the_same_login_opens_nothing(behind: Place) -> None:
     client = Client(behind.url)
     held = client.post("/login", {"key": behind.people["vera"]}, origin=origin(behind)).headers["set-cookie"]

@@ -181,6 +181,7 @@ def test_one_record_handed_in_by_many_forms_at_once_is_kept_once(at: Place) -> N
     assert sorted(found) == [303, *[409] * 7]
 
 
+@pytest.mark.slow
 def test_a_form_from_elsewhere_or_without_its_token_keeps_nothing(at: Place) -> None:
     lena, record, before = signed_in(at, "lena"), json.dumps(signed(at)), kept(at)
     found = [
