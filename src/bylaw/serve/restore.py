@@ -61,8 +61,8 @@ def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...
     """
     if data_dir.exists() and (not data_dir.is_dir() or any(data_dir.iterdir())):
         raise LedgerError(f"{data_dir} exists and is not empty", "Name a new data directory; a restore writes over nothing.")
-    if data_dir.name in ("", "..") or data_dir.is_symlink() or data_dir.is_mount():
-        raise LedgerError(f"{data_dir} is a link, a mount, or no name", "Name a new directory itself: it is put in place as a whole.")
+    if what := _unmovable(data_dir):
+        raise LedgerError(f"{data_dir} {what}", "Name a new directory itself: it is put in place as a whole.")
     store = _outside(store, data_dir)
     made = backup.opened(folder)
     if go_on and not (made.with_key and made.quiet):
@@ -98,6 +98,15 @@ def restore(folder: Path, data_dir: Path, store: str = "", notes: tuple[str, ...
         raise
     _synced(data_dir.parent, data_dir)
     return Restored(made, report, ended, go_on)
+
+
+def _unmovable(data_dir: Path) -> str:
+    """Why nothing can be put in that place as a whole; empty where it can."""
+    if data_dir.name in ("", ".."):
+        return "is no directory's own name"
+    if data_dir.is_symlink():
+        return "is a link"
+    return "is where a file system is mounted" if data_dir.is_mount() else ""
 
 
 def _outside(store: str, data_dir: Path) -> str:
