@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from bylaw.govern.offers import offered
 from bylaw.govern.quorum import Person
 from bylaw.serve.start import Setting, prepare
 from tests.serve.planted import listing
@@ -14,6 +15,18 @@ from tests.serve.rig import CLAUSES, STREAMABLE, Reply, Rig, post, rigged, writt
 from tests.serve.test_chat import completion
 
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
+MCP: dict[str, Any] = {"type": "mcp", "server_url": "https://x", "server_label": "x", "require_approval": "never"}
+ADDED: dict[str, Any] = {
+    "type": "tool_addition",
+    "tool": {"type": "tool_definition", "definition": {"type": "web_search_20250305", "name": "web_search"}},
+}
+WITHIN: tuple[dict[str, Any], ...] = (  # offered in the midst of a conversation
+    {"input": [{"type": "additional_tools", "role": "developer", "tools": [MCP]}, {"role": "user", "content": "Hello"}]},
+    {"input": [{"type": "tool_search_output", "call_id": None, "execution": "client", "status": "completed", "tools": [MCP]}]},
+    {"input": [{"type": "additional_tools", "Tools": [{"type": "web_search"}]}]},
+    {"instructions": [{"type": "additional_tools", "tools": [MCP]}]},
+    {"tools": [{"type": "namespace", "name": "n", "description": "", "tools": [{"type": "web_search"}]}]},
+)
 OFFERS: tuple[tuple[str, dict[str, Any]], ...] = (
     (RESPONSES, {"tools": [{"type": "mcp", "server_url": "https://x", "server_label": "x", "require_approval": "never"}]}),
     (RESPONSES, {"tools": [{"type": "web_search_preview_2025_03_11"}]}),
@@ -25,6 +38,12 @@ OFFERS: tuple[tuple[str, dict[str, Any]], ...] = (
     (CHAT, {"tools": [{"type": "web_search"}]}),
     (CHAT, {"web_search_options": {}}),
     (RESPONSES, {"prompt": {"id": "pmpt_1", "version": "2"}}),
+    *((RESPONSES, more) for more in WITHIN),
+    *((MESSAGES, {"messages": [{"role": "user", "content": "Hello"}, {"role": role, "content": [ADDED]}]}) for role in ("user", "system")),
+    (MESSAGES, {"system": [ADDED]}),
+    (MESSAGES, {"messages": [{"role": "user", "content": [{"type": "compaction", "content": "Before", "tool_changes": [ADDED]}]}]}),
+    (MESSAGES, {"container": {"skills": [{"type": "custom", "skill_id": "skill_1", "version": "1"}]}}),
+    (CHAT, {"messages": [{"role": "system", "content": "Hello", "tools": [{"type": "web_search"}]}]}),
 )
 HARMLESS: tuple[tuple[str, dict[str, Any]], ...] = (
     (RESPONSES, {"tools": [{"type": "function", "name": "f", "parameters": {}}, {"type": "custom", "name": "c"}]}),
@@ -35,6 +54,18 @@ HARMLESS: tuple[tuple[str, dict[str, Any]], ...] = (
     (RESPONSES, {"tools": [{"type": "lookup_2025_01_01"}]}),
     (MESSAGES, {"tools": [{"name": "f", "input_schema": {}}, {"type": "bash_20250124", "name": "bash"}, {"type": "lookup_20250124"}]}),
     (CHAT, {"tools": [{"type": "function", "function": {"name": "f"}}]}),
+    (RESPONSES, {"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f", "parameters": {}}]}]}),
+)
+NO_OFFERS: tuple[dict[str, Any], ...] = (
+    {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {"tools": [MCP]}}]}]},
+    {"messages": [{"role": "user", "content": [{"type": "tool_addition", "tool": {"type": "tool_reference", "name": "f"}}]}]},
+    {"messages": [{"role": "user", "content": [{"type": "x", "tool_references": [{"type": "tool_reference", "tool_name": "f"}]}]}]},
+    {"messages": [{"role": "assistant", "tool_calls": [{"type": "function", "id": "c", "function": {"name": "f", "arguments": "{}"}}]}]},
+    {"tools": [{"name": "f", "input_schema": {"type": "object", "properties": {"tools": {"type": "array"}, "tool": {"type": "x"}}}}]},
+    {"response_format": {"type": "json_schema", "json_schema": {"schema": {"properties": {"tools": {"type": "array"}}}}}},
+    {"text": {"format": {"type": "json_schema", "schema": {"properties": {"tools": {"type": "array"}}}}}},
+    {"tool_choice": {"type": "tool", "name": "f"}, "parallel_tool_calls": True, "max_tool_calls": 3},
+    {"input": [{"type": "mcp_list_tools", "server_label": "x", "tools": [{"name": "t", "input_schema": {}}]}]},
 )
 
 
@@ -88,6 +119,11 @@ def test_a_field_that_some_servers_take_for_another_is_refused(rig: Rig, path: s
         {"type": "x" * 5000},
         {"x": {}},
         {},
+        [],
+        [[MCP]],
+        [MCP],
+        "web_search",
+        7,
     ],
     ids=repr,
 )
@@ -95,6 +131,25 @@ def test_a_tool_whose_kind_cannot_be_read_is_offered_to_nobody(rig: Rig, tool: A
     reply = ask(rig, RESPONSES, {"tools": [tool]})
 
     assert (reply.status, rig.speaker.asked) == (200, [])
+
+
+@pytest.mark.parametrize("tools", [MCP, {"0": MCP}, "web_search", True], ids=repr)
+def test_tools_that_are_no_list_are_offered_to_nobody(rig: Rig, tools: Any) -> None:
+    replies = [ask(rig, path, {"tools": tools}) for path in (CHAT, RESPONSES, MESSAGES)]
+
+    assert ([one.headers["x-bylaw-decision"] for one in replies], rig.speaker.asked) == (["block"] * 3, [])
+
+
+@pytest.mark.parametrize("tool", [[MCP], {"type": "tool_definition", "definition": [MCP]}, {"type": "x"}, {"Type": "mcp"}], ids=repr)
+def test_a_tool_that_comes_later_and_cannot_be_read_goes_no_further(rig: Rig, tool: Any) -> None:
+    reply = ask(rig, MESSAGES, {"messages": [{"role": "user", "content": [{"type": "tool_addition", "tool": tool}]}]})
+
+    assert (reply.headers["x-bylaw-decision"] in ("block", "require_approval"), rig.speaker.asked) == (True, [])
+
+
+@pytest.mark.parametrize("body", NO_OFFERS, ids=str)
+def test_calls_references_and_what_people_call_their_own_fields_offer_nothing(body: dict[str, Any]) -> None:
+    assert offered(body) == []
 
 
 @pytest.mark.parametrize(("path", "more"), HARMLESS, ids=str)

@@ -17,7 +17,16 @@ from bylaw.govern.ready import ReadyRule, Slot
 from bylaw.govern.rulebook import Rulebook
 from bylaw.types import Decision
 
-CLIENTS: Final = frozenset("function custom local_shell apply_patch computer computer_use bash text_editor memory".split())  # noqa: SIM905  # as a line it is read at a glance
+# fmt: off
+CLIENTS: Final = frozenset("function custom local_shell apply_patch computer computer_use bash text_editor memory namespace".split())  # noqa: SIM905  # as a line it is read at a glance
+# Fields that hold tools besides those with "tool" in their names; those that only refer to tools, and are looked through; those whose
+# contents a client or a model makes up, where no upstream reads a tool; and those that some servers read in capitals, too.
+HOLDS: Final = frozenset("definition mcp_servers web_search_options container".split())  # noqa: SIM905  # the same
+REFERS: Final = frozenset("tool_calls tool_call tool_choice tool_result tool_references tool_changes tool_configuration allowed_tools".split())  # noqa: SIM905, E501  # the same
+MADE_UP: Final = frozenset("parameters arguments input_schema output_schema input_examples schema json_schema response_format metadata".split())  # noqa: SIM905, E501  # the same
+FOLDED: Final = frozenset("type name function environment".split())  # noqa: SIM905  # the same
+# fmt: on
+REFERENCES: Final = ("tool_reference", "mcp_tool_reference", "mcp_toolset_reference")  # kinds of `tool` that stand elsewhere in full
 SHOWN: Final = 5  # rules named in a reason
 MAX_OFFERED: Final = 100  # different ones in one request
 _VERSION: Final = re.compile(r"(?:_preview)?(?:_\d{8}|_\d{4}_\d{2}_\d{2})?\Z")
@@ -30,24 +39,62 @@ def offered(body: Mapping[str, Any]) -> list[str]:
 
 
 def _offered(body: Mapping[str, Any]) -> Iterator[str]:
-    tools = body.get("tools")
-    for tool in tools if isinstance(tools, list) else ():
-        kind = tool.get("type") if isinstance(tool, dict) else None
-        if kind is None and (not isinstance(tool, dict) or isinstance(tool.get("name"), str) or "function" in tool):
-            continue  # Anthropic's form of a client's tool, or what no server takes for a tool
-        if isinstance(kind, str) and kind in CLIENTS:
-            continue
-        name = _VERSION.sub("", kind, count=1) if isinstance(kind, str) else ""
-        place = tool.get("environment")
-        here = name == "shell" and isinstance(place, dict) and place.get("type") == "local"
-        if name not in CLIENTS and not here:
-            yield name
-    if body.get("mcp_servers"):
-        yield "mcp"
-    if body.get("web_search_options") is not None:
-        yield "web_search"
+    """By a walk over the whole request: its items, messages and blocks may bring tools, too."""
     if isinstance(body.get("prompt"), dict):
         yield "prompt"
+    waiting: list[Any] = [body]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting += [inner for inner in one if isinstance(inner, dict | list)]
+            continue
+        for key, value in one.items():
+            name = key.casefold()
+            if not isinstance(value, (dict, list)):
+                if value and name in ("tools", "web_search_options"):
+                    yield ""
+                continue
+            if "tool" in name or name in HOLDS:
+                yield from _held(name, value)
+            if name not in MADE_UP and not (name == "input" and one is not body and str(one.get("type")).endswith("tool_use")):
+                waiting.append(value)
+
+
+def _held(name: str, value: dict[str, Any] | list[Any]) -> Iterator[str]:
+    """What is offered by a field that holds tools, or looks as if it did."""
+    if name == "web_search_options":
+        yield "web_search"
+    elif not value or name in REFERS:
+        return
+    elif name == "mcp_servers":
+        yield "mcp"
+    elif name == "container":
+        if isinstance(value, dict) and value.get("skills"):
+            yield "skills"
+    elif isinstance(value, list):
+        for tool in value if name not in ("tool", "definition") else [None]:
+            yield from _run_there(tool)
+    elif name == "tools":
+        yield ""
+    elif name != "tool" or not ("definition" in value or value.get("type") in REFERENCES):
+        yield from _run_there(value)
+
+
+def _run_there(tool: Any) -> Iterator[str]:
+    """The name under which a tool's calls are judged, where the upstream runs it; "" where that cannot be read."""
+    if not isinstance(tool, dict) or not FOLDED.isdisjoint(key.casefold() for key in tool if key not in FOLDED):
+        yield ""
+        return
+    kind = tool.get("type")
+    if kind is None and (isinstance(tool.get("name"), str) or "function" in tool):
+        return  # Anthropic's form of a client's tool
+    if isinstance(kind, str) and kind in CLIENTS:
+        return
+    name = _VERSION.sub("", kind, count=1) if isinstance(kind, str) else ""
+    place = tool.get("environment")
+    here = name == "shell" and isinstance(place, dict) and place.get("type") == "local"
+    if name not in CLIENTS and not here:
+        yield name
 
 
 def decided(body: Mapping[str, Any], book: Rulebook, stopped: Callable[[str], Collection[str]]) -> list[Decision]:
