@@ -146,6 +146,40 @@ def test_files_and_containers_of_others_are_refused_on_the_other_routes(rig: Rig
     assert (ask(rig, path, **more).status, rig.speaker.asked) == (400, [])
 
 
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        (MESSAGES, {"thread": {"type": "create"}}),
+        (MESSAGES, {"thread": {"type": "continue", "previous_message_id": "msg_1"}}),
+        (MESSAGES, {"Thread": {"type": "continue", "previous_message_id": "msg_1"}}),
+        (MESSAGES, {"fallback_credit_token": "opaque"}),
+        (MESSAGES, {"previous_response_id": "resp_1"}),
+        (CHAT, {"conversation_id": "c-1"}),
+        (CHAT, {"previous_response_id": "resp_1"}),
+        (CHAT, {"session": {"id": "s"}}),
+        (RESPONSES, {"thread": "t", "input": "Hello"}),
+        (RESPONSES, {"parent_id": ["m"], "input": "Hello"}),
+    ],
+    ids=str,
+)
+def test_a_field_that_may_name_what_nobody_here_judged_is_refused(tmp_path: Path, path: str, more: dict[str, Any], shared: bool) -> None:
+    with rigged(tmp_path, more="x-stored: shared\n" if shared else "") as rig:
+        rig.gate.owned = Owned(b"s" * 32)
+        reply = ask(rig, path, **more)
+
+    assert (reply.status, rig.speaker.asked) == (400, [])
+    assert f"`{next(iter(more))}` may name what is kept upstream" in reply.body.decode()
+
+
+def test_a_field_that_is_only_called_so_goes_on(rig: Rig) -> None:
+    more = {"request_id": "r-1", "user_id": "u", "return_token_ids": True, "thread": None, "min_token": 1, "stop_token_ids": [1]}
+    rig.speaker.replies.append(completion("Hi"))
+    ask(rig, CHAT, **more)
+
+    assert {key: rig.speaker.asked[0][key] for key in more} == more
+
+
 def test_what_a_tool_is_given_may_be_called_as_one_likes(rig: Rig) -> None:
     rig.speaker.replies.append(said_by_claude(text("Done")))
     called = {"type": "tool_use", "id": "t", "name": "lookup", "input": {"file_id": "7", "container": "box"}}

@@ -362,6 +362,21 @@ def test_an_idempotency_key_names_nobody_elses_answer(tmp_path: Path, key: str, 
     assert ("idempotency-key" in {name.lower() for name in rig.speaker.headers[0]}) == goes_on
 
 
+@pytest.mark.parametrize(("key", "goes_on"), [("", True), ("k1", False)], ids=["an account of their own", "a key of ours"])
+def test_where_a_shared_account_bills_and_keeps_is_chosen_by_no_client(tmp_path: Path, key: str, goes_on: bool) -> None:
+    chosen = dict.fromkeys(("openai-organization", "openai-project", "anthropic-workspace-id"), "theirs")
+    marks = dict.fromkeys(("openai-beta", "anthropic-beta", "anthropic-version", "x-stainless-lang", "x-request-id"), "v1")
+    door = Open(Who({"id": "ann", "roles": [], "tenant": "", "jurisdiction": ""}, key))
+    with rigged(tmp_path, door=door) as rig:
+        rig.speaker.replies.append(completion("Fine."))
+        ask(rig, headers=chosen | marks | {"openai-new": "x", "anthropic-new": "x", "x-api-version": "x"})
+    sent = {name.lower() for name in rig.speaker.headers[0]}
+
+    assert (chosen.keys() <= sent, chosen.keys().isdisjoint(sent)) == (goes_on, not goes_on)
+    assert marks.keys() <= sent
+    assert sent.isdisjoint({"openai-new", "anthropic-new", "x-api-version"})
+
+
 # ---- Beside a call that the upstream ran -------------------------------------------------------------------------------
 
 

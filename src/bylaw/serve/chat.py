@@ -30,6 +30,7 @@ from bylaw.serve.wire import (
     arguments,
     get,
     kind_of,
+    not_kept,
     of_one_case,
     opening,
 )
@@ -53,6 +54,7 @@ _READ: Final = ("tools", "functions", "prediction", "response_format")  # what e
 
 def asked(body: JsonMap) -> Asked:
     """Take a request apart; raises BadBody."""
+    not_kept(body)
     messages = a_list(body, "messages")
     if not messages:
         raise BadBody("`messages` must be a list with at least one message", "messages")

@@ -26,6 +26,7 @@ from bylaw.serve.wire import (
     across,
     arguments,
     kind_of,
+    not_kept,
     of_one_case,
     opening,
 )
@@ -39,6 +40,7 @@ _PLAIN: Final = frozenset({"type", "text", "cache_control", "citations"})
 
 def asked(body: JsonMap) -> Asked:
     """Take a request apart; raises BadBody."""
+    not_kept(body)
     messages = a_list(body, "messages")
     if not messages:
         raise BadBody("`messages` must be a list with at least one message", "messages")

@@ -29,6 +29,7 @@ from bylaw.serve.wire import (
     across,
     arguments,
     kind_of,
+    not_kept,
     of_one_case,
     opening,
 )
@@ -44,6 +45,7 @@ _READ: Final = ("tools", "prompt")  # what else of a request reaches the model
 
 def asked(body: JsonMap) -> Asked:
     """Take a request apart; raises BadBody."""
+    not_kept(body, "previous_response_id", "conversation")
     if body.get("background"):
         raise BadBody("`background` is not offered here: its result could not be governed", "background")
     found, tools = Gathering(), dict[str, str]()

@@ -23,8 +23,11 @@ from bylaw.serve.wire import MAX_REPLY_BYTES
 SILENCE_S: Final = 120.0  # without a byte
 TOTAL_S: Final = 900.0
 HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-SENT_ON: Final = (b"openai-", b"anthropic-", b"x-stainless-", b"traceparent", b"x-request-id")  # prefixes
-OWN: Final = (b"authorization", b"x-api-key", b"idempotency-key")  # where a client has an account of its own at the upstream
+SENT_ON: Final = frozenset({b"openai-beta", b"anthropic-beta", b"anthropic-version", b"traceparent", b"x-request-id"})
+SENT_ON_ALL: Final = b"x-stainless-"  # a prefix: what a client's library says of itself
+OWN: Final = frozenset(  # where a client has an account of its own at the upstream
+    {b"authorization", b"x-api-key", b"idempotency-key", b"openai-organization", b"openai-project", b"anthropic-workspace-id"}
+)
 GIVEN_BACK: Final = ("openai-", "anthropic-", "x-ratelimit-", "x-request-id", "request-id", "retry-after")
 OURS: Final = b"bylaw_"  # in every key of a gateway, and in no other: it goes to nobody
 _MARK: Final = re.compile(r"[!-~]{1,256}|[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT")  # a word, or a date; no text
@@ -109,11 +112,12 @@ class Upstream:
     def headers(self, client: Mapping[bytes, bytes], path: str, keyed: bool) -> dict[str, str]:
         """What is sent on of a client's headers. A client's key goes on only where it is not one of ours (`keyed`).
 
-        Nor does its idempotency key then: on an account that several share, it could name somebody else's answer.
+        Nor does its idempotency key then, nor its choice of an organisation, a project or a workspace: on an account that several share,
+        the one could name somebody else's answer, the other where all is billed and kept.
         """
         on, shared = {"content-type": "application/json"}, bool(self._key or keyed)
         for name, value in client.items():
-            if name.startswith(SENT_ON) or (name in OWN and not (shared or OURS in value)):
+            if name in SENT_ON or name.startswith(SENT_ON_ALL) or (name in OWN and not (shared or OURS in value)):
                 on[name.decode("latin-1")] = value.decode("latin-1")
         if self._key:
             on |= {"x-api-key": self._key} if path.startswith("/v1/messages") else {"authorization": f"Bearer {self._key}"}

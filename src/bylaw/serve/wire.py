@@ -32,6 +32,8 @@ KEPT: Final = 256  # texts gathered from values, kept for when they come again
 MAX_KEPT_BYTES: Final = 1 << 15
 
 FIELDS: Final = KEYS | {"messages", "mcp_servers", "web_search_options", "environment", "choices", "message", "arguments", "bylaw"}
+ELSEWHERE: Final = ("_id", "_token", "thread", "conversation", "session")  # how fields end that name what an upstream may keep
+MARKS: Final = frozenset({"request_id", "trace_id", "user_id"})  # fields that end so, and by which nothing is read back
 
 Path = tuple[str | int, ...]
 JsonMap = dict[str, Any]
@@ -322,6 +324,15 @@ def _whole(digits: str) -> int:
 
 
 # ---- Reading fields at the door --------------------------------------------------------------------------------------
+
+
+def not_kept(body: Mapping[str, Any], *known: str) -> None:
+    """Refuse fields that name what the upstream keeps and nobody here has looked at (a thread, an id, a token); raises BadBody."""
+    for key, value in body.items():
+        names = key.casefold().endswith(ELSEWHERE) and isinstance(value, str | dict | list) and value
+        if names and key not in known and key not in MARKS:
+            what = f"`{key}` may name what is kept upstream, where nobody judged it; send what it says in the request instead"
+            raise BadBody(what, key)
 
 
 def a_string(body: Mapping[str, Any], key: str) -> str:
