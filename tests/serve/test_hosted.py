@@ -27,6 +27,14 @@ WITHIN: tuple[dict[str, Any], ...] = (  # offered in the midst of a conversation
     {"instructions": [{"type": "additional_tools", "tools": [MCP]}]},
     {"tools": [{"type": "namespace", "name": "n", "description": "", "tools": [{"type": "web_search"}]}]},
 )
+ELSEWHERE: tuple[dict[str, Any], ...] = (  # how other providers' models search and read
+    {"search_parameters": {"mode": "on"}},
+    {"enable_search": True},
+    {"Enable_Search": True},
+    {"plugins": [{"id": "web"}]},
+    {"data_sources": [{"type": "azure_search", "parameters": {"endpoint": "https://x"}}]},
+    {"web_search_options": True},
+)
 OFFERS: tuple[tuple[str, dict[str, Any]], ...] = (
     (RESPONSES, {"tools": [{"type": "mcp", "server_url": "https://x", "server_label": "x", "require_approval": "never"}]}),
     (RESPONSES, {"tools": [{"type": "web_search_preview_2025_03_11"}]}),
@@ -44,6 +52,7 @@ OFFERS: tuple[tuple[str, dict[str, Any]], ...] = (
     (MESSAGES, {"messages": [{"role": "user", "content": [{"type": "compaction", "content": "Before", "tool_changes": [ADDED]}]}]}),
     (MESSAGES, {"container": {"skills": [{"type": "custom", "skill_id": "skill_1", "version": "1"}]}}),
     (CHAT, {"messages": [{"role": "system", "content": "Hello", "tools": [{"type": "web_search"}]}]}),
+    *((CHAT, more) for more in ELSEWHERE),
 )
 HARMLESS: tuple[tuple[str, dict[str, Any]], ...] = (
     (RESPONSES, {"tools": [{"type": "function", "name": "f", "parameters": {}}, {"type": "custom", "name": "c"}]}),
@@ -64,6 +73,7 @@ NO_OFFERS: tuple[dict[str, Any], ...] = (
     {"tools": [{"name": "f", "input_schema": {"type": "object", "properties": {"tools": {"type": "array"}, "tool": {"type": "x"}}}}]},
     {"response_format": {"type": "json_schema", "json_schema": {"schema": {"properties": {"tools": {"type": "array"}}}}}},
     {"text": {"format": {"type": "json_schema", "schema": {"properties": {"tools": {"type": "array"}}}}}},
+    {"enable_search": False, "plugins": [], "web_search_options": None},
     {"tool_choice": {"type": "tool", "name": "f"}, "parallel_tool_calls": True, "max_tool_calls": 3},
     {"input": [{"type": "mcp_list_tools", "server_label": "x", "tools": [{"name": "t", "input_schema": {}}]}]},
 )

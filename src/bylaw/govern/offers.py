@@ -20,10 +20,12 @@ from bylaw.types import Decision
 # fmt: off
 CLIENTS: Final = frozenset("function custom local_shell apply_patch computer computer_use bash text_editor memory namespace".split())  # noqa: SIM905  # as a line it is read at a glance
 # Fields that hold tools besides those with "tool" in their names; those that only refer to tools, and are looked through; those whose
-# contents a client or a model makes up, where no upstream reads a tool; and those that some servers read in capitals, too.
+# contents a client or a model makes up, where no upstream reads a tool; at the top of a request, those by which other providers' models
+# read (every field with "search" in its name is a `web_search`, too); and those that some servers read in capitals.
 HOLDS: Final = frozenset("definition mcp_servers web_search_options container".split())  # noqa: SIM905  # the same
 REFERS: Final = frozenset("tool_calls tool_call tool_choice tool_result tool_references tool_changes tool_configuration allowed_tools".split())  # noqa: SIM905, E501  # the same
 MADE_UP: Final = frozenset("parameters arguments input_schema output_schema input_examples schema json_schema response_format metadata".split())  # noqa: SIM905, E501  # the same
+BROUGHT: Final = frozenset("plugins data_sources connectors".split())  # noqa: SIM905  # the same
 FOLDED: Final = frozenset("type name function environment".split())  # noqa: SIM905  # the same
 # fmt: on
 REFERENCES: Final = ("tool_reference", "mcp_tool_reference", "mcp_toolset_reference")  # kinds of `tool` that stand elsewhere in full
@@ -42,6 +44,10 @@ def _offered(body: Mapping[str, Any]) -> Iterator[str]:
     """By a walk over the whole request: its items, messages and blocks may bring tools, too."""
     if isinstance(body.get("prompt"), dict):
         yield "prompt"
+    for key, value in body.items():
+        name = key.casefold()
+        if value and ("search" in name or name in BROUGHT):
+            yield name if name in BROUGHT else "web_search"
     waiting: list[Any] = [body]
     while waiting:
         one = waiting.pop()
@@ -51,7 +57,7 @@ def _offered(body: Mapping[str, Any]) -> Iterator[str]:
         for key, value in one.items():
             name = key.casefold()
             if not isinstance(value, (dict, list)):
-                if value and name in ("tools", "web_search_options"):
+                if value and name == "tools":
                     yield ""
                 continue
             if "tool" in name or name in HOLDS:
