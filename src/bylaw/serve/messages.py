@@ -33,6 +33,7 @@ from bylaw.serve.wire import (
 from bylaw.types import EMPTY, Surface
 
 _READ: Final = ("tools", "output_format", "output_config")  # what else of a request is judged, as one text each
+_TEXTS: Final = ("search_result", "mcp_tool_result")  # whose content is blocks of text, which a model reads as one
 _SEALED: Final = ("signature", "encrypted_content")
 AROUND: Final = ("id", "type", "role", "model", "container", "usage")  # of a reply; marks and numbers
 _PLAIN: Final = frozenset({"type", "text", "cache_control", "citations"})
@@ -115,7 +116,9 @@ def _block(  # the same walk
         gather_asked(found, [without(block, "data"), {"encrypted_content": block.get("data")}], ())
     else:
         inner: Surface = "document" if kind == "search_result" or kind.endswith("_tool_result") else surface
-        gather_strange(found, inner, without(block, *_SEALED), who)
+        if kind in _TEXTS:
+            _content(block.get("content"), (*path, "content"), inner, found, who, tools)
+        gather_strange(found, inner, without(block, *_SEALED, *(("content",) if kind in _TEXTS else ())), who)
         gather_asked(found, {key: block[key] for key in _SEALED if key in block}, path)
 
 
