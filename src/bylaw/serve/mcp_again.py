@@ -11,11 +11,12 @@ from typing import Any, Final
 from bylaw.govern import basis
 from bylaw.govern.session import History
 from bylaw.serve.gate import Who
-from bylaw.serve.mcp_texts import gathered
+from bylaw.serve.mcp_texts import gathered, in_one
 from bylaw.serve.wire import load
 from bylaw.types import Decision, Event
 
 ROUTE: Final = "mcp"
+READING: Final = "reading"  # which of the lists' texts in one piece was decided on, counted from 1; left out: all texts, a line each
 OPEN: Final = ("allow", "redact")
 NOTHING: Final[Mapping[str, Any]] = {"calls": []}  # a session that had done nothing, where it is said
 
@@ -40,7 +41,11 @@ def _written(who: Who, env: Mapping[str, Any], session: Mapping[str, Any]) -> di
 
 def text_of(contents: Mapping[str, bytes]) -> str:
     """The text that was judged of what a server said."""
-    return gathered(load(contents["result"])).whole if "result" in contents else ""
+    if "result" not in contents:
+        return ""
+    body = load(contents["result"])
+    found, reading = gathered(body), int(contents.get(READING, b"0"))
+    return list(in_one(body, found))[reading - 1].whole if reading else found.whole
 
 
 def session_of(said: Mapping[str, Any], name: str, zeros: Mapping[str, float]) -> Mapping[str, Any]:

@@ -7,13 +7,15 @@ All of it goes through the one approval store, so that a call that was asked abo
    of that user, and not four-eyes. It counts only where it meets every need of the decision alone.
 3. By the protocol of 2026-07-28 the question goes back as `input_required` with sealed state (`mcp_seal`), good once, for this principal,
    server, tool, arguments and policy. By the older ones the client is asked inside the call (`elicitation/create`).
+4. What a call brings its server besides its arguments (`requestState`, `inputResponses`) is approved with them. As our sealed state takes
+   its place in a client's next call, it is sealed in, and sent from there.
 """
 
 import asyncio
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -24,7 +26,7 @@ from bylaw.govern.quorum import Refused as NotNow
 from bylaw.govern.session import History
 from bylaw.govern.wording import cited
 from bylaw.serve.mcp_dealing import Dealing, Judged
-from bylaw.serve.mcp_seal import BEGINS, Seal, Unsealed
+from bylaw.serve.mcp_seal import BEGINS, MAX_CHARS, Seal, Unsealed
 from bylaw.serve.mcp_wire import PARAMS, Rpc
 from bylaw.serve.wire import JsonMap
 from bylaw.store.approval_rows import Approval
@@ -91,7 +93,7 @@ def replied(params: JsonMap) -> Replied:
     return Replied(state, answers.get(ASKED) if isinstance(answers, dict) else None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asking:
     """One call that a person has to decide on."""
 
@@ -99,11 +101,12 @@ class Asking:
     judged: Judged
     approvals: Approvals | None
     seal: Seal | None
+    beside: JsonMap = field(default_factory=dict)  # what the call brings its server besides its arguments, once it may run
 
     @property
     def what(self) -> dict[str, Any]:
         """What is approved: exactly this call. The session is no part of it, so that a call made after a restart finds its answer."""
-        return {"server": self.dealing.server, "tool": self.judged.event.tool, "args": dict(self.judged.event.args)}
+        return {"server": self.dealing.server, "tool": self.judged.event.tool, "args": dict(self.judged.event.args), **self.beside}
 
     async def claimed(self, client: Client, brought: Replied) -> Claim:
         """The right to run the call, given once; raises NotYet, Question, Rpc."""
@@ -162,7 +165,13 @@ class Asking:
         if self.seal is None:
             return approval
         ttl_s = min(need.ttl_s for need in self.judged.decision.needs)
-        state = self.seal.closed(SEALED_FOR, {**self._bound(), "approval": approval.id}, ttl_s)
+        beside = {"beside": self.beside} if self.beside else {}
+        try:
+            state = self.seal.closed(SEALED_FOR, {**self._bound(), **beside, "approval": approval.id}, ttl_s)
+        except TypeError:  # half a surrogate pair cannot be sealed in
+            return approval
+        if len(state) > MAX_CHARS:
+            return approval
         asked = {ASKED: {"method": "elicitation/create", "params": question}}
         raise Question({"resultType": "input_required", "inputRequests": asked, "requestState": state})
 
@@ -173,6 +182,7 @@ class Asking:
             said = self.seal.opened(SEALED_FOR, brought.state, self._bound())
         except Unsealed as error:
             raise Rpc(PARAMS, f"requestState is refused: {error}; make the call again without it") from error
+        self.beside = dict(said.get("beside") or {})
         if not await asyncio.to_thread(self.seal.used, said["nonce"]):
             raise Rpc(PARAMS, "requestState is refused: it was used before; make the call again without it")
         approval = await asyncio.to_thread(approvals.get, str(said["approval"]))
@@ -213,9 +223,9 @@ class Asking:
         return f"Do you consent to exactly this call? It needs a person under {self._because()}.\n{tool} {self._shown()}"
 
     def _shown(self) -> str:
-        """The arguments as a person reads them: what does not print, and what turns the direction of writing, stands as an escape."""
-        args = canonical(dict(self.judged.event.args)).decode()
-        return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in args)
+        """What is approved of a call, as a person reads it: what hides or turns the direction of writing stands as an escape."""
+        said = [canonical(dict(self.judged.event.args)).decode(), *(f"{key} {canonical(self.beside[key]).decode()}" for key in self.beside)]
+        return "\n".join("".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in one) for one in said)
 
     def _because(self) -> str:
         decision = self.judged.decision

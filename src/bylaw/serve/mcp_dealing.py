@@ -24,8 +24,8 @@ from bylaw.ledger.writer import Ledger
 from bylaw.serve.exchange import MAX_TOOL_CHARS, TRIES
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.law import Law, blocked, together
-from bylaw.serve.mcp_again import OPEN, ROUTE, closed, of_call, of_message
-from bylaw.serve.mcp_texts import Gathered, TooMany, cut, gathered
+from bylaw.serve.mcp_again import OPEN, READING, ROUTE, closed, of_call, of_message
+from bylaw.serve.mcp_texts import Gathered, TooMany, cut, gathered, in_one
 from bylaw.serve.mcp_texts import Uncut as Whole
 from bylaw.serve.sessions import Session
 from bylaw.serve.wire import JsonMap, dump
@@ -54,6 +54,7 @@ class Heard(NamedTuple):
     body: JsonMap
     cut: bool  # something was cut out of it
     event: Event  # that was judged
+    reading: int = 0  # see `mcp_again.READING`
 
 
 @dataclass(slots=True)
@@ -126,23 +127,33 @@ class Dealing:
 
     async def said(self, surface: Surface, body: JsonMap, tool: str = "", taints: bool = True) -> Heard:
         """Judge what a server says, or a user answers it; what a rule redacts is cut out of the body."""
-        event, found, cuts = self.event(surface, tool), None, False
+        event, found, cuts, reading = self.event(surface, tool), None, False, 0
         if self.law.idle(surface, tool) and not self.stops(tool):
             decision = self.law.quiet
         else:
             try:
                 found = gathered(body)
                 event = replace(event, text=found.whole, session=self.known(await self.session.known(self.law.session_wanted)))
-                decision = self.held(await self.law.judge(event, NO_FACTS, self.stops(tool)), tool)
-                cuts = decision.effect == "redact"
-                decision = self._cut(event, body, found, decision)
+                decision, cuts = await self._looked(event, body, found)
+                for at, piece in enumerate(in_one(body, found) if decision.effect in OPEN else (), 1):
+                    seen, less = await self._looked(replace(event, text=piece.whole), body, piece)
+                    cuts = cuts or less
+                    if seen.effect not in OPEN:
+                        decision, reading = seen, at
+                        break
+                    decision = together([decision, seen]) if less else decision
             except TooMany:
                 decision = self.no("it has too many texts", "text")
         if surface != "input" and decision.effect in OPEN:
             decision = self._media(decision, found, body)
         if taints:
             await self.session.change(partial(_after, event, decision, self.law.book.trusted), self.law.reads_session)
-        return Heard(decision, body, cuts, event)
+        return Heard(decision, body, cuts, event, reading)
+
+    async def _looked(self, event: Event, body: JsonMap, found: Gathered) -> tuple[Decision, bool]:
+        """What is decided on some texts of a body, cut out where it says so; and whether it said so."""
+        decision = self.held(await self.law.judge(event, NO_FACTS, self.stops(event.tool)), event.tool)
+        return self._cut(event, body, found, decision), decision.effect == "redact"
 
     def passes(self, surface: Surface, body: JsonMap, tool: str) -> bool:
         """Whether something passes because no rule looks at it and it changes nothing; where not, it has to be judged."""
@@ -186,6 +197,7 @@ class Dealing:
         """What is recorded of what a server said, so that it can be decided again."""
         event = said.event
         contents = {"result": dump(said.body), **of_message(self.who, self.gate.ways.env, event, self.law.session_wanted)}
+        contents |= {READING: str(said.reading).encode()} if said.reading else {}
         kept = {} if UNKEPT.intersection(said.decision.undecided) else basis.facts(said.cut)
         return self.entry(said.decision, event.surface, contents, event.tool, kept)
 

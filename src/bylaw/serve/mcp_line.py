@@ -42,30 +42,37 @@ from bylaw.serve.sessions import Session
 from bylaw.serve.wire import JsonMap, dump
 from bylaw.types import Decision, Surface
 
-PASSED: Final = frozenset(  # methods that change nothing: sent on, and what comes back is looked through
-    {
-        "initialize",
-        "server/discover",
-        "ping",
-        "prompts/list",
-        "resources/list",
-        "resources/templates/list",
-        "completion/complete",
-        "logging/setLevel",
-        "resources/subscribe",
-        "resources/unsubscribe",
-        "subscriptions/listen",
-    }
-)
-JUDGED: Final = {"resources/read": READ, "prompts/get": PROMPT}
-KNOWN: Final = {  # the parameters that are sent on
-    "tools/call": frozenset({"name", "arguments", "_meta", "requestState", "inputResponses"}),
-    "resources/read": frozenset({"uri", "_meta", "requestState", "inputResponses"}),
-    "prompts/get": frozenset({"name", "arguments", "_meta", "requestState", "inputResponses"}),
+META: Final = frozenset({"_meta"})
+LISTED: Final = META | {"cursor"}
+PASSED: Final = {  # methods that change nothing, and their parameters: sent on, and what comes back is looked through
+    "initialize": META | {"protocolVersion", "capabilities", "clientInfo"},
+    "server/discover": META,
+    "ping": META,
+    "prompts/list": LISTED,
+    "resources/list": LISTED,
+    "resources/templates/list": LISTED,
+    "completion/complete": META | {"ref", "argument", "context"},
+    "logging/setLevel": META | {"level"},
+    "resources/subscribe": META | {"uri"},
+    "resources/unsubscribe": META | {"uri"},
+    "subscriptions/listen": META | {"notifications"},
 }
-TOLD: Final = frozenset(  # notifications of a client
-    {"notifications/cancelled", "notifications/initialized", "notifications/progress", "notifications/roots/list_changed"}
-)
+JUDGED: Final = {"resources/read": READ, "prompts/get": PROMPT}
+BESIDE: Final = frozenset({"requestState", "inputResponses"})  # what a call brings its server besides its arguments
+KNOWN: Final = {  # the parameters that are sent on
+    **PASSED,
+    "tools/list": LISTED,
+    "tools/call": META | BESIDE | {"name", "arguments"},
+    "resources/read": META | BESIDE | {"uri"},
+    "prompts/get": META | BESIDE | {"name", "arguments"},
+}
+TOLD: Final = {  # notifications of a client, and what is sent on of them
+    "notifications/cancelled": META | {"requestId", "reason"},
+    "notifications/initialized": META,
+    "notifications/progress": META | {"progressToken", "progress", "total", "message"},
+    "notifications/roots/list_changed": META,
+}
+CANCELLED: Final = "notifications/cancelled"
 SPOKEN: Final = ("sampling/createMessage", "elicitation/create")  # what a server asks of a model or a user, in its own words
 CHANGED: Final = "notifications/tools/list_changed"
 ENDS: Final = ("complete", "input_required")  # kinds of result by the protocol of 2026-07-28; an extension's own are not known
@@ -126,7 +133,8 @@ class Line:
         if method == "tools/list":
             if reasons := dealing.stops(""):
                 raise _stopped(reasons)
-            return await self.listing(dealing).listed(params, client)
+            reply = await self.listing(dealing).listed(_known(method, params), client)
+            return await self._let_out(dealing, reply) if "error" in reply else reply
         if method in PASSED:
             return await self._pass(dealing, method, params, client)
         raise Rpc(NO_METHOD, f"{method[:100]!r} does not pass here: nobody has said how to judge it")
@@ -156,7 +164,9 @@ class Line:
         try:
             record = await dealing.called(judged, tool)
             if decision.effect == "require_approval":
-                claim = await Asking(dealing, judged, self.gate.approvals, self.seal).claimed(client, brought)
+                asking = Asking(dealing, judged, self.gate.approvals, self.seal, _beside(sent))
+                claim = await asking.claimed(client, brought)
+                sent |= asking.beside
             elif decision.effect == "allow":
                 claim = None
                 decision = dealing.held(decision, tool)
@@ -216,7 +226,9 @@ class Line:
         claim: Claim | None = None
         try:
             if judged.decision.effect == "require_approval":
-                claim = await Asking(dealing, judged, self.gate.approvals, self.seal).claimed(client, brought)
+                asking = Asking(dealing, judged, self.gate.approvals, self.seal, _beside(sent))
+                claim = await asking.claimed(client, brought)
+                sent |= asking.beside
             elif judged.decision.effect != "allow":
                 raise NotYet(judged.decision, self._refused(dealing, judged.decision, tool))
             elif (decision := dealing.held(judged.decision, tool)) is not judged.decision:
@@ -247,7 +259,10 @@ class Line:
     async def _pass(self, dealing: Dealing, method: str, params: JsonMap, client: Client) -> JsonMap:
         if (reasons := dealing.stops("")) and method not in ("ping", "initialize", "server/discover"):
             raise _stopped(reasons)
-        reply = await self.server.ask(method, params, client)
+        return await self._let_out(dealing, await self.server.ask(method, _known(method, params), client))
+
+    async def _let_out(self, dealing: Dealing, reply: JsonMap) -> JsonMap:
+        """What a server says of itself, looked through; raises Rpc."""
         said = await self._heard(dealing, "document", reply, "", taints=False, quiet=True)
         if said.withheld is not None:
             raise _withheld_rpc(dealing, said.decision, said.withheld)
@@ -270,16 +285,28 @@ class Line:
     async def from_client(self, message: JsonMap) -> JsonMap:
         """What a client answers a server, as the server may see it: an error, where it may not."""
         dealing = self.dealing()
-        said = await dealing.said("input", {"result": message.get("result", {})}, taints=False)
-        if "error" in message or said.decision.effect in OPEN:
-            return message | ({"result": said.body["result"]} if "result" in message else {})
+        part = "error" if "error" in message else "result"
+        said = await dealing.said("input", {part: message.get(part, {})}, taints=False)
         await dealing.record(said.decision, "input", {"request": dump(said.body)})
+        if said.decision.effect in OPEN:
+            return answer(id_of(message), said.body)
         return answer(id_of(message), {"error": Rpc(WITHHELD, "the answer is withheld").error})
 
     async def tell(self, message: JsonMap) -> None:
-        """Hand a client's notification on, if it is one that passes."""
-        if message.get("method") in TOLD:
-            await self.server.tell(message)
+        """Hand a client's notification on, if it is one that passes; of one that may not say what it says, only what it cancels."""
+        if (method := message.get("method")) not in TOLD:
+            return
+        params = {key: value for key, value in params_of(message).items() if key in TOLD[method]}
+        if params:
+            dealing = self.dealing()
+            said = await dealing.said("input", {"params": params}, taints=False)
+            if said.decision.effect != "allow" or said.decision.clauses:
+                await dealing.record(said.decision, "input", {"request": dump(said.body)})
+            if said.decision.effect not in OPEN:
+                if method != CANCELLED:
+                    return
+                params = {"requestId": params.get("requestId")}  # the server's own id for it is sent in its place
+        await self.server.tell({"jsonrpc": "2.0", "method": method, **({"params": params} if params else {})})
 
     async def _user_said(self, dealing: Dealing, sent: JsonMap) -> None:
         """Judge what a user answers to a server's own questions; raises Rpc."""
@@ -342,6 +369,11 @@ def _known(method: str, params: JsonMap) -> JsonMap:
     if unknown := params.keys() - KNOWN[method]:
         raise Rpc(PARAMS, f"{method} has a parameter {min(unknown)[:60]!r} that nobody has said how to judge")
     return dict(params)
+
+
+def _beside(sent: JsonMap) -> JsonMap:
+    """What a person has to see of a call besides its arguments."""
+    return {key: sent[key] for key in sorted(BESIDE) if key in sent}
 
 
 async def _to_its_end(work: Coroutine[Any, Any, JsonMap]) -> JsonMap:

@@ -29,13 +29,15 @@ class Listing:
         self._prefix = prefix
 
     async def listed(self, params: JsonMap, client: Client | None) -> JsonMap:
-        """A page of the list, without what is not shown; raises Rpc."""
+        """A page of the list, without what is not shown; raises Rpc. A server's error is what it said, and is for the caller to judge."""
         dealing = self._dealing
         reply = await self._server.ask("tools/list", params, client)
         result = reply.get("result")
         tools = result.get("tools") if isinstance(result, dict) else None
         if not isinstance(result, dict) or not isinstance(tools, list):
-            return reply if "error" in reply else {"error": Rpc(WITHHELD, "the server's list of tools cannot be read").error}
+            if "error" in reply:
+                return {"error": reply["error"]}
+            raise Rpc(WITHHELD, "the server's list of tools cannot be read")
         if len(tools) > MAX_TOOLS:
             raise Rpc(WITHHELD, f"the server lists more than {MAX_TOOLS} tools")
         await self._looked(tools)

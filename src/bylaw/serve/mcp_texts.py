@@ -3,19 +3,24 @@
 A result is content, structured content, messages, descriptions: any string in it may be read by a model. So all strings are judged
 together, names of fields too, in the order in which they stand; only what is no text (base64 of images, sound and blobs, where the
 protocol has them) is left out. All that is called an image, a sound or a blob is named as media that no rail can look into.
+
+Several texts of one list (`content`, `contents`, `messages`) are read one after the other, so that they are judged in one piece, too: with
+nothing between them, and with a blank where words meet.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-from bylaw.govern.streaming import redacted
-from bylaw.serve.wire import MAX_TEXTS, JsonMap, Path, put
+from bylaw.govern.streaming import Group, groups, redacted, words_meet
+from bylaw.serve.wire import MAX_TEXTS, JsonMap, Path, get, put
 from bylaw.types import Hit
 
 BETWEEN: Final = "\n"
 MEDIA: Final = frozenset({"image", "audio"})  # kinds of content whose `data` no rail can read
+LISTS: Final = frozenset({"content", "contents", "messages"})  # whose texts a client puts one after the other
 FREE: Final = frozenset({"structuredContent", "_meta", "arguments", "annotations"})  # below these the protocol gives nothing a meaning
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_\-\r\n]*+=*+[\r\n]*+")
 _WORDS: Final = (
@@ -51,15 +56,18 @@ class TooMany(Exception):  # noqa: N818  # the same
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """All texts of one message."""
+    """All texts of one message, or those of one list in it."""
 
     pieces: tuple[Piece, ...]
     media: tuple[str, ...]  # kinds of what no rail can read
+    gaps: tuple[str, ...] | None = None  # what stands between one text and the next; None: BETWEEN, everywhere
 
     @property
     def whole(self) -> str:
         """The text that is judged."""
-        return BETWEEN.join(piece.text for piece in self.pieces)
+        if self.gaps is None:
+            return BETWEEN.join(piece.text for piece in self.pieces)
+        return "".join(piece.text + gap for piece, gap in zip(self.pieces, (*self.gaps, ""), strict=True))
 
 
 def gathered(body: JsonMap) -> Gathered:
@@ -73,21 +81,47 @@ def gathered(body: JsonMap) -> Gathered:
     return Gathered(tuple(pieces), tuple(media))
 
 
+def in_one(body: JsonMap, found: Gathered) -> Iterator[Gathered]:
+    """The texts of each list that has several, as one piece, as they stand in the body by then: its reader may cut them meanwhile."""
+    lists: dict[Path, list[Path]] = {}
+    for piece in found.pieces if len(found.pieces) > 1 else ():
+        if listed := _list_of(piece.path):
+            lists.setdefault(listed, []).append(piece.path)
+    for paths in lists.values():
+        for blanks in (False, True):
+            texts = [get(body, path) for path in paths]
+            gaps = tuple(" " if blanks and words_meet(*two) else "" for two in pairwise(texts))
+            if gaps and any(gaps) == blanks:
+                yield Gathered(tuple(map(Piece, paths, texts)), (), gaps)
+
+
 def cut(body: JsonMap, found: Gathered, hits: Sequence[Hit]) -> None:
     """Cut every hit out of the texts it touches; raises Uncut."""
-    at = 0
-    for piece in found.pieces:
+    standing = groups(hits)  # in order, and none over another: each text has its own run of them
+    at = first = 0
+    for piece, gap in zip(found.pieces, (*(found.gaps or (BETWEEN,) * (len(found.pieces) - 1)), "")):  # noqa: B905  # of no texts there is no gap
         end = at + len(piece.text)
-        mine = [_within(hit, at, end) for hit in hits if hit.start < end and hit.end > at]
-        if mine:
+        while first < len(standing) and standing[first].end <= at:
+            first += 1
+        last = first
+        while last < len(standing) and standing[last].start < end:
+            last += 1
+        if first < last:
             if not piece.path:
                 raise Uncut
-            put(body, piece.path, redacted(piece.text, mine))
-        at = end + len(BETWEEN)
+            put(body, piece.path, redacted(piece.text, [_within(group, at, end) for group in standing[first:last]]))
+        at = end + len(gap)
 
 
-def _within(hit: Hit, start: int, end: int) -> Hit:
-    return replace(hit, start=max(hit.start, start) - start, end=min(hit.end, end) - start)
+def _within(group: Group, start: int, end: int) -> Hit:
+    return replace(group.hits[0], start=max(group.start, start) - start, end=min(group.end, end) - start)
+
+
+def _list_of(path: Path) -> Path:
+    """The list whose texts are read one after the other, of which this is one; empty where it is none."""
+    if not path or not (path[-1] in ("text", "content") or isinstance(path[-1], int)) or not FREE.isdisjoint(path):
+        return ()
+    return next((path[: at + 1] for at, (step, then) in enumerate(pairwise(path)) if step in LISTS and isinstance(then, int)), ())
 
 
 def _texts(value: Any, path: Path, media: list[str]) -> Iterator[Piece]:
@@ -102,7 +136,7 @@ def _texts(value: Any, path: Path, media: list[str]) -> Iterator[Piece]:
         for name, item in value.items():
             if name not in PLAIN:
                 yield Piece((), name)
-            if isinstance(item, str) and (item in WORDS or (name == binary and _no_text(name, item, path))):
+            if isinstance(item, str) and ((item in WORDS and name != "text") or (name == binary and _no_text(name, item, path))):
                 continue
             yield from _texts(item, (*path, name), media)
     elif isinstance(value, list):

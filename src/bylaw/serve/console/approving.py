@@ -84,7 +84,7 @@ def calls_of(found: Approval) -> list[dict[str, Any]]:
             "tool": str(call.get("tool", "")),
             "args": [
                 (str(name), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-                for name, value in _args(call).items()
+                for name, value in (_args(call) | _beside(call)).items()
             ],
             "exact": leave[at][2] if whole else canonical(_args(call)).decode(),
             "canonical": canonical(_args(call)).decode(),
@@ -92,6 +92,11 @@ def calls_of(found: Approval) -> list[dict[str, Any]]:
         for at, call in enumerate(calls)
         if isinstance(call, dict)
     ]
+
+
+def _beside(call: dict[str, Any]) -> dict[str, Any]:
+    """What an MCP call brings its server besides its arguments."""
+    return {key: call[key] for key in ("inputResponses", "requestState") if key in call}
 
 
 def _args(call: dict[str, Any]) -> dict[str, Any]:
