@@ -23,8 +23,8 @@ _PASS: Final = (
     r"pass(?:word|wd|code|phrase|wort)?|pwd|pw|kennwort|mot de passe|mdp|contrase(?:ñ|n)a|clave|senha|palavra-passe|wachtwoord|has(?:ł|l)o"
     r"|пароль|密码|密碼|パスワード|비밀번호|كلمة المرور|parola|lösenord|şifre"
 )
-_KEY: Final = (
-    r"(?:[a-z0-9]{1,24}[_\- ])?(?:api[_\- ]?key|access[_\- ]?key|secret[_\- ]?key|secret|client[_\- ]?secret|auth[_\- ]?token"
+_KEY: Final = (  # what stands before it, as in `my_api_key`, is not looked at: up to 24 letters of any kind make an automaton without end
+    r"(?:api[_\- ]?key|access[_\- ]?key|secret[_\- ]?key|secret|client[_\- ]?secret|auth[_\- ]?token"
     r"|access[_\- ]?token|token|private[_\- ]?key|credentials?|signing[_\- ]?key|encryption[_\- ]?key)"
 )
 _OF: Final = r"(?:\s(?:for|of|to|on|für|zum|pour|de|del|para)(?:\s[^\s:=]+){1,4})?"
