@@ -1,5 +1,6 @@
 """How clients put together what leaves here: by index, by item, by part; and what comes beside an answer without a word in it."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from bylaw.govern.quorum import Person
 from bylaw.serve.gate import Ways, Who
+from bylaw.serve.law import LONG_CHARS
 from bylaw.serve.responses import said
 from tests.serve import test_messages as anthropic
 from tests.serve import test_responses as openai
@@ -347,6 +349,24 @@ def test_a_rule_on_output_holds_for_an_answer_that_only_thinks_and_calls(tmp_pat
         reply = ask(rig, MESSAGES)
 
     assert (reply.headers["x-bylaw-decision"], b"lookup" in reply.body) == ("block", False)
+
+
+def test_between_many_short_texts_others_have_their_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns, sleep = [], asyncio.sleep
+
+    async def counted(delay: float, result: Any = None) -> Any:
+        turns.append((delay, result))
+        return await sleep(delay, result)
+
+    monkeypatch.setattr("bylaw.serve.exchange.asyncio.sleep", counted)
+    many = [{"role": "user", "content": "a word " * 100}] * 60
+    with rigged(tmp_path) as rig:
+        rig.speaker.replies += [completion("Fine."), completion("Fine.")]
+        ask(rig, messages=many[:2])
+        before = turns.count((0, 0))
+        ask(rig, messages=many)
+
+    assert (before, turns.count((0, 0))) == (0, 60 * 700 // LONG_CHARS)
 
 
 # ---- One account -------------------------------------------------------------------------------------------------------

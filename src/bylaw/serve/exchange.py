@@ -24,7 +24,7 @@ from bylaw.govern.streaming import redacted
 from bylaw.serve import based, refusals, thoughts
 from bylaw.serve.ends import OPEN, Done, Refused, Settled, UpstreamSaid
 from bylaw.serve.gate import Gate, Who
-from bylaw.serve.law import Law, blocked, together
+from bylaw.serve.law import LONG_CHARS, Law, blocked, together
 from bylaw.serve.preface import Preface, given
 from bylaw.serve.revising import revise
 from bylaw.serve.route import Route
@@ -66,7 +66,7 @@ class Exchange:
         """Judge the request, take out of it what must not reach the model, and begin its record; raises Refused."""
         decisions = offers.decided(self.asked.body, self.law.book, self.stops)
         decisions += [self.media(self.asked.media)] if self.asked.media else []
-        facts, known, stops, wordless = self.rail_facts(), None, self.stops(""), True
+        facts, known, stops, wordless, read = self.rail_facts(), None, self.stops(""), True, 0
         self.on.before = await self.session.known(self.law.session_wanted)
         for text in self.asked.texts:
             if text.role == "assistant" and based.known(self, text):
@@ -77,6 +77,9 @@ class Exchange:
             if idle and text.surface == "input":
                 decisions.append(self.law.quiet)
                 continue
+            read += len(text.text)
+            if read > LONG_CHARS:  # many short ones are as much to read as a long one: the others' requests go on between them
+                read = await asyncio.sleep(0, 0)
             known = known or (EMPTY if idle else self.facts())
             event = Event(text.surface, tool, EMPTY, now(self.asked.body, text).text, self.who.principal, known, self.env())
             decision = self.law.quiet if idle else self.cut(self.asked.body, text, await self.law.judge(event, facts, self.stops("")))

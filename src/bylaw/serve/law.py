@@ -6,6 +6,7 @@ A request keeps the law it came under to its end; a stop is looked up anew befor
 import asyncio
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, NamedTuple
@@ -28,8 +29,26 @@ Ask = Callable[[Event, Sequence[str], RailFacts], tuple[Found, Collection[str]]]
 NOBODY: Final = Decision("allow", (), (), "")
 _RANKS: Final[Mapping[str, int]] = {effect: rank for rank, effect in enumerate((*ORDER, "stop"))}
 _QUOTED: Final = re.compile(r"""r?"(?:[^"\\]|\\.)*"|r?'(?:[^'\\]|\\.)*'""")
+LONG_CHARS: Final = 8_000  # of a text, or of a call's arguments; a text made to be decoded takes about 10 us a character
+READERS: Final = ThreadPoolExecutor(2, "rails")  # RE2 lets go of Python's lock, and Python's own work of it every 5 ms
 _HAS: Final = re.compile(r"\bhas\s*\(")
 _TEXT: Final = re.compile(r"(?<![\w.])text\b")
+
+
+def _long(event: Event) -> bool:
+    """Whether rails have so much to read that the loop would stand still meanwhile."""
+    if len(event.text) > LONG_CHARS:
+        return True
+    left, waiting = LONG_CHARS, list[Any](event.args.values())
+    while waiting and left >= 0:
+        one = waiting.pop()
+        if isinstance(one, Mapping):
+            waiting += one.values()
+            left -= sum(map(len, one))
+        elif isinstance(one, list | tuple):
+            waiting += one
+        left -= len(one) if isinstance(one, str) else 1
+    return left < 0
 
 
 class RailFailed(Exception):  # noqa: N818  # becomes a decision, never an answer by itself
@@ -113,9 +132,12 @@ class Law:
         return {"id": history.id} if unread and self._by_fields else history.facts(self.book.zeros)
 
     async def judge(self, event: Event, facts: RailFacts = NO_FACTS, stops: Collection[str] = ()) -> Decision:
-        """Decide; where a rail asks a model, in a thread."""
-        if self.slow and self.slow.intersection(self.book.rails_for(event.surface, event.tool)):
+        """Decide; where a rail asks a model or has much to read, in a thread: meanwhile the others' requests go on."""
+        names = self.book.rails_for(event.surface, event.tool)
+        if self.slow and self.slow.intersection(names):
             return await asyncio.get_running_loop().run_in_executor(None, self.now, event, facts, stops)
+        if names and _long(event):
+            return await asyncio.get_running_loop().run_in_executor(READERS, self.now, event, facts, stops)
         return self.now(event, facts, stops)
 
     @cached_property
