@@ -139,12 +139,16 @@ def test_a_detector_must_find_for_both() -> None:
         "args.amount < 0.0",
         "args.urgent && !args.urgent",
         "args.amount > 5.0 && args.amount < 5.0",
+        "env.hour >= 24",
+        "env.hour < 0",
+        "tool == 'pya'",
+        "surface == 'tool-call'",
     ],
 )
 def test_a_rule_that_the_schema_rules_out_never_matches(when: str) -> None:
     hits = found(clause("a.no", when, "block"))
 
-    assert [one.code for one in hits] == ["BL406"]
+    assert [(one.code, one.level) for one in hits] == [("BL406", "error")]
     assert "no event was found that rule r matches" in hits[0].message
 
 

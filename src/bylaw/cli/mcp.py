@@ -47,6 +47,7 @@ def run(
     key_env: Annotated[str, typer.Option(metavar="NAME", help="The variable with the key of whoever asks.", show_default="local")] = "",
     session: Annotated[str, typer.Option(metavar="NAME", help="What sums and taint belong to.", show_default="a new one")] = "",
     media: Annotated[Literal["allow", "block"], typer.Option(help="Images and sound, which no rail can read.")] = "allow",
+    env: Annotated[str, typer.Option(metavar="NAME", help="What `env.name` is in conditions, as `production`.")] = "",
     config: Config = None,
     store: StoreUrl = "",
     data_dir: DataDir = DATA_DIR,
@@ -54,7 +55,7 @@ def run(
     """Stand between an agent and an MCP server that is started here: on standard input and output, until the agent ends."""
     _piped()
     given = {"command": tuple(command), "policy": policy, "name": name, "prefix": prefix, "place": place, "key_env": key_env}
-    given |= {"session": session, "media": media, "config": config, "store": store, "data_dir": data_dir}
+    given |= {"session": session, "media": media, "env": env, "config": config, "store": store, "data_dir": data_dir}
     return Program(serving.mcp, given)
 
 

@@ -26,6 +26,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Where to listen; 0 takes a free one.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes.")] = 1,
     media: Annotated[Literal["allow", "block"], typer.Option(help="Images and sound, which no rail can read.")] = "allow",
+    env: Annotated[str, typer.Option(metavar="NAME", help="What `env.name` is in conditions, as `production`.")] = "",
     config: Config = None,
     regions: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Upstream, storage and retention by jurisdiction.", show_default=False)
@@ -47,6 +48,7 @@ def serve(
         "port": port,
         "workers": workers,
         "media": media,
+        "env": env,
         "config": config,
         "regions": regions,
         "run": run,

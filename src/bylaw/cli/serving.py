@@ -22,6 +22,7 @@ def serve(  # the command's options
     port: int,
     workers: int,
     media: Literal["allow", "block"],
+    env: str,
     config: Path | None,
     regions: Path | None,
     run: Path | None,
@@ -49,7 +50,7 @@ def serve(  # the command's options
         workers,
         store,
         data_dir,
-        Ways(media=media),
+        Ways(media=media, env=_env(env)),
         wiring=wired,
         regions=placed,
         unsafe_watch=watched,
@@ -74,6 +75,7 @@ def mcp(  # the command's options
     key_env: str,
     session: str,
     media: Literal["allow", "block"],
+    env: str,
     config: Path | None,
     store: str,
     data_dir: Path,
@@ -83,7 +85,12 @@ def mcp(  # the command's options
     from bylaw.serve.gate import Ways  # noqa: PLC0415  # see above
 
     wired = wiring.found(data_dir, config)
-    mcp_start.run(mcp_start.Setting(command, policy, name, prefix, place, key_env, session, store, data_dir, Ways(media=media), wired))
+    ways = Ways(media=media, env=_env(env))
+    mcp_start.run(mcp_start.Setting(command, policy, name, prefix, place, key_env, session, store, data_dir, ways, wired))
+
+
+def _env(name: str) -> dict[str, str]:
+    return {"name": name} if name else {}
 
 
 def _tell(made: "InForce", placed: "Sequence[Region]") -> None:

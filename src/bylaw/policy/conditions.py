@@ -38,7 +38,7 @@ _TEXT: Final = {"type": "string"}
 OWN: Final[dict[str, Schema]] = {
     "principal": {"properties": {"id": _TEXT, "roles": _STRINGS, "tenant": _TEXT, "jurisdiction": _TEXT}},
     "session": {"properties": {"id": _TEXT, "taint": _STRINGS, "calls": _STRINGS, "n_calls": {"type": "integer"}, "sums": _NUMBERS}},
-    "env": {"properties": {"name": _TEXT, "hour": {"type": "integer"}}},
+    "env": {"properties": {"name": _TEXT, "hour": {"type": "integer", "minimum": 0, "maximum": 23}}},  # bounds: for `domain`
 }
 _WORDS: Final = ("surface", "tool", "text")
 _MAP: Final = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
@@ -47,6 +47,8 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LITERAL: Final = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 _CONVERSION: Final = re.compile(r"\bdouble\s*\(")
 _DIVISION: Final = re.compile(r"/(?!\s*[0-9.]*[1-9])")
+_READS_TEXT: Final = re.compile(r"(?<![\w.])text\b")
+_NAMES_TEXT: Final = re.compile(r"\(\s*text\s*,")  # a loop's variable
 _REGEX: Final = re.compile(r"""matches\(\s*(?:[\w.]+\s*,\s*)?(r?"(?:[^"\\]|\\.)*"|r?'(?:[^'\\]|\\.)*')\s*\)""")
 
 
@@ -237,7 +239,12 @@ def check(policy: Policy) -> None:
 
 
 def check_rule(policy: Policy, clause: Clause, rule: Rule, types: Types) -> None:
-    """Check one rule's condition against each tool it names."""
+    """Check one rule's condition against each tool it names, and against where it looks."""
+    bare = _LITERAL.sub('""', rule.when)
+    if rule.on == ("tool_call",) and _READS_TEXT.search(bare) and not _NAMES_TEXT.search(bare):
+        what = f"`when: {rule.when[:200]}` reads `text`, which is empty in a tool call: it can never match"
+        hint = "Read the arguments (`args.note.contains(...)`), or let the rule look `on: tool_result`, `output` or `input`."
+        raise PolicyError(f"{rule.place}: {clause.id}/{rule.id}: {what}", hint)
     for tool in rule.tools or ("",):
         try:
             When(rule.when, policy.tools.get(tool), types)

@@ -52,7 +52,7 @@ def _never(explorer: Explorer, clauses: Sequence[Clause]) -> Iterator[Finding]:
             if tried and all(tried):
                 what = f"no event was found that rule {rule.id} matches, in {sum(tried)} tried: `when: {rule.when[:200]}`"
                 fix = "Change the condition; compare it with the tool's schema, whose enums and bounds it may contradict."
-                yield Finding("BL406", "warning", rule.place, what, fix, clause.id)
+                yield Finding("BL406", "error", rule.place, what, fix, clause.id)
 
 
 def _undecided(explorer: Explorer, clauses: Sequence[Clause]) -> Iterator[Finding]:

@@ -61,7 +61,7 @@ CODES: Final[dict[str, Code]] = {
     "BL403": Code("error", "a rule decides by a number that the norm does not mention", "Make both say the same number."),
     "BL404": Code("warning", "a rule is switched off (`when: false`)", "Remove it, or write when it holds."),
     "BL405": Code("error", "two rules contradict each other, shown on an event", "Narrow one, or write `overrides`."),
-    "BL406": Code("warning", "no event was found that a rule matches", "Compare the condition with the tool's schema."),
+    "BL406": Code("error", "no event was found that a rule matches", "Compare the condition with the tool's schema."),
     "BL407": Code("warning", "a stricter rule always matches too, shown on an event", "Remove the rule, or narrow the stricter one."),
     "BL408": Code("warning", "a clause goes before another whose stricter rule still decides", "Take the case out of the stricter rule."),
     "BL409": Code("warning", "too many rules to compare them all", "Name tools, split wide conditions or the policy."),

@@ -1,13 +1,19 @@
 """Lints about run-time rules: conditions, approvals, and whether a clause's own examples come out as it says."""
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import date
+from difflib import get_close_matches
+from typing import Final
 
 from bylaw.errors import PolicyError
 from bylaw.policy.effective import Scope, resolve
 from bylaw.policy.parse import every_clause
 from bylaw.policy.reviews import Review
 from bylaw.types import Clause, Example, Finding, Policy, Rule
+
+UNTRUSTED: Final = "untrusted-text"  # the one label that bylaw itself puts on a session; the others are an application's own
+_AMONG: Final = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s+in\s+session\.(taint|calls)\b""")
 
 
 def findings(policy: Policy, reviews: Sequence[Review] = ()) -> Iterator[Finding]:
@@ -25,9 +31,9 @@ def findings(policy: Policy, reviews: Sequence[Review] = ()) -> Iterator[Finding
                 yield Finding(
                     "BL404", "warning", rule.place, f"rule {rule.id} can never match", "Remove it, or write when it holds.", clause.id
                 )
-            condition = _condition(policy, clause, rule)
-            broken = broken or condition is not None
-            yield from [condition] if condition else []
+            conditions = [one for one in (_condition(policy, clause, rule), *_among(policy, clause, rule)) if one]
+            broken = broken or bool(conditions)
+            yield from conditions
     if broken:
         return  # what a condition means is only asked where all can be meant
     if any(clause.enforce for clause in clauses):
@@ -46,6 +52,21 @@ def _condition(policy: Policy, clause: Clause, rule: Rule) -> Finding | None:
     except PolicyError as error:
         return Finding("BL401", "error", rule.place, error.what.partition(": ")[2], error.hint, clause.id)
     return None
+
+
+def _among(policy: Policy, clause: Clause, rule: Rule) -> Iterator[Finding]:
+    """Labels and tools that no session will ever have: a rule that waits for them looks like protection, and is none."""
+    tools = {*policy.tools, *(tool for one in every_clause(policy) for each in one.enforce for tool in each.tools)}
+    for literal, where in _AMONG.findall(rule.when):
+        word = literal[1:-1]
+        if where == "taint" and word != UNTRUSTED and get_close_matches(word, [UNTRUSTED]):
+            what, fix = f"rule {rule.id} waits for the taint {word!r}, which nothing sets", f"Did you mean {UNTRUSTED!r}?"
+        elif where == "calls" and policy.tools and word not in tools:
+            what, near = f"rule {rule.id} waits for a call of {word!r}, which is no tool of this policy", get_close_matches(word, tools)
+            fix = f"Did you mean {near[0]!r}?" if near else f"Give it a schema, tools/{word}.json, or take it out of the condition."
+        else:
+            continue
+        yield Finding("BL401", "error", rule.place, what, fix, clause.id)
 
 
 def _approval(clause: Clause, rule: Rule) -> Iterator[Finding]:

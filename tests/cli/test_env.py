@@ -1,0 +1,36 @@
+"""`--env` is what `env.name` is in conditions, behind the gateway and between an agent and an MCP server alike."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bylaw.cli import serving
+from bylaw.cli.entry import run
+from bylaw.errors import BylawError
+from bylaw.serve import mcp_start, start
+
+REFUNDS = str(Path(__file__).parents[2] / "policies" / "refunds")
+
+
+@pytest.mark.parametrize(("given", "env"), [(["--env", "production"], {"name": "production"}), ([], {})])
+def test_the_name_of_the_environment_reaches_conditions(
+    given: list[str], env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def reached(setting: Any, *more: Any) -> None:
+        seen.append(setting.ways.env)
+        raise BylawError("reached", "The command ends where it would begin to work.")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(start, "prepare", reached)
+    monkeypatch.setattr(mcp_start, "run", reached)
+    run(["serve", "--upstream", "http://127.0.0.1:9/v1", "--port", "0", "--policy", REFUNDS, "--data-dir", "made", *given])
+    words: dict[str, Any] = dict.fromkeys(("name", "prefix", "place", "key_env", "session", "store"), "")
+    with pytest.raises(BylawError):
+        serving.mcp(
+            command=("true",), policy=Path(REFUNDS), media="allow", env="".join(given[1:]), config=None, data_dir=Path("made"), **words
+        )
+
+    assert seen == [env, env]
