@@ -15,12 +15,14 @@ from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from bylaw.errors import BylawError, LedgerError
+from bylaw.serve.bodies import CLOSE, Bodies, Unread
 from bylaw.serve.clients import Clients
 from bylaw.serve.door import NotIn
 from bylaw.serve.ends import Done, Refused, UpstreamSaid
 from bylaw.serve.exchange import Exchange
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.naming import begins, session_of, talk
+from bylaw.serve.one_write import connection_of
 from bylaw.serve.owned import concerned, named
 from bylaw.serve.preface import due, given
 from bylaw.serve.regions import placed
@@ -60,10 +62,11 @@ class Gateway:
     gate: Gate
     door: Entrance
     other: Callable[[], App]  # makes the application for all other paths
-    active: int = 0
+    active: int = 0  # requests that are whole, and not answered yet
     mcp: App | None = None  # the application for /mcp/
     ended: "Callable[[Begun, float], object] | None" = None  # told of each request, and how many seconds it took
     clients: Clients = field(default_factory=Clients, init=False)
+    bodies: Bodies = field(default_factory=Bodies, init=False)
     _other: App | None = field(default=None, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,21 +91,22 @@ class Gateway:
     async def _guarded(self, route: Route | None, scope: Scope, receive: Receive, send: Send) -> None:
         """Every error becomes an answer; nothing that is not decided and recorded leaves."""
         shape = (route or ROUTES["/v1/chat/completions"]).shape
-        begun, began = Begun(send, route.path if route else PASSED_ON), perf_counter()
-        self.active += 1
+        begun, began, active = Begun(send, route.path if route else PASSED_ON), perf_counter(), 0
         try:
-            if self.active > MAX_ACTIVE:
-                raise NotIn(503, "too many requests are being answered", 1)
             headers = dict(scope["headers"])
             begun.parent = headers.get(b"traceparent", b"")
             who = await self.door.enter(headers)
-            body = await _body(headers, receive)
+            body = await self.bodies.whole(headers, receive, connection_of(scope), MAX_BODY_BYTES)
+            if self.active >= MAX_ACTIVE:
+                raise NotIn(503, "too many requests are being answered", 1)
+            self.active += (active := 1)
             work = self._model(route, who, headers, body, begun) if route else self._pass(scope, who, headers, body, begun)
             await self.clients.served(work, receive)
         except BadBody as error:
             await begun.error(400, shape.error(400, error.what, error.param))
         except NotIn as error:
-            await begun.error(error.status, shape.error(error.status, error.what), _again(error.retry_after_s))
+            more = [*_again(error.retry_after_s), *([CLOSE] if isinstance(error, Unread) else [])]
+            await begun.error(error.status, shape.error(error.status, error.what), more)
         except UpstreamTrouble as error:
             await begun.error(error.status, shape.error(error.status, error.what))
         except UpstreamSaid as error:
@@ -121,7 +125,7 @@ class Gateway:
             LOG.exception("a fault in the gateway")  # the client learns nothing of it, and gets nothing else
             await begun.error(500, shape.error(500, "a fault in the gateway; nothing was released"))
         finally:
-            self.active -= 1
+            self.active -= active
             if self.ended is not None:
                 self.ended(begun, perf_counter() - began)
 
@@ -267,22 +271,3 @@ class Begun:
         """Send an error, if nothing has been sent; else the body just ends, unfinished."""
         if not self.status:
             await self.whole(status, dump(body), [JSON, *(headers or [])])
-
-
-async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-    """The whole body of a request, within its bound."""
-    length = headers.get(b"content-length", b"0")
-    if length.isdigit() and int(length) > MAX_BODY_BYTES:
-        raise NotIn(413, f"a body may have {MAX_BODY_BYTES} bytes")
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise NotIn(499, "the client has gone")
-        part = message.get("body", b"")
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise NotIn(413, f"a body may have {MAX_BODY_BYTES} bytes")
-        parts.append(part)
-        if not message.get("more_body"):
-            return parts[0] if len(parts) == 1 else b"".join(parts)

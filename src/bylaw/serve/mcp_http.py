@@ -19,6 +19,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from bylaw.errors import BylawError
+from bylaw.serve.bodies import CLOSE, Bodies, Unread
 from bylaw.serve.door import Door, NotIn
 from bylaw.serve.gate import Gate, Who
 from bylaw.serve.gateway import EVENTS, JSON, Begun, Receive, Scope, Send
@@ -129,6 +130,7 @@ class Mcp:
     _children: dict[str, Child] = field(default_factory=dict)  # for requests of today, one a server
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _active: int = 0
+    _bodies: Bodies = field(default_factory=Bodies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -142,6 +144,7 @@ class Mcp:
             await begun.error(STATUS.get(error.code, 200), answer(error.to, {"error": error.error}))
         except NotIn as error:
             again = [(b"retry-after", str(error.retry_after_s).encode())] if error.retry_after_s else []
+            again += [CLOSE] if isinstance(error, Unread) else []
             await begun.error(error.status, answer(None, {"error": Rpc(INVALID, error.what).error}), again)
         except BylawError as error:
             LOG.error("%s", error.what)
@@ -166,7 +169,7 @@ class Mcp:
         if scope["method"] != "POST":
             said = "only POST is served here, and GET and DELETE within a session"
             return await begun.error(405, answer(None, {"error": Rpc(INVALID, said).error}), [(b"allow", b"POST, GET, DELETE")])
-        message = read(await _body(receive))
+        message = read(await self._whole(dict(headers), receive, scope))
         kind = kind_of(message)
         if kind == "request":
             return await self._request(at, who, headers, message, begun, connection_of(scope))
@@ -174,6 +177,16 @@ class Mcp:
         if held is not None:
             await self._told(self._line(at, who, headers, held.server, held), held, message, kind)
         return await begun.whole(202, b"", [])
+
+    async def _whole(self, headers: dict[bytes, bytes], receive: Receive, scope: Scope) -> bytes:
+        self._active -= 1  # what is not whole has bounds of its own
+        try:
+            body = await self._bodies.whole(headers, receive, connection_of(scope), MAX_MESSAGE_BYTES)
+        finally:
+            self._active += 1
+        if self._active > MAX_ACTIVE:
+            raise NotIn(503, "too many requests are being answered", 1)
+        return body
 
     # ---- Requests -----------------------------------------------------------------------------------------------------
 
@@ -383,17 +396,3 @@ def _hearing(line: Line, caller: Caller) -> Any:
             await caller.tell(seen)
 
     return heard
-
-
-async def _body(receive: Receive) -> bytes:
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise NotIn(499, "the client has gone")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > MAX_MESSAGE_BYTES:
-            raise NotIn(413, f"a message may have {MAX_MESSAGE_BYTES} bytes")
-        if not message.get("more_body"):
-            return b"".join(parts)

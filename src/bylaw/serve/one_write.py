@@ -28,6 +28,7 @@ class Connection:
 
     abort: Callable[[], None]
     lost: bool = False
+    ending: Callable[[], None] | None = None  # called when the server ends, if a request is still being read then
     over: asyncio.Event = field(default_factory=asyncio.Event)  # it is lost, or the server ends
 
 
@@ -57,6 +58,8 @@ class OneWrite(HttpToolsProtocol):
         """The server ends."""
         super().shutdown()
         self.connection.over.set()
+        if self.connection.ending is not None:
+            self.connection.ending()
 
 
 def connection_of(scope: Mapping[str, Any]) -> Connection:
