@@ -96,7 +96,7 @@ def test_a_rail_whose_package_is_missing_is_named_with_the_line_that_installs_it
     with pytest.raises(PolicyError, match=r"the rail 'pii\.id' needs a package that is not installed") as refused:
         Rulebook.load(policy(clause("privacy.ids", rule)), {"pii.card"})
 
-    assert refused.value.hint == "pip install 'bylaw[pii]'"
+    assert refused.value.hint == "pip install '.[pii]'"
 
 
 @pytest.mark.parametrize("when", ["args.amnt > 3.0", "args.amount > 3", "args.amount", "nonsense here"])

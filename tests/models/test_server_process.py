@@ -99,7 +99,7 @@ def test_a_child_that_has_no_torch_says_what_to_install() -> None:
     assert done.returncode == 2
     assert json.loads(done.stdout) == {
         "error": "a local model needs torch, which is not installed",
-        "hint": "pip install 'bylaw[align]'",
+        "hint": "pip install '.[align]'",
     }
 
 

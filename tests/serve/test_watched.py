@@ -286,7 +286,7 @@ def test_a_package_that_is_missing_changes_nothing_and_is_named(monkeypatch: pyt
     one.close()
 
     assert heard[0][0] == "otel"
-    assert "pip install 'bylaw[otel]'" in heard[0][1]
+    assert "pip install '.[otel]'" in heard[0][1]
 
 
 def test_an_empty_key_of_a_collector_stops_the_start(tmp_path: Path) -> None:

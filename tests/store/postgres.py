@@ -22,7 +22,7 @@ def missing() -> str:
     if _bin() is None:
         return "no PostgreSQL server here: apt-get install postgresql"
     if find_spec("pg8000") is None:
-        return "no driver: pip install 'bylaw[pg]'"
+        return "no driver: pip install '.[pg]'"
     return ""
 
 

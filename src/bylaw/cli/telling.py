@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -62,6 +63,15 @@ def _write(text: str, stream: Any) -> None:
         raise
 
 
+DISTRIBUTIONS: Final = {  # of modules that are called otherwise than what is installed
+    "re2": "google-re2",
+    "stdnum": "python-stdnum",
+    "opentelemetry": "opentelemetry-sdk",
+    "agents": "openai-agents",
+    "pydantic_ai": "pydantic-ai-slim",
+}
+
+
 def any_letter() -> None:
     """Let what a terminal has no letter for be printed in escapes: that is no reason to stop."""
     for stream in (sys.stdout, sys.stderr):
@@ -76,7 +86,10 @@ def _told(error: Exception) -> tuple[str, str]:
     if isinstance(error, OSError):
         return _system(error)
     if isinstance(error, ModuleNotFoundError):
-        return f"this command needs {error.name}, which is not installed", "pip install 'bylaw[align,eval]', or '.[align,eval]' in a clone"
+        return (
+            f"this command needs {error.name}, which is not installed",
+            f"pip install '.[{_extras(error.name or '')}]' in a clone of bylaw",
+        )
     if isinstance(error, EOFError) and str(error) == CUT_SHORT:
         return (
             "a file that Python compiled was cut short, as by a full disk",
@@ -85,6 +98,18 @@ def _told(error: Exception) -> tuple[str, str]:
     traceback.print_exception(error)
     first = next(iter(str(error).splitlines()), "")
     return f"{type(error).__name__}: {first}"[:300], "This is a fault of bylaw: please report it, with the lines above."
+
+
+def _extras(module: str) -> str:
+    """The extras that bring a module, with those that one mostly wants beside them."""
+    from importlib.metadata import requires  # noqa: PLC0415  # needed here alone
+
+    name = DISTRIBUTIONS.get(top := module.partition(".")[0], top).replace("_", "-").lower()
+    said = (re.fullmatch(r"([A-Za-z0-9_.-]+).*extra == ['\"]([\w-]+)['\"].*", one) for one in requires("bylaw") or ())
+    found = [one[2] for one in said if one and one[1].replace("_", "-").lower() == name]
+    if "serve" in found or "pii" in found:
+        return "serve,pii"
+    return "align,eval" if "align" in found or not found else found[0]
 
 
 def _system(error: OSError) -> tuple[str, str]:

@@ -82,7 +82,7 @@ def _from_hub(known: PublicSet) -> Rows:
 
         found = datasets.load_dataset(repository, *([configuration] if configuration else []), split=split)
     except ModuleNotFoundError as error:
-        raise RunError(f"{known.name}: the hub needs {error.name}", "pip install 'bylaw[align]', or use --from") from error
+        raise RunError(f"{known.name}: the hub needs {error.name}", "pip install '.[align]', or use --from") from error
     except ModelError as error:
         raise RunError(f"{known.name}: the hub cannot be reached", hint) from error
     except Exception as error:  # the hub's client fails in a dozen ways; all mean that the set is not to be had

@@ -352,5 +352,5 @@ def _known(policy: Policy) -> Mapping[str, Any]:
     try:
         from bylaw.govern.rails.library import known  # noqa: PLC0415  # RE2 loads only where a rule asks a rail
     except ImportError as error:
-        raise PolicyError(f"the policy asks rails, and a package is missing: {error.name}", "pip install 'bylaw[serve,pii]'") from error
+        raise PolicyError(f"the policy asks rails, and a package is missing: {error.name}", "pip install '.[serve,pii]'") from error
     return known()

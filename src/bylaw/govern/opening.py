@@ -64,7 +64,7 @@ def _stored(store: Any, given: tuple[Any, Any], ledger: Any, closing: ExitStack)
         from bylaw.store import database  # noqa: PLC0415  # the same
         from bylaw.store.watching import Watch  # noqa: PLC0415  # the same
     except ImportError as error:
-        raise StoreError(f"a store needs a package that is missing: {error.name}", "pip install 'bylaw[serve]'") from error
+        raise StoreError(f"a store needs a package that is missing: {error.name}", "pip install '.[serve]'") from error
     if isinstance(store, str | Path):
         store = database.open(store)
         closing.callback(store.close)

@@ -161,7 +161,7 @@ def _ray_map() -> ModuleType:
     try:
         from bylaw.models import ray_map  # noqa: PLC0415  # half a second to import, an extra, and rarely used
     except ModuleNotFoundError as error:
-        raise ModelError(f"this needs {error.name}", "pip install 'bylaw[scale]', or use the engine `process`") from error
+        raise ModelError(f"this needs {error.name}", "pip install '.[scale]', or use the engine `process`") from error
     return ray_map
 
 

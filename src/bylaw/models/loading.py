@@ -30,5 +30,5 @@ def _remote(target: Target, manners: Manners) -> Model:
     try:
         from bylaw.models import remote  # noqa: PLC0415  # aiohttp is an extra; local models do without
     except ModuleNotFoundError as error:
-        raise ModelError(f"{target.text}: an endpoint needs {error.name}", "pip install 'bylaw[eval]'") from error
+        raise ModelError(f"{target.text}: an endpoint needs {error.name}", "pip install '.[eval]'") from error
     return remote.load(target.model, target.where, target.text, manners)

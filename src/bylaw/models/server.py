@@ -234,7 +234,7 @@ def main(arguments: Sequence[str]) -> int:
     except BylawError as error:
         _say({"error": error.what, "hint": error.hint})
     except ModuleNotFoundError as error:
-        _say({"error": f"a local model needs {error.name}, which is not installed", "hint": "pip install 'bylaw[align]'"})
+        _say({"error": f"a local model needs {error.name}, which is not installed", "hint": "pip install '.[align]'"})
     except OSError as error:
         _say({"error": f"the local model cannot listen: {error.strerror or error}", "hint": "Is the port taken?"})
     else:

@@ -51,7 +51,7 @@ def run(console: Console, out: Path, seed: int, size: Dial, everything: bool) ->
     try:
         from bylaw.recipes import governed, shop  # noqa: PLC0415  # training alone does without the packages of the run time
     except ModuleNotFoundError as error:
-        raise RunError(f"the demo's second half needs {error.name}", "pip install 'bylaw[align,eval,serve,pii]'") from error
+        raise RunError(f"the demo's second half needs {error.name}", "pip install '.[align,eval,serve,pii]'") from error
     path = example_policy("policyworld")
     policy = parse.load(path)
     arms = ALL_ARMS if everything else DEMO_ARMS

@@ -65,7 +65,7 @@ class Spans:
         try:
             export, close = exporter(self._at, self._key)
         except ImportError as error:
-            self._say(PART, f"{error.name} is not installed: pip install 'bylaw[otel]'; no spans are sent")
+            self._say(PART, f"{error.name} is not installed: pip install '.[otel]'; no spans are sent")
             self._queue = deque(maxlen=0)
             return
         while not self._closed.wait(self._every_s):

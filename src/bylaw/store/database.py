@@ -301,7 +301,7 @@ def _postgresql(url: str) -> Store:
             connect_args={"timeout": CONNECT_TIMEOUT_S} if driver.endswith("pg8000") else {"connect_timeout": CONNECT_TIMEOUT_S},
         )
     except ModuleNotFoundError as error:
-        raise StoreError(f"{name}: needs {error.name}, which is not installed", "pip install 'bylaw[pg]'") from error
+        raise StoreError(f"{name}: needs {error.name}, which is not installed", "pip install '.[pg]'") from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise StoreError(f"{name}: not a URL of a store", "Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE.") from error
     event.listen(engine, "connect", _prepare_postgresql)

@@ -42,7 +42,7 @@ class Seen:
 
 def missing(package: str, extra: str) -> BylawError:
     """The error where a framework is not installed."""
-    return BylawError(f"{package} is not installed", f"pip install 'bylaw[{extra}]'")
+    return BylawError(f"{package} is not installed", f"pip install '.[{extra}]'")
 
 
 def guard_of(guarding: Guarding, run: Any) -> Guard:

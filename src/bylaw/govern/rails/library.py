@@ -18,7 +18,7 @@ from bylaw.govern.rails.sources import SourceRail
 
 PII_LONGEST: Final = 400  # an e-mail address may have 320 characters; 48 before a national number say what it is
 SECRETS_LONGEST: Final = 1_024
-_INSTALL: Final = "pip install 'bylaw[pii]'"
+_INSTALL: Final = "pip install '.[pii]'"
 _NEEDS: Final = {"pii.phone": "phonenumbers", "pii.id": "stdnum", "pii": "stdnum"}
 
 
