@@ -1,12 +1,18 @@
 """`bylaw policy …`: read, check and compile a written policy."""
 
 import json
+import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
 from bylaw.cli.saying import FINDINGS, AsJson, PolicyPath, say, say_json
+
+if TYPE_CHECKING:  # commands import what they need when they run
+    from bylaw.types import Finding
+
+GATEWAYS: Final = frozenset({"x-notice", "x-appeal"})  # fields of policy.yaml that keep a gateway from starting where they say nothing
 
 app = typer.Typer(help="Read, check and compile a written policy.", no_args_is_help=True)
 
@@ -24,6 +30,8 @@ def policy_lint(
     from bylaw.policy.lint import lint  # noqa: PLC0415  # see `cli`
 
     findings = lint(path, datetime.now(UTC).date(), against)
+    if not any(one.code in ("BL001", "BL002", "BL401") for one in findings):
+        findings += _unloadable(path)
     if sarif:
         from bylaw import runs  # noqa: PLC0415  # see `cli`
         from bylaw.policy.sarif import sarif as as_sarif  # noqa: PLC0415  # see `cli`
@@ -40,6 +48,27 @@ def policy_lint(
         say(f"{len(findings)} finding{'s' * (len(findings) != 1)}" if findings else f"{path}: no findings")
     if findings:
         raise typer.Exit(FINDINGS)
+
+
+def _unloadable(path: Path) -> "list[Finding]":
+    """Why no gateway loads a policy that can be read: a rail or a check that there is not, a field of its own that says nothing."""
+    from bylaw.policy.lint import unreadable  # noqa: PLC0415  # see `cli`
+    from bylaw.policy.parse import every_clause, load  # noqa: PLC0415  # see `cli`
+
+    policy = load(path)
+    if not GATEWAYS.intersection(policy.extra) and not any(one.enforce or one.requires for one in every_clause(policy)):
+        return []  # nothing that only a gateway reads
+    try:
+        from bylaw.serve.live import fault  # noqa: PLC0415  # see `cli`
+
+        found = fault(path)
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"not checked: whether a gateway would load it, which needs {error.name} (pip install '.[serve,pii]')\n")
+        return []
+    if found and "no rail is called" in found.what and "Did you mean" not in found.hint:  # an application that guards itself may bring it
+        sys.stderr.write(f"note: no gateway loads this policy: {found.what}\n")
+        return []
+    return [unreadable(found)] if found else []
 
 
 @app.command("show", short_help="Show a policy, or one clause.")
