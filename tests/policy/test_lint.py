@@ -97,7 +97,7 @@ def test_a_sound_policy_has_no_findings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "code", "said"),
     [
-        ("severity: high\n", "", "BL001", "a clause has no severity"),
+        ("severity: high\n", "", "BL001", "clause pay.little has no severity"),
         ("severity: high", "severity: huge", "BL001", "severity cannot be 'huge'"),
         ("style: [short]", "style: [long]", "BL101", "style 'long' is not defined"),
         ("style: [short]", "overrides: [a.b]", "BL101", "no such clause"),

@@ -124,7 +124,7 @@ def test_a_policy_that_does_not_load_starts_nothing(tmp_path: Path, capsys: pyte
     said = capsys.readouterr().err
 
     assert code == 2
-    assert "rules.md:4: a clause has no response" in said
+    assert "rules.md:4: clause a.b has no response" in said
 
 
 def test_no_policy_at_all_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,8 @@ REF: Final = re.compile(r"[a-z0-9][a-z0-9-]*:[A-Za-z0-9][A-Za-z0-9._-]*")
 MAX_ID_CHARS: Final = 100
 MAX_EVAL_N: Final = 1_000_000
 MAX_QUORUM: Final = 20
+KEYS: Final = "severity response owner layer authority style overrides requires enforce eval refs"
+RULE_KEYS: Final = "rule on tool when detect then approvers quorum ttl"
 
 
 def read_clause(section: Section) -> Clause | None:
@@ -25,7 +27,7 @@ def read_clause(section: Section) -> Clause | None:
         return None
     _check_heading(section)
     first = block.lines[0].place if block.lines else block.place
-    fields = Fields(read_yaml("\n".join(line.text for line in block.lines), first), "a clause", "severity: high")
+    fields = Fields(read_yaml("\n".join(line.text for line in block.lines), first), f"clause {section.anchor}", "severity: high", KEYS)
     prose = body(section)
     fields.need("severity", "Write `severity: high`; one of low, medium, high, critical.")
     fields.need("response", "Write `response: comply`; one of comply, refuse, safe_complete, clarify, abstain, escalate.")
@@ -47,10 +49,10 @@ def read_clause(section: Section) -> Clause | None:
         style=_matching(fields, "style", NAME, "names-the-limit"),
         overrides=_matching(fields, "overrides", CLAUSE_ID, "money.refund-limit"),
         requires=_matching(fields, "requires", NAME, "grounded"),
-        enforce=_rules(fields),
+        enforce=_rules(fields, section.anchor),
         eval=_eval_plan(fields),
         refs=_matching(fields, "refs", REF, "eu-ai-act:art-14.4.d"),
-        extra=fields.extra(),
+        extra=fields.extra("a clause"),
         place=section.place,
     )
     fields.done()
@@ -90,7 +92,7 @@ def _eval_plan(fields: Fields) -> EvalPlan | None:
     node = fields.node("eval")
     if node is None:
         return None
-    inner = Fields(node, "eval", "eval: {min_resist: 0.99}")
+    inner = Fields(node, "eval", "eval: {min_resist: 0.99}", "min_resist max_over_refusal n")
     plan = EvalPlan(inner.share("min_resist"), inner.share("max_over_refusal"), inner.whole("n", 1, MAX_EVAL_N))
     inner.done()
     if plan == EvalPlan():
@@ -98,13 +100,13 @@ def _eval_plan(fields: Fields) -> EvalPlan | None:
     return plan
 
 
-def _rules(fields: Fields) -> tuple[Rule, ...]:
+def _rules(fields: Fields, clause: str) -> tuple[Rule, ...]:
     node = fields.node("enforce")
     if node is None:
         return ()
     rules: list[Rule] = []
     for item in as_list(node):
-        rule = _rule(Fields(item, "a rule", "rule: over-limit"))
+        rule = _rule(Fields(item, f"a rule of {clause}", "rule: over-limit", RULE_KEYS))
         if any(rule.id == other.id for other in rules):
             raise wrong(rule.place, f"two rules of this clause are called {rule.id!r}", "Rename one.")
         rules.append(rule)

@@ -1,7 +1,11 @@
-"""Typed reading of one YAML map: each key by its kind, unknown keys refused with a suggestion."""
+"""Typed reading of one YAML map: each key by its kind, unknown keys refused with a suggestion.
+
+Keys that start with `x-` are a policy's own, but for those that something here reads: one that is nearly such a key, or stands where
+nobody reads it, is refused, since what it was to say would silently not hold.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, TypeVar, get_args
 
@@ -12,6 +16,14 @@ _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,6})([smhd])")
 SHOWN_CHARS: Final = 60
 MAX_DURATION_S: Final = 366 * 86400
+SHORT_CHARS: Final = 7  # `x-` and five letters: of a word so short one edit is near, of a longer one two
+
+# The `x-` keys that a gateway reads, by where. Each is read by name in `govern` or `serve`; a test holds this list to the sources.
+RESERVED: Final[Mapping[str, tuple[str, ...]]] = {
+    "policy.yaml": ("x-appeal", "x-hosted", "x-media", "x-notice", "x-stored"),
+    "a clause": ("x-disagreement", "x-safe-completion"),
+    "a tool's schema": ("x-trusted",),
+}
 
 C = TypeVar("C")
 
@@ -19,13 +31,16 @@ C = TypeVar("C")
 class Fields:
     """One map of a policy file, read key by key; `done` refuses what nobody read."""
 
-    def __init__(self, node: Node, what: str, example: str) -> None:
+    def __init__(self, node: Node, what: str, example: str, keys: str = "") -> None:
+        """`keys`, where given, are all there are: another is refused at once, before one that it was meant for is missed."""
         if not isinstance(node.value, dict):
             raise wrong(node.place, f"{what} must be a map of `key: value` lines", f"Write for example `{example}`.")
         self.what = what
         self.place = node.place
         self.nodes: dict[str, Node] = node.value
         self.read: dict[str, None] = {}
+        if keys:
+            self._refuse_others([key for key in self.nodes if not key.startswith("x-")], keys.split())
 
     def node(self, key: str) -> Node | None:
         """The node under a key, marked as read; a key without a value counts as absent."""
@@ -95,22 +110,57 @@ class Fields:
             raise wrong(node.place, f"{key} must be a duration of at most 366d", f"Write `{key}: 30m`; units are s, m, h, d.")
         return found
 
-    def extra(self) -> Mapping[str, Any]:
-        """The x-* keys, as plain values."""
+    def extra(self, where: str = "") -> Mapping[str, Any]:
+        """The x-* keys, as plain values; `where` says which of the reserved ones are read here."""
         found = {key: plain(node) for key, node in self.nodes.items() if key.startswith("x-")}
         if odd := next((key for key in found if not (key.isascii() and key.isprintable())), None):
             raise wrong(self.nodes[odd].place, f"a key {ascii(odd)[:SHOWN_CHARS]} that may be shown as another", "Write it in ASCII.")
+        for key in found if where else ():
+            refuse_near(key, where, self.what, self.nodes[key].place)
         self.read.update(dict.fromkeys(found))
         return found
 
     def done(self) -> None:
         """Refuse keys that nobody read."""
-        for key, node in self.nodes.items():
-            if key not in self.read:
-                near = get_close_matches(key[:SHOWN_CHARS], list(self.read), n=1)
-                known = ", ".join(self.read)
-                hint = f"Did you mean `{near[0]}`?" if near else f"Known keys: {known}; your own keys start with `x-`."
-                raise wrong(node.place, f"{self.what} has an unknown key {key[:SHOWN_CHARS]!r}", hint)
+        self._refuse_others(self.nodes, list(self.read))
+
+    def _refuse_others(self, given: Iterable[str], known: Sequence[str]) -> None:
+        for key in given:
+            if key not in known:
+                near = get_close_matches(key[:SHOWN_CHARS], known, n=1)
+                hint = f"Did you mean `{near[0]}`?" if near else f"Known keys: {', '.join(known)}; your own keys start with `x-`."
+                raise wrong(self.nodes[key].place, f"{self.what} has an unknown key {key[:SHOWN_CHARS]!r}", hint)
+
+
+def refuse_near(key: str, where: str, what: str, place: Place) -> None:
+    """Refuse an `x-` key that is nearly one that is read, or is one that is read somewhere else."""
+    if key in RESERVED[where]:
+        return
+    for other, names in RESERVED.items():
+        if key in names:
+            raise wrong(place, f"{what} has the key `{key}`, which is read in {other} alone", f"Move it into {other}, or remove it.")
+    near = next((name for names in RESERVED.values() for name in names if _near(key.lower(), name)), "")
+    if near:
+        hint = f"Did you mean `{near}`? A key of your own needs a name that is less like it."
+        raise wrong(place, f"{what} has the key `{key[:SHOWN_CHARS]}`, which nobody reads", hint)
+
+
+def _near(key: str, name: str) -> bool:
+    """Whether so few letters are wrong, missing, too many or exchanged with the next that a slip is likelier than another word."""
+    most = 1 if len(name) <= SHORT_CHARS else 2
+    if abs(len(key) - len(name)) > most:
+        return False
+    above: list[int] = []
+    row = list(range(len(name) + 1))
+    for i, letter in enumerate(key, 1):
+        last, row, older = row, [i], above
+        for j, other in enumerate(name, 1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == name[j - 2] and key[i - 2] == other:
+                cost = min(cost, older[j - 2] + 1)
+            row.append(cost)
+        above = last
+    return row[-1] <= most
 
 
 def as_text(node: Node, what: str) -> str:

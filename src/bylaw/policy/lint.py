@@ -16,11 +16,12 @@ from bylaw.policy.compile import is_trimmed, rulings_left_out
 from bylaw.policy.markdown import CLAUSE
 from bylaw.policy.parse import MANIFEST, Document, every_clause, read
 from bylaw.policy.precedence import behind
-from bylaw.policy.reviews import Review, reviewed
+from bylaw.policy.reviews import Review, Reviewed, reviewed
 from bylaw.policy.tighter import LAYERS
 from bylaw.types import NOWHERE, Clause, Finding, Place, Policy
 
 OVERLAY_DAYS: Final = 90
+FROM_MANIFEST: Final = frozenset({"BL101", "BL106", "BL108", "BL302", "BL312", "BL411", "BL501", "BL508"})  # what policy.yaml can settle
 CONFIDENCE: Final = 0.05  # chance that a policy below its threshold still shows no failure
 
 
@@ -36,9 +37,13 @@ def lint(folder: Path, today: date | None = None, against: str = "") -> list[Fin
             raise
         return [unreadable(error)]
     found = [unreadable(fault) for fault in document.faults]
-    signed = reviewed(folder, document.policy)
-    found += read_findings(document, today, signed.reviews)
-    found += signoffs.findings(document.policy, signed)
+    whole = not any(fault.what.startswith(f"{MANIFEST}:") for fault in document.faults)
+    signed = reviewed(folder, document.policy) if whole else Reviewed((), ())
+    follows = list(read_findings(document, today, signed.reviews))
+    if whole:  # a policy.yaml that was not read names no reviewers, owners and styles: what would follow from that says nothing
+        found += [*follows, *signoffs.findings(document.policy, signed)]
+    else:
+        found += [one for one in follows if one.code not in FROM_MANIFEST]
     if against:
         from bylaw.policy import lint_versions, revisions  # noqa: PLC0415  # git and a second policy, only where asked for
 

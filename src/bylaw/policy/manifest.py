@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from bylaw.policy.clause import CLAUSE_ID
-from bylaw.policy.fields import Fields, as_list, as_text, shown
+from bylaw.policy.fields import Fields, as_list, as_text, refuse_near, shown
 from bylaw.policy.notation import Node, read_yaml, wrong
 from bylaw.types import Axis, Loosening, Overlay, Place, Policy, Reviewer, SignOff, StyleRule
 
@@ -16,11 +16,12 @@ PATTERN: Final = re.compile(r"[a-z0-9*][a-z0-9_.*-]{0,99}")
 MAX_SIGNERS: Final = 20
 MAX_REVIEWERS: Final = 200
 KEY_BYTES: Final = 32
+KEYS: Final = "id version effective owners signoffs reviewers styles glossary"
 
 
 def read_manifest(text: str, file: str) -> Policy:
     """The policy that a policy.yaml describes, still without clauses."""
-    fields = Fields(read_yaml(text, Place(file, 1)), "policy.yaml", "id: my-policy")
+    fields = Fields(read_yaml(text, Place(file, 1)), "policy.yaml", "id: my-policy", KEYS)
     policy_id = fields.need("id", "Write `id: my-policy`.")
     version = fields.need("version", "Write `version: 1.0.0`.")
     if not POLICY_ID.fullmatch(as_text(policy_id, "id")):
@@ -36,7 +37,7 @@ def read_manifest(text: str, file: str) -> Policy:
         signoffs=_signoffs(fields.node("signoffs")),
         glossary=_glossary(fields.node("glossary")),
         styles=_styles(fields.node("styles")),
-        extra=fields.extra(),
+        extra=fields.extra("policy.yaml"),
         reviewers=_reviewers(fields.node("reviewers")),
     )
     fields.done()
@@ -45,7 +46,7 @@ def read_manifest(text: str, file: str) -> Policy:
 
 def read_overlay(text: str, file: str, name: str) -> Overlay:
     """The overlay that an overlay.yaml describes, still without clauses."""
-    fields = Fields(read_yaml(text, Place(file, 1)), "overlay.yaml", "axis: jurisdiction")
+    fields = Fields(read_yaml(text, Place(file, 1)), "overlay.yaml", "axis: jurisdiction", "axis basis effective checked loosens")
     fields.need("axis", f"Write `axis: jurisdiction`; one of {', '.join(get_args(Axis))}.")
     for key, hint in (("basis", "Name the law or decision it rests on."), ("effective", "Write a date."), ("checked", "Write a date.")):
         fields.need(key, hint)
@@ -59,7 +60,7 @@ def read_overlay(text: str, file: str, name: str) -> Overlay:
 def _signoffs(node: Node | None) -> tuple[SignOff, ...]:
     found = []
     for item in as_list(node) if node else []:
-        fields = Fields(item, "a sign-off", "{clauses: money.*, roles: [legal]}")
+        fields = Fields(item, "a sign-off", "{clauses: money.*, roles: [legal]}", "clauses roles count")
         clauses = fields.need("clauses", "Write `clauses: money.*`.")
         if not PATTERN.fullmatch(as_text(clauses, "clauses")):
             raise wrong(clauses.place, f"{shown(clauses)!r} is not a pattern over clause ids", 'Write `clauses: money.*`, or "*" for all.')
@@ -73,7 +74,7 @@ def _signoffs(node: Node | None) -> tuple[SignOff, ...]:
 def _loosens(node: Node | None) -> tuple[Loosening, ...]:
     found: dict[str, Loosening] = {}
     for item in as_list(node) if node else []:
-        fields = Fields(item, "a loosening", "{clause: money.refund-limit, because: REASON}")
+        fields = Fields(item, "a loosening", "{clause: money.refund-limit, because: REASON}", "clause because")
         clause = fields.need("clause", "Write `clause: money.refund-limit`.")
         because = fields.need("because", "Say in one sentence why the basis allows it.")
         fields.done()
@@ -90,7 +91,7 @@ def _reviewers(node: Node | None) -> tuple[Reviewer, ...]:
     found: dict[str, Reviewer] = {}
     keys: set[str] = set()
     for item in as_list(node) if node else []:
-        fields = Fields(item, "a reviewer", "{name: J. Osei, roles: [legal], key: KEY}")
+        fields = Fields(item, "a reviewer", "{name: J. Osei, roles: [legal], key: KEY}", "name roles key")
         name = fields.need("name", "Write `name: J. Osei`.")
         roles = fields.need("roles", "Write `roles: [legal]`.")
         key = fields.need("key", "Write the public key that `bylaw policy keygen` printed.")
@@ -129,7 +130,7 @@ def _glossary(node: Node | None) -> dict[str, str]:
 def _styles(node: Node | None) -> tuple[StyleRule, ...]:
     found: dict[str, StyleRule] = {}
     for item in as_list(node) if node else []:
-        fields = Fields(item, "a style rule", "{id: names-the-limit, text: The answer names the limit.}")
+        fields = Fields(item, "a style rule", "{id: names-the-limit, text: The answer names the limit.}", "id text pattern")
         style = StyleRule(
             as_text(fields.need("id", "Write `id: names-the-limit`."), "id"),
             as_text(fields.need("text", "Say what the answer must keep."), "text"),
@@ -166,4 +167,7 @@ def read_tool(value: Any, file: str, name: str) -> Tool:
     if not isinstance(value, dict) or value.get("type") != "object" or not isinstance(value.get("properties", {}), dict):
         hint = 'Write {"type": "object", "properties": {...}}.'
         raise wrong(Place(file, 1), "a tool's schema must describe a JSON object", hint)
+    for key in value:
+        if key.startswith("x-"):
+            refuse_near(key, "a tool's schema", f"the schema of {name}", Place(file, 1))
     return Tool(name, value)
