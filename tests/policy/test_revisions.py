@@ -105,3 +105,15 @@ def test_a_file_whose_content_git_does_not_have_is_one_clear_error(policy: Path)
     (policy.parents[1] / ".git" / "objects" / oid[:2] / oid[2:]).unlink()
     with pytest.raises(PolicyError, match=r"git does not have tools/pay\.json of that revision"):
         read_at(policy, "v1")
+
+
+def test_a_folder_that_a_revision_does_not_have_is_named_once(policy: Path) -> None:
+    later = policy.parent / "sub" / "x"
+    later.mkdir(parents=True)
+    (later / "policy.yaml").write_text("id: p\nversion: 1.0.0\n")
+    with pytest.raises(PolicyError) as refused:
+        read_at(later, "v1")
+
+    assert refused.value.hint.endswith("sub/x/.")
+    assert refused.value.hint.count("sub/x") == 1
+    assert "x/x" not in refused.value.hint

@@ -43,7 +43,8 @@ def read_at(path: Path, against: str) -> Document:
     blobs = list(_blobs(folder, commit.decode().strip(), against))
     wanted = blobs if path.is_dir() else [one for one in blobs if one.path == path.name]
     if not wanted:
-        raise PolicyError(f"{path} is not in git revision {against!r}", f"Give a revision that has {prefix or './'}{path.name}.")
+        held = (prefix or "./") if path.is_dir() else f"{prefix or './'}{path.name}"  # of a folder the prefix is the folder itself
+        raise PolicyError(f"{path} is not in git revision {against!r}", f"Give a revision that has {held}.")
     if len(wanted) > MAX_FILES:
         raise PolicyError(f"{path} has {len(wanted)} files in {against!r}, the limit is {MAX_FILES}", "Give the policy's own folder.")
     with tempfile.TemporaryDirectory(prefix="bylaw-") as scratch:
