@@ -150,6 +150,7 @@ SEEDS: dict[str, tuple[Files, str]] = {
     "BL410": ({"a.md": clause(rules=rule(when="args.memo == 'x'"), norm="It MUST NOT pay.")}, "when args.memo is left out"),
     "BL411": ({"a.md": clause(rules=OVER.replace("lead", "night-shift"), norm=ASK)}, "asks 'night-shift'"),
     "BL412": ({"a.md": clause(rules=rule(then="redact", more=""), norm="It MUST NOT say it.")}, "no detector says what"),
+    "BL413": ({"tools/mail.json": '{"type": "object", "allOf": [{"required": ["to"]}]}'}, "says allOf at its top"),
     "BL501": ({"a.md": clause(keys="owner: ''\n"), "policy.yaml": "-owners"}, "nobody owns this clause"),
     "BL502": ({"a.md": clause().replace("eval: {min_resist: 0.99, n: 300}\n", "")}, "no evaluation plan"),
     "BL503": ({"a.md": clause(keys="eval: {min_resist: 0.99, n: 298}\n")}, "298 cases cannot show"),

@@ -69,6 +69,7 @@ def read_findings(document: Document, today: date | None = None, reviews: Sequen
     yield from cycles(policy)
     yield from lint_rules.findings(policy, reviews)
     yield from lint_overlays.findings(policy, reviews)
+    yield from lint_rules.unheld(policy)
     yield from unused(document)
     yield from unseen(document)
     yield from beneath(document)

@@ -68,6 +68,7 @@ CODES: Final[dict[str, Code]] = {
     "BL410": Code("warning", "a condition reads an argument that a call may leave out", "List it under `required`, or ask `has(...)`."),
     "BL411": Code("warning", "an approver of whom neither norm nor glossary speaks", "Say in the norm who decides."),
     "BL412": Code("warning", "a redaction without a detector", "Write `detect`."),
+    "BL413": Code("error", "a tool's schema says at its top what no call is held to", "Write `properties`, with a `type` each."),
     "BL501": Code("error", "nobody owns the clause", "Write `owner`, or `owners` in policy.yaml."),
     "BL502": Code("warning", "no evaluation plan", "Write `eval`."),
     "BL503": Code("warning", "too few cases to show the promised rate", "Raise n, or ask for less."),

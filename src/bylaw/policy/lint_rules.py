@@ -10,10 +10,12 @@ from bylaw.errors import PolicyError
 from bylaw.policy.effective import Scope, resolve
 from bylaw.policy.parse import every_clause
 from bylaw.policy.reviews import Review
-from bylaw.types import Clause, Example, Finding, Policy, Rule
+from bylaw.types import Clause, Example, Finding, Place, Policy, Rule
 
 UNTRUSTED: Final = "untrusted-text"  # the one label that bylaw itself puts on a session; the others are an application's own
 _AMONG: Final = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s+in\s+session\.(taint|calls)\b""")
+
+UNHELD: Final = ("allOf", "anyOf", "oneOf", "not", "if", "$ref", "patternProperties", "dependentRequired")
 
 
 def findings(policy: Policy, reviews: Sequence[Review] = ()) -> Iterator[Finding]:
@@ -110,3 +112,12 @@ def _tried(effect: str, clause: Clause, example: Example) -> Iterator[Finding]:
     elif expected and effect != expected:
         fix = "Change `then:` or the example's `expect`; a condition that cannot be decided blocks."
         yield Finding("BL204", "error", example.place, f"the example expects {expected}, the rules answer {effect}", fix, clause.id)
+
+
+def unheld(policy: Policy) -> Iterator[Finding]:
+    """Tools whose arguments a schema restricts in words that no call is held to (`govern.reading` says which ones count)."""
+    for tool, schema in policy.tools.items():
+        if said := [word for word in UNHELD if word in schema]:
+            what = f"the schema of {tool} says {', '.join(said)} at its top, and no call is held to that"
+            fix = "Write the arguments under `properties`, with a `type` each, and what must be there under `required`."
+            yield Finding("BL413", "error", Place(f"tools/{tool}.json", 1), what, fix)
