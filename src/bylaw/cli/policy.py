@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from bylaw.cli.place import DATA_DIR, DataDir, StoreUrl, store_of
 from bylaw.cli.saying import FINDINGS, AsJson, PolicyPath, say, say_json
 
 if TYPE_CHECKING:  # commands import what they need when they run
@@ -88,6 +89,37 @@ def policy_show(
         say_json(meaning(chosen) if chosen else {"digest": policy.digest, **meaning(policy)})
     else:
         say(show.page(chosen) if chosen else show.summary(policy))
+
+
+@app.command("versions", short_help="What was put in force here.")
+def policy_versions(store: StoreUrl = "", data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:
+    """List the policies that were put in force here, oldest first; the last one is in force."""
+    from bylaw.serve import live  # noqa: PLC0415  # see `cli`
+
+    with store_of(store, data_dir) as opened:
+        past = live.history(opened)
+    if as_json:
+        say_json(past)
+        return
+    for one in past:
+        unsigned = f"  UNSIGNED: {one['unsigned']}" if one.get("unsigned") else ""
+        say(f"{one['at']}  {one['version']}  {one['digest']}  by {one['by']}{unsigned}")
+    say(f"{len(past)} activation{'s' * (len(past) != 1)}")
+
+
+@app.command("version", short_help="Show a version that was in force.")
+def policy_version(
+    digest: Annotated[str, typer.Argument(metavar="DIGEST", help="Its digest, or what that begins with.", show_default=False)],
+    clause: Annotated[str, typer.Argument(metavar="[CLAUSE]", help="A clause id; left out, the whole policy.", show_default=False)] = "",
+    store: StoreUrl = "",
+    data_dir: DataDir = DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Show a policy as it was put in force here, or one clause of it in full."""
+    from bylaw.serve import live  # noqa: PLC0415  # see `cli`
+
+    with store_of(store, data_dir) as opened, live.kept(opened, digest) as folder:
+        policy_show(folder, clause, as_json)
 
 
 @app.command("compile", short_help="Excerpts, judge cards and rules.")
