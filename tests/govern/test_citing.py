@@ -91,6 +91,21 @@ def test_the_command_holds_a_log_against_the_policies_it_is_given(tmp_path: Path
     assert [one["name"] for one in answer["policies"]["missing"]] == ["security.kees"]
 
 
+def test_a_policy_that_no_record_is_of_is_no_proof_that_all_holds(tmp_path: Path, capsys: Any) -> None:
+    refunds, other = (str(Path(__file__).parents[2] / "policies" / name) for name in ("refunds", "agentdojo"))
+    with Ledger(tmp_path) as ledger:
+        ledger.append({"kind": "decision", "decision": "allow", "policy": parse.load(Path(refunds)).digest})
+    where = ["--data-dir", str(tmp_path)]
+    codes, said = [], []
+    for policies in ([other], [refunds], [other, refunds], []):
+        codes.append(cli.run(["ledger", "verify", *where, *(word for one in policies for word in ("--policy", one))]))
+        said.append(capsys.readouterr().out)
+
+    assert codes == [1, 0, 0, 0]
+    assert "no record is of a policy that was given" in said[0]
+    assert [one.splitlines()[-1] for one in said] == ["something does not hold", *["all holds"] * 3]
+
+
 def test_the_command_says_how_often_checks_agreed(tmp_path: Path, capsys: Any) -> None:
     with Ledger(tmp_path) as ledger:
         for judge in ("pass", "fail", "cannot tell"):

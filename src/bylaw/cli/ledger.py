@@ -55,7 +55,9 @@ def ledger_verify(
         opened = [_log(file, stack) for file in logs]
         report = chain.verify_all(opened, public, held)
         named = citing.held((said for log in opened for said in _entries(log)), versions) if versions and report.good else citing.Held()
-    good = report.good and named.good and all(one["holds"] for one in shown)
+    unlooked = sum(named.unknown.values())
+    strange = unlooked > 0 and not any(named.known.values())  # whoever gave these versions has taken them for others
+    good = report.good and named.good and not strange and all(one["holds"] for one in shown)
     if as_json:
         told = {"logs": [one._asdict() for one in report.logs], "faults": [one._asdict() for one in report.faults], "proofs": shown}
         cited = {"known": named.known, "unknown": named.unknown, "missing": [one._asdict() for one in named.missing]}
@@ -70,11 +72,14 @@ def ledger_verify(
             say(f"{'proof' if proof['holds'] else 'forged'}: {proof['file']}: {proof['says']}")
         if versions and report.good:
             _say_named(named, {one.digest: f"{one.id} {one.version}" for one in versions})
+            if strange:
+                say("no record is of a policy that was given: name the versions that were in force with --policy (`bylaw policy versions`)")
         elif versions:
             say("policies: not looked at, for the record itself does not hold")
         if key is None:
             say("The public key lies beside the log: whoever can replace both is not found out. Name your own copy with --key.")
-        say("all holds" if good else "something does not hold")
+        looked = f", but for the clauses of {unlooked} records, which were not looked up" if unlooked else ""
+        say(f"all holds{looked}" if good else "something does not hold")
     if not good:
         raise typer.Exit(FINDINGS)
 
