@@ -135,6 +135,18 @@ def test_nobody_without_the_key_is_answered(path: str, headers: dict[str, str]) 
     assert writer.batches == []
 
 
+@pytest.mark.parametrize(("key", "status"), [("secret", 404), ("other", 401)])
+def test_a_route_that_a_local_model_has_not_is_said_to_whoever_shows_the_key_as_anthropics_clients_do(key: str, status: int) -> None:
+    async def ask() -> tuple[int, str]:
+        async with serving(Writer()) as client, client.post("/v1/messages", json={}, headers={"x-api-key": key}) as reply:
+            return reply.status, await reply.text()
+
+    found, said = run(ask)
+
+    assert found == status
+    assert ("/v1/chat/completions" in said) == (status == 404)
+
+
 def test_health_and_the_model_are_told() -> None:
     async def ask() -> tuple[Any, Any, int]:
         async with serving(Writer()) as client:

@@ -30,7 +30,7 @@ def test_a_rule_on_calls_alone_that_reads_the_text_is_refused(when: str) -> None
     with pytest.raises(PolicyError) as refused:
         conditions.check(policy(when))
 
-    assert "reads `text`, which is empty in a tool call: it can never match" in refused.value.what
+    assert "reads `text`, which is empty in every tool call" in refused.value.what
     assert "args.note.contains" in refused.value.hint
     assert [(one.code, one.level, one.clause) for one in said(when)] == [("BL401", "error", "a.b")]
 

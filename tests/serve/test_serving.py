@@ -314,8 +314,10 @@ def test_a_policy_that_is_damaged_after_its_activation_is_refused_by_the_process
 
 def test_beyond_this_machine_it_listens_with_keys_only(tmp_path: Path) -> None:
     setting = Setting("http://127.0.0.1:9/v1", host="0.0.0.0", data_dir=tmp_path)
-    with pytest.raises(StoreError, match="there are no keys"):
+    with pytest.raises(StoreError, match="there are no keys") as refused:
         prepare(setting, REFUNDS, "tester")
+
+    assert refused.value.hint == f"Make one: bylaw keys create --principal NAME --data-dir {tmp_path}."
 
 
 @pytest.mark.parametrize("setting", [Setting("ftp://x"), Setting("http://127.0.0.1:9", upstream_key_env="BYLAW_NO_SUCH_VARIABLE")])

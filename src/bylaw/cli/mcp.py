@@ -28,7 +28,9 @@ class RunsAtOnce(TyperGroup):
         return super().parse_args(ctx, args if named else [RUN, *args])
 
 
-app = typer.Typer(help="Govern an MCP server: bylaw mcp --policy P -- COMMAND", no_args_is_help=True, cls=RunsAtOnce)
+app = typer.Typer(
+    help="Govern an MCP server: bylaw mcp --policy P -- COMMAND (its options: bylaw mcp run --help)", no_args_is_help=True, cls=RunsAtOnce
+)
 pins = typer.Typer(help="What the tools of servers say of themselves, as it was accepted.", no_args_is_help=True)
 app.add_typer(pins, name="pins")
 

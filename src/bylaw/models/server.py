@@ -64,8 +64,8 @@ class Server:
     @web.middleware
     async def _checked(self, request: web.Request, handler: Answer) -> web.StreamResponse:
         """Nobody without the key; every error as JSON."""
-        said = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-        if request.path != "/healthz" and not hmac.compare_digest(said, f"Bearer {self.key}".encode()):
+        shown = request.headers.get("Authorization") or f"Bearer {request.headers.get('x-api-key', '')}"  # as a gateway asks /v1/messages
+        if request.path != "/healthz" and not hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), f"Bearer {self.key}".encode()):
             return web.json_response(server_reply.error("this server answers only who started it"), status=401)
         try:
             return await handler(request)

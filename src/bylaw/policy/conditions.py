@@ -242,7 +242,7 @@ def check_rule(policy: Policy, clause: Clause, rule: Rule, types: Types) -> None
     """Check one rule's condition against each tool it names, and against where it looks."""
     bare = _LITERAL.sub('""', rule.when)
     if rule.on == ("tool_call",) and _READS_TEXT.search(bare) and not _NAMES_TEXT.search(bare):
-        what = f"`when: {rule.when[:200]}` reads `text`, which is empty in a tool call: it can never match"
+        what = f"`when: {rule.when[:200]}` reads `text`, which is empty in every tool call"
         hint = "Read the arguments (`args.note.contains(...)`), or let the rule look `on: tool_result`, `output` or `input`."
         raise PolicyError(f"{rule.place}: {clause.id}/{rule.id}: {what}", hint)
     for tool in rule.tools or ("",):

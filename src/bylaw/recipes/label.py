@@ -84,6 +84,8 @@ def gather(source: Path, policy_path: Path | None) -> tuple[Policy, list[Asked]]
         runs.open_run(source)
         policy = parse.load(policy_path or runs.policy_in(source))
         return policy, _samples(source / "rows" / "samples.jsonl")
+    if not source.exists():
+        raise RunError(f"{source}: nothing is there", "name a run's directory, or a file of rows")
     if policy_path is None:
         raise RunError(f"{source} is a file, and no policy says what its clauses are", "name the policy with --policy")
     policy = parse.load(policy_path)

@@ -91,6 +91,11 @@ class Setting:
         return secret_in(self.upstream_key_env, "the upstream's key")
 
 
+def _place(setting: Setting) -> str:
+    """Where a command finds this gateway's store. A database's address may hold a password, and is not repeated."""
+    return "--store THE-SAME" if setting.store else f"--data-dir {setting.data_dir}"
+
+
 def prepare(setting: Setting, policy: Path, by: str, say: Callable[[str], object] = LOG.warning) -> InForce:
     """Check all that can be checked before anything listens, and put the policy in force; raises BylawError.
 
@@ -109,7 +114,10 @@ def prepare(setting: Setting, policy: Path, by: str, say: Callable[[str], object
     store = database.open(setting.database)
     try:
         if not setting.local and not any(one.revoked_at is None for one in keys.every(store)):
-            raise StoreError(f"{setting.host} can be reached from elsewhere, and there are no keys", "Make one: bylaw keys create.")
+            raise StoreError(
+                f"{setting.host} can be reached from elsewhere, and there are no keys",
+                f"Make one: bylaw keys create --principal NAME {_place(setting)}.",
+            )
         lives.take_over(setting.data_dir, store)
         if setting.unsafe_watch:
             watched_folder.checked(store)
