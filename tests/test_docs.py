@@ -24,7 +24,7 @@ IMPORTED_AS = {"cel-expr-python": "cel_expr_python", "pyyaml": "yaml"}
 
 def commands_in(page: str) -> list[str]:
     """Every command a page tells a reader to type, comments left out."""
-    lines = [line.partition("  #")[0].strip() for line in page.replace("\\\n", " ").splitlines() if line.startswith("bylaw ")]
+    lines = [re.split(r"  #| \|{1,2} ", line)[0].strip() for line in page.replace("\\\n", " ").splitlines() if line.startswith("bylaw ")]
     return [line for line in lines if "…" not in line]
 
 
@@ -88,6 +88,19 @@ def test_a_file_that_a_page_names_exists(page: Path) -> None:
     missing = [name for name in (*linked, *named) if name not in made_by_a_reader and not any((place / name).exists() for place in places)]
 
     assert not missing
+
+
+def test_every_page_can_be_found_from_the_readme() -> None:
+    found: set[Path] = set()
+    waiting = [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        links = re.findall(r"\]\(([^)#\s]+\.md)", page.read_text(encoding="utf-8"))
+        new = {(page.parent / link).resolve() for link in links if "://" not in link} - found
+        found |= new
+        waiting += [one for one in new if one.is_file()]
+
+    assert {page.resolve() for page in MANUAL} <= found
 
 
 def test_every_requirement_has_its_reason() -> None:
