@@ -35,13 +35,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/bylaw demo
 
-# Three workers on two cores: many tests wait for processes of their own.
+# Four workers on two cores: many tests wait for processes of their own.
 test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -n 2
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 # Here two: a third would only import everything once more.
 check: setup
