@@ -1,6 +1,7 @@
 """`bylaw ledger …`: verify what was recorded, prove one entry, take it out of the house, read along."""
 
 import json
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -191,6 +192,9 @@ def ledger_show(
         say(f"{name:<12} {value if isinstance(value, str) else json.dumps(value)}")
     for name in sorted(said["contents"]):
         say(f"{name:<12} {texts.get(name, '(deleted; the record still commits to it)')}")
+    where = "" if data_dir == DATA_DIR else f" --data-dir {shlex.quote(str(data_dir))}"
+    for clause in said["clauses"] if said["policy"] else ():
+        say(f"the clause and its rules, as they were: bylaw policy version {said['policy']} {clause}{where}")
 
 
 @app.command("agreement")
@@ -340,6 +344,16 @@ def _note(path: Path) -> str:
 
 def _told(said: dict[str, Any]) -> str:
     log, clauses = said["log"].rpartition("/")[2], ", ".join(said["clauses"])
-    what = [said["kind"], said["decision"], said["surface"], said["tool"], f"[{clauses}]" if clauses else ""]
+    step = said["facts"].get("step")  # which of its kind it is: `activated`, `canary rolled back`, `claimed`
+    which = said["policy"][:19] if said["kind"] == "policy" else ""
+    what = [
+        said["kind"],
+        step if isinstance(step, str) else "",
+        which,
+        said["decision"],
+        said["surface"],
+        said["tool"],
+        f"[{clauses}]" if clauses else "",
+    ]
     whose = [f"by {said['principal']}" if said["principal"] else "", f"session {said['session']} {said['seq']}" if said["session"] else ""]
     return f"{log}#{said['index']} {said['time']} " + " ".join(" ".join(part.split()) for part in (*what, *whose) if part)
