@@ -44,3 +44,22 @@ def test_another_host_is_not_this_machine(host: str) -> None:
 def test_what_a_page_of_another_site_loads_needs_a_key_though_it_has_no_origin(site: str) -> None:
     assert not enters(host="localhost:8000", sec_fetch_site=site)
     assert not enters(host="localhost:8000", origin="http://localhost:8000")
+
+
+def test_a_key_that_is_not_known_is_told_so_and_not_asked_for_again() -> None:
+    class Ring:
+        def holder(self, shown: str) -> None:
+            return None
+
+        def known(self) -> bool:
+            return True
+
+    ring: Any = Ring()
+    with pytest.raises(NotIn) as unknown:
+        Door(ring, local=True).key({b"authorization": b"Bearer bylaw_x"})
+    with pytest.raises(NotIn) as none:
+        Door(ring, local=False).key({})
+
+    assert (unknown.value.status, none.value.status) == (401, 401)
+    assert unknown.value.what.startswith("this key is not known here")
+    assert none.value.what.startswith("this needs a key of this gateway")

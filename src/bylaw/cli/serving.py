@@ -42,6 +42,8 @@ def serve(  # the command's options
     wired = replace(wired, run=run) if run else wired
     if wired.run and not wired.run.is_dir():
         say(f"{wired.run}: no run is there; until one is, the console's page of alignment debt says so")
+    if wired.draft and not wired.draft.is_dir():
+        say(f"{wired.draft}: no draft of a policy is there; until one is, the console takes no sign-offs and no rulings")
     setting = start.Setting(
         upstream,
         upstream_key_env,
@@ -60,6 +62,8 @@ def serve(  # the command's options
         folder(policy)
         made = start.prepare(behind.setting, policy, by, say)
         _tell(made, placed)
+        for one in wired.mcp:
+            say(f"  MCP server {one.name}: /mcp/{one.name}")
         if unsafe_watch:
             say("UNSAFE: whatever is written into the policy's folder is in force at once, and nobody has reviewed it (--unsafe-watch)")
         start.serve(behind.ready(made.digest, say), say)

@@ -94,6 +94,8 @@ class Door:
                 if not self.ring.known():
                     raise away()
                 key = self.ring.holder(shown)  # they may have become known between the two
+            if key is None and shown.startswith("bylaw_"):
+                raise NotIn(401, "this key is not known here: it is of another gateway's store, was mistyped, revoked, or has expired")
             if key is None:
                 raise NotIn(401, "this needs a key of this gateway, as `Authorization: Bearer bylaw_...` or `x-api-key`")
             return key

@@ -1,4 +1,4 @@
-"""`--env` is what `env.name` is in conditions, behind the gateway and between an agent and an MCP server alike."""
+"""What `bylaw serve` and `bylaw mcp` hand on and say before they begin: the environment's name, MCP servers, a draft that is not there."""
 
 from pathlib import Path
 from typing import Any
@@ -34,3 +34,31 @@ def test_the_name_of_the_environment_reaches_conditions(
         )
 
     assert seen == [env, env]
+
+
+def test_what_is_served_besides_and_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def reached(*_: Any) -> None:
+        raise BylawError("reached", "The command ends where it would listen.")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(start, "serve", reached)
+    (tmp_path / "gateway.yaml").write_text("draft: nowhere\nmcp: {shop: {command: [sh, -c, exit]}}\n")
+    run(
+        [
+            "serve",
+            "--upstream",
+            "http://127.0.0.1:9/v1",
+            "--port",
+            "0",
+            "--policy",
+            REFUNDS,
+            "--data-dir",
+            "made",
+            "--config",
+            "gateway.yaml",
+        ]
+    )
+    said = capsys.readouterr()
+
+    assert "nowhere: no draft of a policy is there" in said.out + said.err
+    assert "MCP server shop: /mcp/shop" in said.out + said.err
