@@ -62,3 +62,13 @@ def test_what_is_served_besides_and_what_is_missing_is_said(tmp_path: Path, monk
 
     assert "nowhere: no draft of a policy is there" in said.out + said.err
     assert "MCP server shop: /mcp/shop" in said.out + said.err
+
+
+def test_a_store_that_is_new_is_called_so(tmp_path: Path, capsys: Any) -> None:
+    made = ["keys", "create", "--principal", "kim", "--data-dir", str(tmp_path / "data")]
+    run(made)
+    first = capsys.readouterr().err
+    run(made)
+
+    assert first == f"{tmp_path}/data/store.sqlite: a new store\n"
+    assert capsys.readouterr().err == ""

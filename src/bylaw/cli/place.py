@@ -1,6 +1,7 @@
 """What the run-time commands share: which store, ledger and gateway.yaml they work on, who they work for, and how they tell a time."""
 
 import getpass
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -25,10 +26,15 @@ By = Annotated[str, typer.Option("--as", metavar="PERSON", help="Who you are, fo
 @contextmanager
 def store_of(url: str, data_dir: Path, make: bool = False) -> "Iterator[Store]":
     """The store, open for as long as the command runs; raises StoreError where there is none, unless this command may `make` one."""
+    from bylaw.errors import StoreError  # noqa: PLC0415  # see `cli`
     from bylaw.store import database  # noqa: PLC0415  # see `cli`
 
-    if not make:
+    try:
         there(url, data_dir)
+    except StoreError as error:
+        if not make:
+            raise
+        sys.stderr.write(f"{error.what.partition(':')[0]}: a new store\n")  # whoever stands in a wrong folder sees it
     with closing(database.open(url or data_dir / database.DEFAULT.name)) as store:
         yield store
 
