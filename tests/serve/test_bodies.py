@@ -150,6 +150,26 @@ def test_a_server_that_ends_waits_for_none() -> None:
     assert ended == [(Unread, 503)]
 
 
+def test_one_that_ends_by_its_time_just_now_is_not_ended_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MOST", 1)
+
+    async def work() -> tuple[bytes | NotIn, bytes | NotIn]:
+        to, slow = Bodies(), Client()
+        first = asyncio.ensure_future(slow.sends(to))
+        await asyncio.sleep(0)
+        (one,) = to._read
+        one.timer._on_timeout()  # type: ignore[attr-defined]  # its time is over, and it has not heard of it yet
+        assert slow.connection.ending is not None
+        slow.connection.ending()
+        return await Client(b"{}", ends=True).sends(to), await first
+
+    came, late = run(work)
+
+    assert came == b"{}"
+    assert isinstance(late, Unread)
+    assert late.status == 408
+
+
 # ---- The gateway -------------------------------------------------------------------------------------------------------------
 
 

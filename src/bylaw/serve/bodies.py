@@ -36,9 +36,14 @@ class _Body:
     size: int = 0
     instead: Unread | None = None  # why it ends before its time
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether nothing ends it yet: what ends by its time in this very moment cannot be ended once more."""
+        return self.instead is None and not self.timer.expired()
+
     def end(self, why: Unread) -> None:
         """Read no more of it."""
-        if self.instead is None:
+        if self.goes_on:
             self.instead = why
             self.timer.reschedule(0)
 
@@ -97,6 +102,6 @@ class Bodies:
 
     def _end_first(self) -> None:
         """Let go of the one that began first, of those that go on."""
-        first = next((one for one in self._read if one.instead is None), None)
+        first = next((one for one in self._read if one.goes_on), None)
         if first is not None:
             first.end(Unread(503, "too many requests are being sent, and this one was not whole for the longest", 1))
