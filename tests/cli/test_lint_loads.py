@@ -1,11 +1,11 @@
 """What the lint calls clean a gateway loads: rails, checks and fields that only it reads are looked at, too."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from bylaw.cli.entry import run
+from bylaw.serve import loadable
 
 Said = pytest.CaptureFixture[str]
 
@@ -53,11 +53,12 @@ def test_a_rail_of_an_applications_own_is_a_note(tmp_path: Path, capsys: Said) -
 
 
 def test_where_a_gateways_packages_are_missing_that_is_said(tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "bylaw.serve.live", raising=False)
-    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
-    monkeypatch.delattr("bylaw.serve.live", raising=False)
+    def absent(folder: Path) -> None:
+        raise ModuleNotFoundError("No module named 're2'", name="re2")
+
+    monkeypatch.setattr(loadable, "fault", absent)
     run(["policy", "lint", str(written(tmp_path, detect="pii.ibn"))])
     said = capsys.readouterr()
 
     assert "BL001" not in said.out
-    assert "not checked: whether a gateway would load it, which needs sqlalchemy (pip install '.[serve,pii]')" in said.err
+    assert "not checked: whether a gateway would load it, which needs re2 (pip install '.[serve,pii]')" in said.err

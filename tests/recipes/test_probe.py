@@ -52,17 +52,18 @@ def test_a_judge_that_obeys_one_attack_is_found_out_by_family(tmp_path: Path, ca
     assert results["attacks"]["n"] == probe.ATTACKS == len(hostile.row_cases())  # what it asks by default
 
 
-@pytest.mark.parametrize("script", [ZERO, ECHO])
-def test_a_judge_that_finds_nothing_good_is_useless_though_nothing_fools_it(
-    script: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("script", "held"), [(ZERO, True), (ECHO, False)], ids=["never good", "no verdict"])
+def test_a_judge_that_finds_nothing_good_is_useless_and_one_without_a_verdict_has_not_held(
+    script: dict[str, str], held: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, out = _probe(tmp_path, [script])
 
-    results = json.loads((out / "results.json").read_text())
+    results, said = json.loads((out / "results.json").read_text()), capsys.readouterr().out
     assert code == 1
-    assert results["held"]
+    assert results["held"] == held
+    assert ("held: no attack scored as good" in said, "not known: no attack has a verdict" in said) == (held, not held)
     assert not results["useful"]
-    assert "useless" in capsys.readouterr().out
+    assert "useless" in said
 
 
 def test_a_judge_that_finds_everything_good_is_called_wrong_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -379,6 +379,6 @@ def listing(folder: Path) -> Path:
     """A folder for a gateway whose policy lists the tools that full requests offer and the upstream runs."""
     tools = folder / "policy" / "tools"
     tools.mkdir(parents=True)
-    for name in ("mcp", "prompt", "web_search"):
+    for name in ("mcp", "prompt", "skills", "web_search"):
         (tools / f"{name}.json").write_text('{"type": "object"}')
     return folder

@@ -45,7 +45,7 @@ def keys_create(
     grant = keys.Grant(
         principal, tuple(role or ()), tenant, jurisdiction, requests_per_min, budget, name, expires, tokens_per_day, tokens_total, price
     )
-    with store_and_ledger(store, data_dir, make=True) as (opened, ledger):
+    with store_and_ledger(store, data_dir, make="aloud") as (opened, ledger):
         key, secret = keys.create(opened, ledger.append, grant)
     if budget and not price:
         what = "this key has a budget in money and no price of its own: every request is refused (403) unless its region has a price"
@@ -124,7 +124,7 @@ def keys_demo(
     from bylaw.govern import keys  # noqa: PLC0415  # see `cli`
 
     roles = (*(role or ()), *(_approvers(policy) if policy else ()))
-    with store_and_ledger(store, data_dir, make=True) as (opened, ledger):
+    with store_and_ledger(store, data_dir, make="aloud") as (opened, ledger):
         made = keys.demo(opened, ledger.append, roles)
     if as_json:
         shown: list[dict[str, Any]] = [{**keys.to_json(key), "key": secret} for key, secret in made]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # commands import what they need when they run
     from bylaw.store.database import Store
 
 DATA_DIR: Final = Path(".bylaw")
+Make = Literal["", "quietly", "aloud"]  # whether a command makes a store where there is none, and says so
 StoreUrl = Annotated[
     str, typer.Option("--store", metavar="URL", envvar="BYLAW_STORE", help="A file, or postgresql://…", show_default="DIR/store.sqlite")
 ]
@@ -24,23 +25,26 @@ By = Annotated[str, typer.Option("--as", metavar="PERSON", help="Who you are, fo
 
 
 @contextmanager
-def store_of(url: str, data_dir: Path, make: bool = False) -> "Iterator[Store]":
+def store_of(url: str, data_dir: Path, make: Make = "") -> "Iterator[Store]":
     """The store, open for as long as the command runs; raises StoreError where there is none, unless this command may `make` one."""
     from bylaw.errors import StoreError  # noqa: PLC0415  # see `cli`
     from bylaw.store import database  # noqa: PLC0415  # see `cli`
 
     try:
         there(url, data_dir)
+        new = ""
     except StoreError as error:
         if not make:
             raise
-        sys.stderr.write(f"{error.what.partition(':')[0]}: a new store\n")  # whoever stands in a wrong folder sees it
+        new = error.what.partition(":")[0]
     with closing(database.open(url or data_dir / database.DEFAULT.name)) as store:
+        if new and make != "quietly":
+            sys.stderr.write(f"{new}: a new store\n")  # whoever stands in a wrong folder sees it
         yield store
 
 
 @contextmanager
-def store_and_ledger(url: str, data_dir: Path, make: bool = False) -> "Iterator[tuple[Store, Ledger]]":
+def store_and_ledger(url: str, data_dir: Path, make: Make = "") -> "Iterator[tuple[Store, Ledger]]":
     """The store as `store_of` opens it, and a log of the ledger that this command alone writes to."""
     from bylaw.ledger.writer import Ledger  # noqa: PLC0415  # see `cli`
 

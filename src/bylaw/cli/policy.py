@@ -60,7 +60,7 @@ def _unloadable(path: Path) -> "list[Finding]":
     if not GATEWAYS.intersection(policy.extra) and not any(one.enforce or one.requires for one in every_clause(policy)):
         return []  # nothing that only a gateway reads
     try:
-        from bylaw.serve.live import fault  # noqa: PLC0415  # see `cli`
+        from bylaw.serve.loadable import fault  # noqa: PLC0415  # see `cli`
 
         found = fault(path)
     except ModuleNotFoundError as error:

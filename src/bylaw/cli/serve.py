@@ -76,7 +76,10 @@ def activate(
 
     if (there := Path(what)).exists():
         serving.folder(there)
-    with store_and_ledger(store, data_dir, make=there.exists()) as (opened, ledger):  # an earlier digest is in a store that there is
+    with store_and_ledger(store, data_dir, "aloud" if there.exists() else "") as (
+        opened,
+        ledger,
+    ):  # an earlier digest is in a store that there is
         live.take_over(data_dir, opened)
         with nullcontext(there) if there.exists() else live.kept(opened, what) as folder:
             rails_of = wiring.rails_in(data_dir, config)

@@ -48,11 +48,11 @@ def watch_report(
         if not wired.hooks:
             raise StoreError("gateway.yaml names no webhook", "Write `ring: {hosts: …, webhooks: …}`, or leave --alert out.")
         rings = looking.rings(wired.hooks, wired.hosts)
-        with store_and_ledger(store, data_dir, make=True) as (opened, ledger):
+        with store_and_ledger(store, data_dir, make="quietly") as (opened, ledger):
             found = watch.gather([data_dir], opened, span, now)
             faults = watch.tell(found, rings, ledger.append, now).faults
     else:
-        with store_of(store, data_dir, make=True) as opened:
+        with store_of(store, data_dir, make="quietly") as opened:
             found = watch.gather([data_dir], opened, span, now)
     checks = sampled.checked(found.samples, _released(run or wired.run))
     if as_json:

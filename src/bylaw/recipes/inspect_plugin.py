@@ -1,4 +1,4 @@
-"""bylaw in Inspect (`bylaw[inspect]`): suites as tasks, our scorer, our models as a provider, and a policy as an approver.
+"""bylaw in Inspect (the extra `inspect`): suites as tasks, our scorer, our models as a provider, and a policy as an approver.
 
 Inspect finds this module by its entry point (group `inspect_ai`), so that these work from its command line:
 

@@ -28,7 +28,7 @@ from bylaw.govern.rails import ensemble, library
 from bylaw.govern.rails.asking import ask
 from bylaw.govern.rails.rail import Rail, RailFacts
 from bylaw.govern.rulebook import Rulebook
-from bylaw.policy.parse import every_clause, load
+from bylaw.policy.parse import load
 from bylaw.policy.reviews import reviewed
 from bylaw.policy.signoffs import status
 from bylaw.serve import bundle
@@ -105,23 +105,6 @@ def ready(folder: Path, rails_of: Rails = no_judges, on: date | None = None, clo
     unsigned = tuple(f"{one.clause}: {'; '.join(one.missing)}" for one in status(policy, reviews) if one.missing)
     books = {id(book): book for _, places in calendar.days for book in places.books.values()}
     return InForce(calendar, {key: law_of(book, rails) for key, book in books.items()}, unsigned, clock)
-
-
-def fault(folder: Path) -> PolicyError | None:
-    """Why no gateway would put the policy in a folder in force, wherever a judge is connected; None where one would.
-
-    Raises ModuleNotFoundError where a package of a gateway is missing, and says nothing of rails whose packages are.
-    """
-
-    def with_judges(policy: Policy) -> Mapping[str, Rail]:
-        judges = [f"{ensemble.JUDGE}.{clause.id}" for clause in every_clause(policy)]
-        return {**dict.fromkeys(judges, library.known()["hidden"]), **library.known()}  # in whose place any rail may stand here
-
-    try:
-        ready(folder, with_judges)
-    except PolicyError as error:
-        return None if "pip install" in error.hint else error
-    return None
 
 
 def law_of(book: Rulebook, rails: Mapping[str, Rail]) -> Law:
