@@ -21,7 +21,7 @@ def test_the_walkthrough_works_as_written(tmp_path: Path) -> None:
     found = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-ec", script], cwd=tmp_path, env=found, capture_output=True, text=True, check=False, timeout=600)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "new/store.sqlite: a new store\n")
     assert "14 of 14 clauses signed off" in done.stdout
     assert "agency.payments: missing 1 of 1 signature by legal" in done.stdout
     assert "1 of 14 is missing" in done.stdout
